@@ -1,0 +1,136 @@
+"""The stack's fixed facts, once: components, endpoints, ports, image pins, and what the engine processes are told.
+
+Ports and pins are compared by tests with the compose file, the engine's routes and the README. Image tags and digests:
+seen working together in October 2026 (multi-arch index digests).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A named address that both runtimes expose.
+
+    Attributes:
+        port: default TCP port on loopback.
+        scheme: `http`, or empty where the address is host:port (gRPC).
+        speaks: one line for people.
+    """
+
+    name: str
+    port: int
+    scheme: str
+    speaks: str
+
+    def url(self, host: str, port: int) -> str:
+        """Return the address as a user would paste it: a URL, or host:port for gRPC."""
+        return f"{self.scheme}://{host}:{port}" if self.scheme else f"{host}:{port}"
+
+
+@dataclass(frozen=True)
+class Component:
+    """An official server of the docker runtime: image pin and the endpoints it serves."""
+
+    name: str
+    image: str
+    tag: str
+    digest: str
+    serves: tuple[str, ...]
+
+    @property
+    def reference(self) -> str:
+        """The pinned image reference, tag and digest."""
+        return f"{self.image}:{self.tag}@{self.digest}"
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("otlp_grpc", 4317, "", "OTLP/gRPC: traces, metrics, logs"),
+    Endpoint("otlp_http", 4318, "http", "OTLP/HTTP: protobuf and JSON, gzip"),
+    Endpoint("prometheus", 9090, "http", "Prometheus HTTP API"),
+    Endpoint("tempo", 3200, "http", "Tempo HTTP API, TraceQL"),
+    Endpoint("console", 3000, "http", "Grafana (docker runtime)"),
+)
+
+COMPONENTS: tuple[Component, ...] = (
+    Component(
+        "otel-collector",
+        "otel/opentelemetry-collector-contrib",
+        "0.161.0",
+        "sha256:fd328de2552466ad78385e1b1289c3f2402b1c45f265b252aab1955b42845ac1",
+        ("otlp_grpc", "otlp_http"),
+    ),
+    Component(
+        "tempo",
+        "grafana/tempo",
+        "3.1.0",
+        "sha256:3076b8dcdfb32fd6bc5ccef85e7b7313e6199b9cb84366257fc17ecb696db5fd",
+        ("tempo",),
+    ),
+    Component(
+        "prometheus",
+        "prom/prometheus",
+        "v3.15.0",
+        "sha256:efd719c99d83b060d9daefdcf00360461adf279f45ef5391f8d111892118753e",
+        ("prometheus",),
+    ),
+    Component(
+        "grafana",
+        "grafana/grafana",
+        "13.2.3",
+        "sha256:b28bae15e219c998fb0e0424ed724930cc61b1f61fb404d47c862f9a23f9e572",
+        ("console",),
+    ),
+)
+
+ENDPOINT_BY_NAME: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+
+# The readiness probe's telemetry carries this service name; search leaves it out, lookup by id finds it.
+PROBE_SERVICE = "stackctl-probe"
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What the two engine processes are told by the runtime, as one JSON file.
+
+    Attributes:
+        data_dir: absolute path; the engine writes below `spans/` and `series/` only.
+        ports: endpoint name to TCP port.
+        retention_seconds: telemetry that arrived longer ago is deleted.
+        retention_bytes: the oldest telemetry goes first when the data directory holds more.
+        capture_content: keep prompts, completions and other content in the span store.
+        allow_keys: patterns of an application's own attribute keys that redaction keeps (RE2 syntax).
+        extra_models: model names that may stand on metrics although no price row knows them.
+        price_hosts: server address to provider, beside the shipped rows.
+        exclude_scopes: instrumentation scopes whose spans are never accounted.
+        token_file: bearer token file; None on loopback.
+    """
+
+    data_dir: str
+    host: str = "127.0.0.1"
+    ports: Mapping[str, int] = field(default_factory=dict)
+    retention_seconds: int = 7 * 86_400
+    retention_bytes: int = 10 * 1024**3
+    capture_content: bool = False
+    allow_keys: tuple[str, ...] = ()
+    extra_models: tuple[str, ...] = ()
+    price_hosts: Mapping[str, str] = field(default_factory=dict)
+    exclude_scopes: tuple[str, ...] = ()
+    token_file: str | None = None
+
+    def write(self, path: Path) -> None:
+        """Write the configuration as JSON, readable by its owner only."""
+        path.touch(mode=0o600, exist_ok=True)
+        path.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote."""
+        raw: dict[str, Any] = orjson.loads(path.read_bytes())
+        for name in ("allow_keys", "extra_models", "exclude_scopes"):
+            raw[name] = tuple(raw[name])
+        return cls(**raw)
