@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +18,16 @@ class Options:
     json: bool
 
 
-def options(ctx: typer.Context) -> Options:
-    """Return the global options that the root callback stored."""
+# The global options stand behind a command as well as before it: `stackctl demo --json` is `stackctl --json demo`.
+JsonFlag = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout.")]
+DataDirFlag = Annotated[Path | None, typer.Option("--data-dir", help="Where the stack keeps its data.")]
+
+
+def options(ctx: typer.Context, data_dir: Path | None = None, json: bool = False) -> Options:
+    """Return the global options that the root callback stored, overridden by those that stand behind the command."""
     found = ctx.find_object(Options)
     assert found is not None, "the root callback stores Options before any command runs"
-    return found
+    return Options(data_dir or found.data_dir, json or found.json)
 
 
 def emit(report: Any, opts: Options, render: Callable[[Any], None]) -> None:
