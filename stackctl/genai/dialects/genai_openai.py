@@ -1,0 +1,46 @@
+"""opentelemetry-instrumentation-genai-openai 1.3b0 and what else writes the conventions' newest keys.
+
+Its keys are the canonical ones. What is left are the conventions' own renames since core v1.28, which older releases of any
+library on util-genai still send: https://github.com/open-telemetry/semantic-conventions-genai, non-normative/migration.md.
+"""
+
+from typing import Final
+
+from stackctl import semconv
+from stackctl.genai.rows import Dialect, MapValue, Row, SpanAttr
+
+# v1.33, v1.35 and v1.37 renamed values along with the key.
+PROVIDER_NAMES: Final = MapValue(
+    (
+        ("az.ai.openai", "azure.ai.openai"),
+        ("az.ai.inference", "azure.ai.inference"),
+        ("vertex_ai", "gcp.vertex_ai"),
+        ("gemini", "gcp.gemini"),
+        ("xai", "x_ai"),
+    )
+)
+
+DIALECT: Final = Dialect(
+    name="GenAI conventions",
+    rows=(
+        Row(semconv.PROVIDER, SpanAttr("gen_ai.system"), PROVIDER_NAMES, why="renamed in v1.37"),
+        Row(semconv.INPUT_TOKENS, SpanAttr("gen_ai.usage.prompt_tokens"), why="renamed in v1.28"),
+        Row(semconv.OUTPUT_TOKENS, SpanAttr("gen_ai.usage.completion_tokens"), why="renamed in v1.28"),
+        Row(
+            semconv.CACHE_WRITE_TOKENS,
+            SpanAttr("gen_ai.usage.cache_creation.input_tokens"),
+            why="v1.40 and v1.41 name, renamed on main",
+        ),
+    ),
+    content=(
+        r"gen_ai\.(input|output)\.messages",
+        r"gen_ai\.system_instructions",
+        r"gen_ai\.tool\.(definitions|description)",
+        r"gen_ai\.tool\.call\.(arguments|result)",
+        r"gen_ai\.retrieval\.(query\.text|documents)",
+        r"gen_ai\.prompt\.variable\..*",
+        r"gen_ai\.agent\.description",
+        r"gen_ai\.memory\.records?",
+        r"gen_ai\.request\.stop_sequences",
+    ),
+)
