@@ -1,0 +1,138 @@
+"""A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stackctl.genai.rows import (
+    Duration,
+    EventAttr,
+    EventTime,
+    Field,
+    One,
+    ResourceAttr,
+    Source,
+    SpanAttr,
+    ValueType,
+    When,
+)
+
+from .events import FirstEvents
+
+Mask = npt.NDArray[np.bool_]
+
+ARROW_TYPES: dict[ValueType, pa.DataType] = {"s": pa.string(), "i": pa.int64(), "d": pa.float64(), "b": pa.bool_()}
+_VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
+
+
+class Batch:
+    """Columns by name, as the SpanTable contract spells them, changed in place while the rows run over them.
+
+    Attributes:
+        rows: how many spans.
+        columns: name to array; each array is contiguous and as long as the batch.
+        memo: conditions that were already judged; emptied whenever a column changes.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.rows: int = table.num_rows
+        self.columns: dict[str, pa.Array] = {
+            name: _contiguous(column) for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+        self.memo: dict[When, Mask] = {}
+        self._events: FirstEvents | None = None
+
+    def table(self) -> pa.Table:
+        """Return the columns as a table, in the order in which they came or were made."""
+        return pa.table(self.columns)
+
+    def put(self, name: str, column: pa.Array) -> None:
+        """Set a column, or drop it where it holds nothing but nulls."""
+        self.memo.clear()
+        if column.null_count == self.rows:
+            self.columns.pop(name, None)
+        else:
+            self.columns[name] = column
+
+    def drop(self, name: str) -> None:
+        """Remove a column if it is there."""
+        if self.columns.pop(name, None) is not None:
+            self.memo.clear()
+
+    def span(self, key: str, kind: ValueType) -> pa.Array | None:
+        """Return the span attribute's column of one type, or None."""
+        return self.columns.get(f"s:{key}:{kind}")
+
+    def spans(self, key: str) -> Iterator[tuple[ValueType, pa.Array]]:
+        """Yield the span attribute's columns in the types that it has."""
+        for kind in _VALUE_TYPES:
+            column = self.columns.get(f"s:{key}:{kind}")
+            if column is not None:
+                yield kind, column
+
+    def starts(self) -> npt.NDArray[np.int64]:
+        """Start times in nanoseconds since 1970."""
+        return self.columns["start_ns"].to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+    def read(self, source: Source) -> list[pa.Array]:
+        """Return the columns in which a source has values, none where it has no value in the whole batch.
+
+        A list, since one key may have come in several types.
+        """
+        match source:
+            case SpanAttr(key):
+                return [_without_empty(column) for _, column in self.spans(key)]
+            case ResourceAttr(key):
+                names = (f"r:{key}:{kind}" for kind in _VALUE_TYPES)
+                return [_without_empty(self.columns[name]) for name in names if name in self.columns]
+            case Field(name):
+                return [self.columns[name]] if name in self.columns else []
+            case Duration():
+                return [self.durations()]
+            case One():
+                return [pa.array(np.ones(self.rows))]
+            case EventTime(event):
+                times = self._first_events().times(event)
+                return [] if times is None else [times]
+            case EventAttr(event, key):
+                return self._first_events().attributes(event, key)
+
+    def durations(self) -> pa.Array:
+        """Durations in seconds; null where a span ends before it starts."""
+        nanoseconds = self.columns["dur_ns"].to_numpy(zero_copy_only=False)
+        return pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
+
+    def _first_events(self) -> FirstEvents:
+        if self._events is None:
+            self._events = FirstEvents(self.columns.get("events"), self.rows)
+        return self._events
+
+
+def floats(column: pa.Array | None, rows: int) -> npt.NDArray[np.float64]:
+    """Return a numeric column as floats with NaN for null; all NaN where there is no column."""
+    if column is None:
+        return np.full(rows, np.nan)
+    values: Any = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return values  # type: ignore[no-any-return]
+
+
+def _contiguous(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        array = column.chunk(0)
+    else:
+        array = column.combine_chunks()
+        if isinstance(array, pa.ChunkedArray):  # no chunk at all
+            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=column.type)
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _without_empty(column: pa.Array) -> pa.Array:
+    """Text columns with the empty string as null: libraries write it for "not known"."""
+    if not pa.types.is_string(column.type):
+        return column
+    empty = pc.equal(column, "")
+    return pc.if_else(empty, None, column) if pc.any(empty).as_py() else column

@@ -1,0 +1,104 @@
+"""Judging the conditions of rows over a batch."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import re2
+
+from stackctl.genai import rows
+from stackctl.genai.rows import Scalar, When
+
+from .batch import Batch, Mask
+
+
+def holds(when: When, batch: Batch) -> Mask:
+    """Return for each span whether the condition holds. Judged once a batch as long as no column changes."""
+    known = batch.memo.get(when)
+    if known is None:
+        known = batch.memo[when] = _judge(when, batch)
+    return known
+
+
+def scope_holds(pattern: str, batch: Batch) -> Mask | None:
+    """Return which spans' instrumentation scope matches; None where none does, and for "" all do."""
+    if not pattern:
+        return np.ones(batch.rows, np.bool_)
+    mask = holds(rows.Matches(rows.Field("scope"), pattern), batch)
+    return mask if mask.any() else None
+
+
+def _judge(when: When, batch: Batch) -> Mask:
+    match when:
+        case rows.Has(source):
+            return _union([_mask(column.is_valid()) for column in batch.read(source)], batch.rows)
+        case rows.Equals(source, values):
+            return _union([_equal(column, values) for column in batch.read(source)], batch.rows)
+        case rows.Matches(source, pattern):
+            texts = (column for column in batch.read(source) if pa.types.is_string(column.type))
+            return _union([_matching(column, pattern) for column in texts], batch.rows)
+        case rows.Not(of):
+            return ~holds(of, batch)
+        case rows.All(parts):
+            return np.logical_and.reduce([np.ones(batch.rows, np.bool_), *(holds(part, batch) for part in parts)])
+        case rows.Any(parts):
+            return _union([holds(part, batch) for part in parts], batch.rows)
+
+
+def _union(masks: Sequence[Mask], count: int) -> Mask:
+    if len(masks) == 1:
+        return masks[0]
+    return np.logical_or.reduce([np.zeros(count, np.bool_), *masks])
+
+
+def _mask(column: Any) -> Mask:
+    if column.null_count:
+        column = pc.fill_null(column, False)
+    return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _equal(column: pa.Array, values: tuple[Scalar, ...]) -> Mask:
+    """Compare within one type only: a number is never equal to a text or a bool."""
+    same = [value for value in values if _same_type(value, column.type)]
+    if not same:
+        return np.zeros(len(column), np.bool_)
+    if len(same) == 1:
+        return _mask(pc.equal(column, pa.scalar(same[0], column.type)))
+    return _mask(pc.is_in(column, pa.array(same, column.type)))
+
+
+def _same_type(value: Scalar, kind: pa.DataType) -> bool:
+    match value:
+        case bool():
+            return bool(pa.types.is_boolean(kind))
+        case int() | float():
+            return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+        case str():
+            return bool(pa.types.is_string(kind))
+
+
+def _matching(column: pa.Array, pattern: str) -> Mask:
+    """Match each distinct text once."""
+    encoded = column.dictionary_encode()
+    verdicts = np.fromiter(
+        (text_matches(pattern, text) for text in encoded.dictionary.to_pylist()), np.bool_, len(encoded.dictionary)
+    )
+    if not len(verdicts):
+        return np.zeros(len(column), np.bool_)
+    indices = encoded.indices
+    return verdicts[indices.fill_null(0).to_numpy(zero_copy_only=False)] & _mask(indices.is_valid())  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=16_384)
+def text_matches(pattern: str, text: str) -> bool:
+    """Whether the text holds a match of an RE2 pattern."""
+    return compiled(pattern).search(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def compiled(pattern: str) -> Any:
+    """An RE2 pattern, compiled once."""
+    return re2.compile(pattern)

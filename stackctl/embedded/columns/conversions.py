@@ -1,0 +1,142 @@
+"""Running the conversions of rows: one Arrow column in, one column of the canonical key's type out."""
+
+import datetime
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stackctl.genai import rows
+from stackctl.genai.rows import Convert, ValueType
+
+from .batch import ARROW_TYPES, Batch
+from .conditions import compiled
+
+_WHOLE = r"^[+-]?[0-9]{1,18}$"
+_NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_LARGEST_EXACT = 2.0**53
+
+
+def convert(how: Convert, column: pa.Array, to: ValueType, batch: Batch) -> pa.Array:
+    """Return the converted column. A value that cannot be converted becomes null, never a guess."""
+    match how:
+        case rows.Copy():
+            return typed(column, to)
+        case rows.Scale(factor):
+            return typed(pc.multiply(typed(column, "d"), factor), to)
+        case rows.Const(value):
+            constant = pa.repeat(pa.scalar(value), batch.rows)
+            return typed(pc.if_else(column.is_valid(), constant, None), to)
+        case rows.EventOffset():
+            return typed(_seconds_since_start(typed(column, "i"), batch), to)
+        case rows.IsoOffset():
+            times = _by_text(column, _iso_nanoseconds, pa.int64())
+            return typed(_seconds_since_start(times, batch), to)
+        case rows.MapValue(pairs, closed):
+            return typed(_by_text(column, partial(_mapped, pairs, closed)), to)
+        case rows.JsonField(path):
+            return typed(_by_text(column, partial(_json_member, path)), to)
+        case rows.JsonList():
+            return typed(_by_text(column, _json_list), to)
+        case rows.Extract(pattern):
+            return typed(_by_text(column, partial(_first_group, pattern)), to)
+
+
+def typed(column: pa.Array, to: ValueType) -> pa.Array:
+    """Return a scalar column in another value type; what has no exact reading there becomes null."""
+    target = ARROW_TYPES[to]
+    if column.type.equals(target):
+        return column
+    if pa.types.is_string(column.type):
+        return _from_text(column, to)
+    if to == "s":
+        return column.cast(target)
+    if to == "b":
+        return _from_text(pa.nulls(len(column), pa.string()), to)
+    if pa.types.is_boolean(column.type):
+        return pa.nulls(len(column), target)
+    if to == "i" and pa.types.is_floating(column.type):
+        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less_equal(pc.abs(column), _LARGEST_EXACT))
+        return pc.if_else(pc.fill_null(whole, False), column, None).cast(target)
+    return column.cast(target, safe=False)
+
+
+def _from_text(column: pa.Array, to: ValueType) -> pa.Array:
+    if to == "b":
+        lower = pc.utf8_lower(column)
+        known = pc.is_in(lower, pa.array(["true", "false"]))
+        return pc.if_else(known, pc.equal(lower, "true"), None)
+    fits = pc.match_substring_regex(column, _WHOLE if to == "i" else _NUMBER)
+    return pc.if_else(fits, column, None).cast(ARROW_TYPES[to])
+
+
+def _seconds_since_start(times: pa.Array, batch: Batch) -> pa.Array:
+    elapsed = pc.subtract(times, batch.columns["start_ns"])
+    return pc.divide(elapsed.cast(pa.float64(), safe=False), 1e9)
+
+
+def _by_text(column: pa.Array, reading: Callable[[str], str | int | None], to: pa.DataType | None = None) -> pa.Array:
+    """Apply a function once to each distinct text of the column."""
+    if not pa.types.is_string(column.type):
+        column = column.cast(pa.string())
+    encoded = column.dictionary_encode()
+    read = pa.array([reading(text) for text in encoded.dictionary.to_pylist()], to or pa.string())
+    return read.take(encoded.indices)
+
+
+def _mapped(pairs: tuple[tuple[str, str], ...], closed: bool, text: str) -> str | None:
+    return dict(pairs).get(text, None if closed else text)
+
+
+@lru_cache(maxsize=4096)
+def _json_member(path: tuple[str, ...], text: str) -> str | None:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None  # not JSON: the rule finds nothing here
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    match value:
+        case None:
+            return None
+        case str():
+            return value
+        case bool() | int() | float() | list() | dict():
+            return orjson.dumps(value).decode()
+    return None
+
+
+def _json_list(text: str) -> str | None:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = text  # a bare word, such as stop
+    if isinstance(value, str):
+        value = [value] if value else None
+    return orjson.dumps(value).decode() if isinstance(value, list) else None
+
+
+@lru_cache(maxsize=4096)
+def _first_group(pattern: str, text: str) -> str | None:
+    found = compiled(pattern).search(text)
+    return found.group(1) if found else None
+
+
+def _iso_nanoseconds(text: str) -> int | None:
+    try:
+        moment = datetime.datetime.fromisoformat(text.strip('"'))
+    except ValueError:
+        return None  # not a time: the rule finds nothing here
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return round((moment - _EPOCH) / datetime.timedelta(microseconds=1)) * 1000
+
+

@@ -1,0 +1,116 @@
+"""Normalise: fill the canonical keys of a batch from the rows of the dialects."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stackctl import semconv
+from stackctl.genai.rows import ALWAYS, KEY_TYPES, QUANTITIES, Dialect, Erase, Row, ValueType
+
+from .batch import Batch, Mask
+from .conditions import holds, scope_holds
+from .conversions import convert, typed
+
+# What only the pipeline may write: an application that sends these would choose its own cost.
+_OURS = (
+    semconv.ACCOUNTED,
+    semconv.COST_USD,
+    semconv.COST_STATUS,
+    semconv.COST_INPUT_USD,
+    semconv.COST_CACHE_READ_USD,
+    semconv.COST_CACHE_WRITE_USD,
+    semconv.COST_OUTPUT_USD,
+    semconv.OUTPUT_RATE,
+    semconv.CONTEXT_UTILIZATION,
+    semconv.PRICED_PROVIDER,
+    semconv.PRICED_MODEL,
+)
+
+
+def normalise(batch: Batch, dialects: Iterable[Dialect]) -> None:
+    """Bring the canonical keys of every span into their one spelling, type and unit, in place."""
+    _drop_ours(batch)
+    for key, kind in KEY_TYPES.items():
+        _unite_types(batch, key, kind)
+    for dialect in dialects:
+        for erase in dialect.erases:
+            _erase(batch, erase)
+    for dialect in dialects:
+        for row in dialect.rows:
+            _fill(batch, row)
+    for key in QUANTITIES:
+        _drop_impossible(batch, key)
+
+
+def _drop_ours(batch: Batch) -> None:
+    for key in _OURS:
+        for kind, _ in list(batch.spans(key)):
+            batch.drop(f"s:{key}:{kind}")
+
+
+def _unite_types(batch: Batch, key: str, kind: ValueType) -> None:
+    """Leave one column of the key, in its own type."""
+    column: pa.Array | None = None
+    for found, other in list(batch.spans(key)):
+        if found == kind:
+            column = other if column is None else pc.coalesce(other, column)
+        else:
+            batch.drop(f"s:{key}:{found}")
+            column = typed(other, kind) if column is None else pc.coalesce(column, typed(other, kind))
+    if column is None:
+        return
+    if kind == "s":
+        column = pc.if_else(pc.equal(column, ""), None, column)
+    batch.put(f"s:{key}:{kind}", column)
+
+
+def _erase(batch: Batch, erase: Erase) -> None:
+    name = f"s:{erase.key}:{KEY_TYPES[erase.key]}"
+    column = batch.columns.get(name)
+    if column is None:
+        return
+    where = scope_holds(erase.scope, batch)
+    if where is not None:
+        batch.put(name, pc.if_else(pa.array(where & holds(erase.when, batch)), None, column))
+
+
+def _fill(batch: Batch, row: Row) -> None:
+    kind = KEY_TYPES[row.key]
+    name = f"s:{row.key}:{kind}"
+    present = batch.columns.get(name)
+    if present is not None and present.null_count == 0:
+        return
+    sources = batch.read(row.source)
+    if not sources:
+        return
+    where = _applies(batch, row)
+    if where is None:
+        return
+    for source in sources:
+        value = convert(row.convert, source, kind, batch)
+        if not where.all():
+            value = pc.if_else(pa.array(where), value, None)
+        present = value if present is None else pc.coalesce(present, value)
+    batch.put(name, present)
+
+
+def _applies(batch: Batch, row: Row) -> Mask | None:
+    where = scope_holds(row.scope, batch)
+    if where is None or row.when == ALWAYS:
+        return where
+    where = where & holds(row.when, batch)
+    return where if where.any() else None
+
+
+def _drop_impossible(batch: Batch, key: str) -> None:
+    """A negative or non-finite quantity is unknown."""
+    name = f"s:{key}:{KEY_TYPES[key]}"
+    column = batch.columns.get(name)
+    if column is None:
+        return
+    low = pc.min(column).as_py()
+    if low is not None and (low < 0 or (KEY_TYPES[key] == "d" and not np.isfinite(pc.sum(column).as_py()))):
+        sane = pc.and_(pc.greater_equal(column, 0), pc.is_finite(column))
+        batch.put(name, pc.if_else(sane, column, None))

@@ -1,0 +1,34 @@
+"""The span pipeline as columns: normalise, account, price, derive, redact."""
+
+import pyarrow as pa
+
+from stackctl import semconv
+from stackctl.genai.accounting import counts
+from stackctl.genai.dialects import DIALECTS
+from stackctl.genai.rows import Dialect
+from stackctl.stack import EngineConfig
+
+from .batch import Batch
+from .conditions import holds
+from .normalise import normalise
+
+
+class Pipeline:
+    """Turns decoded spans into the spans that are counted and stored.
+
+    Args:
+        config: prices' hosts, muted scopes and content settings.
+        dialects: the rows to run; the shipped ones unless a test invents some.
+    """
+
+    def __init__(self, config: EngineConfig, dialects: tuple[Dialect, ...] = DIALECTS) -> None:
+        self._dialects = dialects
+        self._counts = counts(dialects, config.exclude_scopes)
+
+    def process(self, table: pa.Table) -> pa.Table:
+        """Return the table that is stored and from which metrics are derived (SpanTable contract, both ways)."""
+        batch = Batch(table)
+        normalise(batch, self._dialects)
+        accounted = holds(self._counts, batch)
+        batch.put(f"s:{semconv.ACCOUNTED}:b", pa.array(accounted, mask=~accounted))
+        return batch.table()

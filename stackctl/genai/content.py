@@ -1,0 +1,225 @@
+"""What may be stored: keys, value forms, masks and caps. Fail-closed, the same for spans, evaluations and metrics.
+
+By default no prompt, completion, tool argument, document, query text, embedding or exception text reaches a store. The order is
+a deny list of keys, then an allow list (the conventions' keys that hold no free text), then the form that an allowed key's text
+must have, then masks for secrets. Even an allowed key's text must look like an identifier: what an application puts where a
+name belongs is masked when it is prose. `capture_content` lets the denied keys through; forms and masks stay.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from stackctl import semconv
+from stackctl.genai.dialects import DIALECTS
+
+MASKED: Final = "[masked]"
+UNNAMED: Final = "unnamed"
+OTHER: Final = "other"
+
+# Allowed text is cut to this many characters; captured content to the second figure, its true length kept beside it.
+TEXT_CAP: Final = 1024
+CONTENT_CAP: Final = 65_536
+LENGTH_PREFIX: Final = "stackctl.content_length."
+
+
+class Form(enum.Enum):
+    """What the text of an allowed key must look like, as an anchored RE2 pattern; text of another form is masked."""
+
+    # An identifier: no white space, so no sentence.
+    WORD = r"^[A-Za-z0-9._:/@+=#-]{0,256}$"
+    MODEL = r"^[A-Za-z0-9._:/@+-]{1,128}$"
+    # A proper name that people choose: at most four words.
+    NAME = r"^[\pL\pN._:/@+=#()-]{1,64}( [\pL\pN._:/@+=#()-]{1,64}){0,3}$"
+    # JSON text of a list of identifiers, such as finish reasons.
+    WORDS = r'^\[("[A-Za-z0-9_.:-]{1,64}"(, ?)?){0,16}\]$'
+    # An application's own key, allowed by its user: any text, masked and cut.
+    TEXT = r"(?s)^.*$"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A kind of secret in a text, as an RE2 pattern, and what stands in its place."""
+
+    pattern: str
+    stand_in: str
+
+
+SECRETS: Final[tuple[Secret, ...]] = (
+    Secret(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)", "[key]"),
+    Secret(r"\b(sk|pk|rk|xai|gsk|hf|pplx|r8)[-_][A-Za-z0-9_-]{16,}", "[key]"),
+    Secret(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b", "[key]"),
+    Secret(r"\bAIza[A-Za-z0-9_-]{35}", "[key]"),
+    Secret(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-)[A-Za-z0-9_-]{10,}", "[key]"),
+    Secret(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?", "[token]"),
+    Secret(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", "[token]"),
+    Secret(r"(?i)\b(password|passwd|secret|api[_-]?key|access[_-]?token)\b[\"']?\s*[=:]\s*[\"']?[^\s\"',;&]{4,}", "[secret]"),
+    Secret(r"://[^/\s:@]{1,64}:[^/\s@]{1,128}@", "://[secret]@"),
+    Secret(r"[A-Za-z0-9._%+-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}\b", "[email]"),
+)
+ANY_SECRET: Final = "|".join(f"(?:{secret.pattern})" for secret in SECRETS)
+
+# --- keys ---------------------------------------------------------------------------------------------------------------------
+# A key with one of these words as a part of its own carries content, whoever made it: no pattern of the user's lets it through.
+_CONTENT_WORDS: Final = (
+    r"prompts?|completions?|messages?|input|inputs|output|outputs|content|contents|body|query|question|answer|documents?|"
+    r"chunks?|passages?|context|arguments|args|kwargs|parameters|instructions?|system_instructions|embeddings?|vectors?|"
+    r"statement|stacktrace|payload|text|explanation|reasoning_content|transcript"
+)
+_CONTENT_KEYS: Final = (
+    rf"(.*\.)?({_CONTENT_WORDS})(\..*)?",
+    r"exception\.(message|stacktrace)",
+    r"http\.(url|target|user_agent)|url\.(full|path|query|fragment|original)|user_agent\.original",
+    r"http\.(request|response)\.(header|body\.content).*",
+    r"(db|rpc|messaging|graphql)\.(statement|query\.text|document|body|request|response)(\..*)?",
+    r"process\.(command|command_line|command_args|environment_variable.*)",
+    *(pattern for dialect in DIALECTS for pattern in dialect.content),
+)
+_ODD_KEY: Final = r"[^A-Za-z0-9_.\-/]"
+
+_GEN_AI_KEYS: Final = (
+    *("operation.name", "provider.name", "system", "output.type", "conversation.id", "conversation.compacted"),
+    *("request.model", "request.max_tokens", "request.temperature", "request.top_p", "request.top_k", "request.seed"),
+    *("request.frequency_penalty", "request.presence_penalty", "request.choice.count", "request.stream"),
+    *("request.encoding_formats", "request.reasoning.level", "request.previous_response.id"),
+    *("response.id", "response.model", "response.finish_reasons", "response.time_to_first_chunk"),
+    *("agent.id", "agent.name", "agent.version", "tool.name", "tool.type", "tool.call.id", "workflow.name"),
+    *("data_source.id", "retrieval.top_k", "embeddings.dimension.count", "token.type", "prompt.name", "prompt.version"),
+    *("memory.store.id", "memory.record.id", "evaluation.name", "evaluation.score.value", "evaluation.score.label"),
+)
+_KEYS: Final[frozenset[str]] = frozenset(
+    {
+        *(f"gen_ai.{key}" for key in _GEN_AI_KEYS),
+        *("openai.api.type", "openai.request.service_tier", "openai.response.service_tier"),
+        "openai.response.system_fingerprint",
+        *("error.type", "exception.type", "exception.escaped", "user.id", "enduser.id", "session.id", "session.previous_id"),
+        *("server.address", "server.port", "client.address", "client.port", "peer.service", "url.scheme", "url.template"),
+        *("http.method", "http.status_code", "http.route", "http.scheme", "http.flavor", "http.request.method"),
+        *("http.response.status_code", "http.request.resend_count", "http.request.body.size", "http.response.body.size"),
+        *("network.transport", "network.type", "network.protocol.name", "network.protocol.version", "network.peer.port"),
+        *("network.peer.address", "net.peer.name", "net.peer.port", "net.host.name", "net.host.port"),
+        *("rpc.system", "rpc.service", "rpc.method", "rpc.grpc.status_code", "rpc.response.status_code"),
+        *("db.system", "db.system.name", "db.name", "db.namespace", "db.operation", "db.operation.name"),
+        *("db.collection.name", "db.response.status_code", "db.response.returned_rows", "db.operation.batch.size"),
+        *("messaging.system", "messaging.operation.name", "messaging.operation.type", "messaging.destination.name"),
+        *("mcp.method.name", "mcp.protocol.version", "mcp.session.id", "jsonrpc.request.id", "jsonrpc.protocol.version"),
+        *("service.name", "service.namespace", "service.version", "service.instance.id", "service.criticality"),
+        *("deployment.environment", "deployment.environment.name", "deployment.id", "deployment.name"),
+        *("host.name", "host.id", "host.arch", "host.type", "os.type", "os.name", "os.version"),
+        *("process.pid", "process.parent_pid", "process.executable.name", "process.runtime.name"),
+        *("process.runtime.version", "thread.id", "thread.name", "code.function", "code.function.name"),
+        *("code.namespace", "code.lineno", "code.line.number"),
+        *(key for dialect in DIALECTS for key in dialect.verbatim),
+    }
+)
+_FAMILIES: Final = r"(gen_ai\.(usage|aggregated_usage)|telemetry|k8s|container|cloud|faas|otel|stackctl)\.[a-z0-9_.]{1,96}"
+
+# Allowed keys whose text is not a plain identifier.
+_FORMS: Final[Mapping[str, Form]] = {
+    semconv.REQUEST_MODEL: Form.MODEL,
+    semconv.RESPONSE_MODEL: Form.MODEL,
+    semconv.FINISH_REASONS: Form.WORDS,
+    "gen_ai.request.encoding_formats": Form.WORDS,
+    semconv.SERVICE_NAME: Form.NAME,
+    semconv.SERVICE_NAMESPACE: Form.NAME,
+    semconv.DEPLOYMENT_ENVIRONMENT: Form.NAME,
+    semconv.AGENT_NAME: Form.NAME,
+    semconv.TOOL_NAME: Form.NAME,
+    semconv.DATA_SOURCE_ID: Form.NAME,
+    semconv.USER_ID: Form.NAME,
+    semconv.SESSION_ID: Form.NAME,
+    semconv.EVALUATION_NAME: Form.NAME,
+    semconv.EVALUATION_LABEL: Form.NAME,
+    "gen_ai.workflow.name": Form.NAME,
+    "gen_ai.prompt.name": Form.NAME,
+    "http.route": Form.TEXT,
+    "url.template": Form.TEXT,
+    "thread.name": Form.NAME,
+    "os.version": Form.NAME,
+    "process.runtime.version": Form.NAME,
+}
+# Routes and templates are an application's code, not its input, but may hold braces and other signs.
+
+# --- names, events, links -----------------------------------------------------------------------------------------------------
+# A span name from code: one or two words of letters and joints, a small number behind; no digits within, so no id or token.
+SPAN_NAME: Final = r"^[A-Za-z_]+([._:/-][A-Za-z_]+){0,5}( [A-Za-z_/{]+([._:/{}-]+[A-Za-z_]*){0,7})?( [0-9]{1,3})?$"
+SPAN_NAME_CAP: Final = 80
+SCOPE_NAME: Final = r"^[A-Za-z_@][A-Za-z0-9_.@/-]{0,127}$"
+SCOPE_VERSION: Final = r"^[0-9A-Za-z.+-]{1,32}$"
+
+# Event name to the attributes that stay; every other event is dropped. Times of events stay with them.
+EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "exception": ("exception.type", "exception.escaped"),
+    "First Token Stream Event": (),
+    "ai.stream.firstChunk": (),
+    "gen_ai.content.completion.chunk": (),
+}
+
+
+def is_content(key: str) -> bool:
+    """Whether attributes of this key carry prompts, answers, documents, queries or other free text."""
+    return _key_matches(_CONTENT_KEYS, key) and key not in _KEYS
+
+
+@lru_cache(maxsize=16_384)
+def keep_key(key: str, allow: tuple[str, ...] = (), capture_content: bool = False) -> bool:
+    """Whether an attribute of a span, resource, evaluation or metric point may be stored.
+
+    Args:
+        key: the attribute's key.
+        allow: the user's patterns for an application's own keys, RE2, matched against the whole key.
+        capture_content: let keys that carry content through.
+    """
+    if key in _KEYS:
+        return True
+    if len(key) > 128 or _compiled(_ODD_KEY).search(key):
+        return False
+    if is_content(key):
+        return capture_content
+    return _key_matches((_FAMILIES, *allow), key)
+
+
+@lru_cache(maxsize=16_384)
+def form_of(key: str) -> Form:
+    """Return the form that the text of a kept key must have."""
+    if key in _FORMS:
+        return _FORMS[key]
+    return Form.WORD if key in _KEYS or _key_matches((_FAMILIES,), key) else Form.TEXT
+
+
+def mask(text: str) -> str:
+    """Return the text with secrets (keys, tokens, passwords, mail addresses) replaced."""
+    if not _compiled(ANY_SECRET).search(text):
+        return text
+    for secret in SECRETS:
+        text = _compiled(secret.pattern).sub(secret.stand_in, text)
+    return text
+
+
+@lru_cache(maxsize=16_384)
+def clean(key: str, text: str) -> str:
+    """Return what may be stored of a kept key's text: in its form, without secrets, capped."""
+    form = form_of(key)
+    if form is Form.TEXT:
+        return mask(text[: CONTENT_CAP if is_content(key) else TEXT_CAP])
+    return mask(text) if _compiled(form.value).search(text) else MASKED
+
+
+@lru_cache(maxsize=16_384)
+def label_word(text: str) -> str:
+    """Return a label value that an application chose, if it is short and of few characters; else `other`."""
+    return mask(text) if _compiled(Form.NAME.value).search(text) and len(text) <= 128 else OTHER
+
+
+def _key_matches(patterns: tuple[str, ...], key: str) -> bool:
+    return any(_compiled(f"^(?:{pattern})$").search(key) for pattern in patterns)
+
+
+@lru_cache(maxsize=2048)
+def _compiled(pattern: str) -> Any:
+    # Imported here: the base install, which only renders these rows as text, has no RE2.
+    import re2
+
+    return re2.compile(pattern)
