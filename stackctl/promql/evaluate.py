@@ -1,0 +1,254 @@
+"""The evaluator: walks a syntax tree and computes every node for all steps of the query at once."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from stackctl.errors import QueryInvalid, QueryUnsupported
+from stackctl.promql import aggregate, binary, functions, relabel, select, tree
+from stackctl.promql.parse import parse
+from stackctl.promql.select import Block, Context
+from stackctl.promql.values import (
+    Floats,
+    Labels,
+    Mask,
+    Result,
+    ScalarValue,
+    Series,
+    Storage,
+    TextValue,
+    Times,
+    Value,
+    Vector,
+    key,
+    merged,
+)
+
+
+def instant(query: str, at_ms: int, storage: Storage) -> Result:
+    """Evaluate a query at one moment.
+
+    Args:
+        at_ms: milliseconds since the epoch.
+
+    Raises:
+        QueryInvalid: syntax, types, or series that cannot be matched.
+        QueryUnsupported: the query uses what this engine does not have; the message names it.
+    """
+    node = parse(query)
+    context = Context(storage, np.array([at_ms], np.int64), at_ms, at_ms)
+    with np.errstate(all="ignore"):
+        if (isinstance(node, tree.Selector) and node.range_ms is not None) or isinstance(node, tree.Subquery):
+            return Result("matrix", _by_labels(_samples(context, node)))
+        return _instant_result(evaluate(context, node), context.times)
+
+
+def range_(query: str, start_ms: int, end_ms: int, step_ms: int, storage: Storage) -> Result:
+    """Evaluate a query at every step from start to end, both included.
+
+    Args:
+        start_ms, end_ms, step_ms: milliseconds; the step is positive.
+
+    Raises:
+        QueryInvalid, QueryUnsupported: as `instant` does; also for expressions that are ranges or strings.
+    """
+    node = parse(query)
+    kind = _kind(node)
+    if kind is not None:
+        raise QueryInvalid(
+            f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector',
+            next_step="Ask for it as an instant query.",
+        )
+    times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
+    context = Context(storage, times, start_ms, end_ms)
+    with np.errstate(all="ignore"):
+        value = evaluate(context, node)
+    if isinstance(value, ScalarValue):
+        return Result("matrix", [Series({}, times, value.v)])
+    assert isinstance(value, Vector)
+    return Result("matrix", _by_labels(list(_rows(value, times))))
+
+
+def evaluate(context: Context, node: tree.Node) -> Value:
+    """Evaluate a node that is not a range vector at all steps of a context."""
+    match node:
+        case tree.Number(value):
+            return ScalarValue(np.full(context.steps, value))
+        case tree.Text(value):
+            return TextValue(value)
+        case tree.Selector():
+            return select.instant(context, node)
+        case tree.Negation(expr):
+            return _negated(evaluate(context, expr))
+        case tree.Binary():
+            return binary.evaluate(node, evaluate(context, node.left), evaluate(context, node.right))
+        case tree.Aggregation():
+            param = None if node.param is None else evaluate(context, node.param)
+            return aggregate.evaluate(node, _vector(context, node.expr), param, context.instant)
+        case tree.Call():
+            return _call(context, node)
+        case tree.Subquery():
+            raise QueryInvalid("a subquery is a range vector", next_step="Put a function over it.")
+
+
+def _negated(value: Value) -> Value:
+    if isinstance(value, ScalarValue):
+        return ScalarValue(-value.v)
+    assert isinstance(value, Vector)
+    return value.with_values(-value.v).without_name()
+
+
+def _vector(context: Context, node: tree.Node) -> Vector:
+    value = evaluate(context, node)
+    assert isinstance(value, Vector)
+    return value
+
+
+def _call(context: Context, node: tree.Call) -> Value:
+    name = node.name
+    if name in functions.OVER_WINDOWS:
+        return _over_windows(context, node)
+    if name == "absent":
+        return _absent(context, node.args[0], _vector(context, node.args[0]).anywhere)
+    if name == "absent_over_time":
+        return _absent(context, node.args[0], _any_sample(context, node.args[0]))
+    if name == "timestamp":
+        return _timestamp(context, node.args[0])
+    if name in functions.OF_VALUES:
+        vector = _vector(context, node.args[0])
+        return vector.with_values(functions.OF_VALUES[name](vector.v)).without_name()
+    if name in functions.CALENDAR:
+        vector = (
+            _vector(context, node.args[0])
+            if node.args
+            else Vector.single(np.floor_divide(context.times, 1000).astype(float))
+        )
+        return vector.with_values(functions.CALENDAR[name](vector.v)).without_name()
+    if name in functions.OTHERS:
+        return functions.OTHERS[name](context, [evaluate(context, arg) for arg in node.args])
+    raise QueryUnsupported(
+        f"unsupported: the function {name}",
+        next_step="Rewrite the query without it, or use the docker runtime's Prometheus.",
+    )
+
+
+def _over_windows(context: Context, node: tree.Call) -> Vector:
+    function = functions.OVER_WINDOWS[node.name]
+    ranged = node.args[function.range_at]
+    others = [arg for i, arg in enumerate(node.args) if i != function.range_at]
+    params: list[object] = [
+        value.v for value in (evaluate(context, arg) for arg in others) if isinstance(value, ScalarValue)
+    ]
+    if node.name == "predict_linear":
+        params.append(context.times)
+    word = ranged.extended if isinstance(ranged, tree.Selector) else None
+    if word is not None:
+        if word not in function.extended:
+            raise _not_extended(word, node.name)
+        params.append(word)
+    labels: list[Labels] = []
+    v: list[Floats] = []
+    ok: list[Mask] = []
+    for block in _blocks(context, ranged):
+        values, mask = function.evaluate(block, *params)
+        labels.extend(block.labels)
+        v.append(values)
+        ok.append(np.broadcast_to(mask, values.shape))
+    if not labels:
+        return Vector.empty(context.steps)
+    whole = len(v) == 1
+    joined = Vector(labels, v[0] if whole else np.concatenate(v), ok[0] if whole else np.concatenate(ok)).present()
+    return joined if function.keeps_name else joined.without_name()
+
+
+def _not_extended(word: str, name: str) -> QueryInvalid:
+    allowed = ", ".join(sorted(n for n, row in functions.OVER_WINDOWS.items() if word in row.extended))
+    return QueryInvalid(
+        f"{word} modifier can only be used with: {allowed} - not with {name}",
+        next_step=f"Take off {word}, or use one of these functions.",
+    )
+
+
+def _blocks(context: Context, node: tree.Node) -> Iterator[Block]:
+    """Yield the windows of a range vector expression."""
+    if isinstance(node, tree.Selector):
+        yield from select.windows(context, node)
+        return
+    assert isinstance(node, tree.Subquery)
+    series, ends = _subquery(context, node)
+    yield from select.blocks(series, ends, node.range_ms)
+
+
+def _subquery(context: Context, node: tree.Subquery) -> tuple[list[Series], Times]:
+    """Evaluate a subquery's expression at multiples of its step, for all windows together."""
+    ends = context.ends(node.at, node.offset_ms)
+    step = node.step_ms or context.subquery_step_ms
+    oldest = int(ends.min()) - node.range_ms
+    start = oldest // step * step + step
+    times = np.arange(start, int(ends.max()) + 1, step, dtype=np.int64)
+    if not len(times):
+        return [], ends
+    value = evaluate(context.at(times), node.expr)
+    vector = Vector.single(value.v) if isinstance(value, ScalarValue) else value
+    assert isinstance(vector, Vector)
+    return list(_rows(vector, times)), ends
+
+
+def _any_sample(context: Context, node: tree.Node) -> Mask:
+    found = np.zeros(context.steps, np.bool_)
+    for block in _blocks(context, node):
+        found |= block.filled
+    return found
+
+
+def _absent(context: Context, node: tree.Node, present: Mask) -> Vector:
+    labels = {}
+    if isinstance(node, tree.Selector) and len(node.alternatives) == 1:
+        labels = relabel.absent_labels(node.alternatives[0])
+    return Vector.single(np.ones(context.steps), labels, ~present).present()
+
+
+def _timestamp(context: Context, node: tree.Node) -> Vector:
+    if isinstance(node, tree.Selector):
+        return select.instant(context, node, times_instead=True).without_name()
+    vector = _vector(context, node)
+    return vector.with_values(np.broadcast_to(context.times / 1000.0, vector.v.shape)).without_name()
+
+
+def _kind(node: tree.Node) -> str | None:
+    if isinstance(node, tree.Text):
+        return "string"
+    if isinstance(node, tree.Subquery) or (isinstance(node, tree.Selector) and node.range_ms is not None):
+        return "range vector"
+    return None
+
+
+def _samples(context: Context, node: tree.Node) -> list[Series]:
+    """Return the samples of a range vector at an instant query's moment."""
+    return [
+        Series(labels, block.t[block.first[0] : block.stop[0]], row[block.first[0] : block.stop[0]])
+        for block in _blocks(context, node)
+        for labels, row in zip(block.labels, block.rows, strict=True)
+    ]
+
+
+def _rows(vector: Vector, times: Times) -> Iterator[Series]:
+    """Yield a vector's series with the steps at which they have a value; equal steps share one array."""
+    whole = np.asarray(vector.ok.all(axis=1))
+    for labels, v, ok, all_there in zip(vector.labels, vector.v, vector.ok, whole, strict=True):
+        if all_there:
+            yield Series(labels, times, v)
+        elif ok.any():
+            yield Series(labels, times[ok], v[ok])
+
+
+def _by_labels(series: list[Series]) -> list[Series]:
+    return sorted(series, key=lambda one: key(one.labels))
+
+
+def _instant_result(value: Value, times: Times) -> Result:
+    if isinstance(value, TextValue):
+        return Result("string", text=value.text)
+    if isinstance(value, ScalarValue):
+        return Result("scalar", [Series({}, times, value.v)])
+    return Result("vector", list(_rows(merged(value), times)))

@@ -1,0 +1,170 @@
+"""Changes over a window: rate, increase, delta, irate, idelta, resets, changes, and their extended forms.
+
+The rules are those of Prometheus 3's promql/functions.go: extrapolation up to 1.1 average sample distances, never
+below zero for counters; `anchored` and `smoothed` (feature promql-extended-range-selectors) instead take the value at
+the window's ends, the last one before, or an interpolated one.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from stackctl.promql.select import Block
+from stackctl.promql.values import Floats, Index, Mask, Times
+
+Answer: TypeAlias = tuple[Floats, Mask]
+"""Values and where they exist, each of shape (series, steps); the mask may lack the first axis."""
+
+
+def segment_sums(v: Floats, first: Index, stop: Index) -> Floats:
+    """Return sums of v[first:stop] for arrays of bounds; 0 where the segment is empty."""
+    if not len(v):
+        return np.zeros(len(first))
+    bounds = np.stack((first, stop), axis=-1).ravel()
+    # reduceat gives v[first] for an empty segment, and needs a value behind the last bound.
+    sums: Floats = np.add.reduceat(np.append(v, 0.0), np.minimum(bounds, len(v)))[::2]
+    return np.where(stop > first, sums, 0.0)
+
+
+def _falls(row: Floats) -> Index:
+    """Return positions after which a counter starts anew: the next value is smaller."""
+    return np.flatnonzero(row[1:] < row[:-1])
+
+
+def _lost(row: Floats, first: Index, last: Index) -> Floats | None:
+    """Return what resets between the samples first and last took away; None when there is none at all."""
+    falls = _falls(row)
+    if not len(falls):
+        return None
+    return segment_sums(row[falls], falls.searchsorted(first), falls.searchsorted(last))
+
+
+def _add_lost(result: Floats, block: Block, first: Index, last: Index) -> None:
+    for out, row in zip(result, block.rows, strict=True):
+        lost = _lost(row, first, last)
+        if lost is not None:
+            out += lost
+
+
+def extrapolated(block: Block, counter: bool, per_second: bool) -> Answer:
+    """Evaluate rate, increase or delta of plain windows."""
+    ok = block.stop - block.first >= 2
+    first = np.where(ok, block.first, 0)
+    last = np.where(ok, block.stop - 1, 1)
+    begin, result = block.take(first, last)
+    result -= begin
+    if counter:
+        _add_lost(result, block, first, last)
+    begin_t, end_t = block.t.take(first, mode="clip"), block.t.take(last, mode="clip")
+    sampled = (end_t - begin_t) / 1000.0
+    average = sampled / np.maximum(last - first, 1)
+    to_start = (begin_t - (block.ends - block.range_ms)) / 1000.0
+    to_end = (block.ends - end_t) / 1000.0
+    to_start = np.where(to_start >= average * 1.1, average / 2, to_start)
+    to_end = np.where(to_end >= average * 1.1, average / 2, to_end)
+    sampled = np.where(ok, sampled, 1.0)
+    factor = _to_start_of_counter(begin, result, sampled, to_start) if counter else to_start
+    factor = (sampled + factor + to_end) / sampled
+    if per_second:
+        factor /= block.range_ms / 1000.0
+    return result * factor, ok
+
+
+def _to_start_of_counter(begin: Floats, result: Floats, sampled: Floats, to_start: Floats) -> Floats:
+    """Shorten the extrapolated time where the counter would have been below zero."""
+    to_zero = sampled * (begin / result)
+    use = (result > 0) & (begin >= 0) & (to_zero < to_start)
+    return np.where(use, to_zero, to_start)
+
+
+def last_two(block: Block, counter: bool) -> Answer:
+    """Evaluate irate (counter) or idelta from a window's last two samples."""
+    ok = block.stop - block.first >= 2
+    last = np.where(ok, block.stop - 1, 1)
+    before, newest = block.take(last - 1, last)
+    change = newest - before
+    if counter:
+        seconds = np.diff(block.t, prepend=block.t[:1] - 1).take(last, mode="clip") / 1000.0
+        change = np.where(newest < before, newest, change) / seconds
+    return change, ok
+
+
+def count_between(block: Block, differs: Callable[[Floats, Floats], Mask], anchored: bool) -> Answer:
+    """Count neighbouring samples in each window for which `differs(before, after)` holds."""
+    ok, first = block.filled, block.first
+    if anchored:
+        starts = block.ends - block.range_ms
+        ok = ok & (block.t.take(block.stop - 1, mode="clip") > starts)
+        first = _anchor(block, starts)
+    first, last = np.where(ok, first, 0), np.where(ok, block.stop - 1, 0)
+    counts = np.empty((len(block.rows), len(first)))
+    for out, row in zip(counts, block.rows, strict=True):
+        seen = np.concatenate(([0], np.cumsum(differs(row[:-1], row[1:]))))
+        out[:] = seen[last] - seen[first]
+    return counts, ok
+
+
+def is_reset(before: Floats, after: Floats) -> Mask:
+    """Say where a counter fell."""
+    return after < before
+
+
+def is_change(before: Floats, after: Floats) -> Mask:
+    """Say where the value changed; NaN to NaN is no change."""
+    return np.asarray((after != before) & ~(np.isnan(after) & np.isnan(before)), np.bool_)
+
+
+def _anchor(block: Block, starts: Times) -> Index:
+    """Return the last sample at or before each window's left end, else the first one in reach."""
+    return np.maximum(block.t.searchsorted(starts, "right") - 1, block.first)
+
+
+def extended(block: Block, counter: bool, per_second: bool, smoothed: bool) -> Answer:
+    """Evaluate rate, increase or delta of anchored or smoothed windows."""
+    starts = block.ends - block.range_ms
+    ok = block.filled
+    last = block.stop - 1
+    if smoothed:
+        last = np.minimum(block.t.searchsorted(block.ends, "left"), last)
+    first = np.where(ok, _anchor(block, starts), 0)
+    last = np.where(ok, last, 0)
+    ok = ok & (block.t[last] > starts)
+    if smoothed:
+        ok = ok & (block.t[first] <= block.ends)
+    left = _at_bound(block, first, first + 1, starts, counter, smoothed & (block.t[first] < starts))
+    crosses = smoothed & (block.t[last] > block.ends) & (last > block.first)
+    right = _at_bound(block, last - 1, last, block.ends, counter, crosses)
+    left, right = (
+        np.where(smoothed & (block.t[first] < starts), left, block.take(first)[0]),
+        np.where(crosses, right, block.take(last)[0]),
+    )
+    result = right - left
+    if counter:
+        inner_first = np.where(block.t[first] <= starts, first + 1, first)
+        inner_last = np.where(block.t[last] >= block.ends, last - 1, last)
+        result += _extended_lost(block, left, right, inner_first, inner_last)
+    if per_second:
+        result /= block.range_ms / 1000.0
+    return result, ok
+
+
+def _at_bound(block: Block, before: Index, after: Index, t: Times, counter: bool, wanted: Mask) -> Floats:
+    """Interpolate between two samples at a moment; a counter that fell between them started from zero."""
+    before, after = np.where(wanted, before, 0), np.where(wanted, after, 0)
+    y1, y2 = block.take(before, after)
+    if counter:
+        y1 = np.where(y2 < y1, 0.0, y1)
+    t1, t2 = block.t.take(before, mode="clip"), block.t.take(after, mode="clip")
+    return y1 + (y2 - y1) * (t - t1) / np.where(t2 > t1, t2 - t1, 1)
+
+
+def _extended_lost(block: Block, left: Floats, right: Floats, first: Index, last: Index) -> Floats:
+    """Return what resets took away along left, the samples first to last, right."""
+    some = last >= first
+    first, last = np.where(some, first, 0), np.where(some, last, 0)
+    head, tail = block.take(first, last)
+    lost = np.where(some & (head < left), left, 0.0)
+    lost += np.where(right < np.where(some, tail, left), np.where(some, tail, left), 0.0)
+    _add_lost(lost, block, first, last)
+    return lost
