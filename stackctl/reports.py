@@ -1,7 +1,9 @@
 """Every `--json` shape as a frozen dataclass. Keys may be added, never renamed: others build on them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,34 @@ class DemoReport:
     output_tokens_per_second: dict[str, float | None]
     evaluations: dict[str, int]
     links: dict[str, str]
+
+
+@dataclass(frozen=True)
+class SettingReport:
+    """One setting of `config`: its value in force and where it comes from."""
+
+    key: str
+    value: Any
+    origin: str
+    env: str
+    help: str
+
+
+@dataclass(frozen=True)
+class ConfigReport:
+    """`config`."""
+
+    settings: tuple[SettingReport, ...]
+
+
+@dataclass(frozen=True)
+class StatusReport(StackReport):
+    """`status`: what `up` reports, and what the engine counts.
+
+    Attributes:
+        disk_bytes: what the data directory takes.
+        engine: the ingest process's own counters by name; None when it does not answer.
+    """
+
+    disk_bytes: int
+    engine: Mapping[str, Any] | None

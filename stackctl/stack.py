@@ -91,6 +91,8 @@ ENDPOINT_BY_NAME: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint
 
 # The readiness probe's telemetry carries this service name; search leaves it out, lookup by id finds it.
 PROBE_SERVICE = "stackctl-probe"
+PROBE_METRIC = "stackctl.probe.time"  # a gauge in seconds, so Prometheus has it as:
+PROBE_SERIES = "stackctl_probe_time_seconds"
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,35 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from stackctl.settings import Loaded, load
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The global options as they stand before a command; the root callback stores them."""
+
+    data_dir: Path | None
+    json: bool
+
 
 @dataclass(frozen=True)
 class Options:
-    """The global options of one invocation."""
+    """The global options of one invocation, with the settings looked up.
+
+    Attributes:
+        data_dir: flag, STACKCTL_DATA_DIR, stackctl.toml or the platform's directory.
+    """
 
     data_dir: Path
     json: bool
+    loaded: Loaded
 
 
 # The global options stand behind a command as well as before it: `stackctl demo --json` is `stackctl --json demo`.
@@ -23,11 +38,21 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout
 DataDirFlag = Annotated[Path | None, typer.Option("--data-dir", help="Where the stack keeps its data.")]
 
 
-def options(ctx: typer.Context, data_dir: Path | None = None, json: bool = False) -> Options:
-    """Return the global options that the root callback stored, overridden by those that stand behind the command."""
-    found = ctx.find_object(Options)
-    assert found is not None, "the root callback stores Options before any command runs"
-    return Options(data_dir or found.data_dir, json or found.json)
+def options(
+    ctx: typer.Context, data_dir: Path | None = None, json: bool = False, settings: Mapping[str, Any] | None = None
+) -> Options:
+    """Return the global options, those behind the command before those in front of it, and the settings in force.
+
+    Args:
+        settings: setting key to the value of the command's own flag, None where it was not given.
+
+    Raises:
+        SettingsInvalid: a setting cannot be used.
+    """
+    before = ctx.find_object(Flags)
+    assert before is not None, "the root callback stores Flags before any command runs"
+    loaded = load({**(settings or {}), "data_dir": data_dir or before.data_dir})
+    return Options(loaded.settings.data_dir, json or before.json, loaded)
 
 
 def emit(report: Any, opts: Options, render: Callable[[Any], None]) -> None:

@@ -1,7 +1,189 @@
-"""Placeholder."""
+"""The stack itself: `up`, `down`, `status`, `logs`, `config`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from stackctl.cli.context import DataDirFlag, JsonFlag, Options, emit, options, say
+
+if TYPE_CHECKING:
+    from stackctl.reports import ConfigReport, StackReport, StatusReport
+    from stackctl.runtime.logs import Entry
+    from stackctl.runtime.up import Start
 
 
 def register(root: typer.Typer) -> None:
     """Add the commands of this group."""
+    for command in (up, down, status, logs, config):
+        root.command()(command)
+
+
+def up(
+    ctx: typer.Context,
+    runtime: Annotated[str | None, typer.Option(help="auto, docker or embedded.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Run the demo once the stack is up.")] = False,
+    host: Annotated[str | None, typer.Option(help="Address the endpoints listen on.")] = None,
+    ports: Annotated[str | None, typer.Option(help="auto, or ENDPOINT=PORT,...")] = None,
+    retention: Annotated[str | None, typer.Option(help="How long telemetry is kept, e.g. 7d.")] = None,
+    retention_size: Annotated[str | None, typer.Option(help="How much of it is kept, e.g. 10GiB.")] = None,
+    capture_content: Annotated[
+        bool | None, typer.Option("--capture-content/--no-capture-content", help="Keep prompts and completions.")
+    ] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, until Ctrl-C or SIGTERM.")] = False,
+    json: JsonFlag = False,
+    data_dir: DataDirFlag = None,
+) -> None:
+    """Start the stack and wait until it is proven to work."""
+    said = {
+        "runtime": runtime,
+        "host": host,
+        "ports": ports,
+        "retention": retention,
+        "retention_size": retention_size,
+        "capture_content": capture_content,
+    }
+    opts = options(ctx, data_dir, json, said)
+    from stackctl.runtime import up as starting
+    from stackctl.runtime.state import find
+    from stackctl.runtime.status import report
+
+    start = starting.up(opts.loaded, foreground=foreground, tell=say)
+    for change in start.applied:
+        say(f"applied: {change}")
+    emit(report(find(opts.data_dir)), opts, _show_stack)
+    sys.stdout.flush()
+    if demo:
+        _run_demo(opts)
+    if foreground:
+        raise typer.Exit(_stay(start))
+
+
+def _moment(age: str | None) -> str | None:
+    """Return the time that lies an age such as `15m` back, as logs write it."""
+    import time
+
+    from stackctl.errors import Misuse
+    from stackctl.runtime.logs import timestamp
+    from stackctl.settings import seconds
+
+    if age is None:
+        return None
+    try:
+        return timestamp(time.time() - seconds(age))
+    except ValueError as error:
+        raise Misuse(f"--since cannot be {age!r}", next_step="use a number with s, m, h, d or w: 15m") from error
+
+
+def _run_demo(opts: Options) -> None:
+    raise NotImplementedError
+
+
+def _stay(start: "Start") -> int:
+    import signal
+
+    from stackctl.runtime.up import wait
+
+    say("running in the foreground; Ctrl-C stops it")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the usual way to stop a service, so it is no error
+    return wait(start)
+
+
+def down(
+    ctx: typer.Context,
+    delete_data: Annotated[bool, typer.Option("--delete-data", help="Also delete what the stack stored.")] = False,
+    data_dir: DataDirFlag = None,
+) -> None:
+    """Stop the stack; its data stays unless told otherwise."""
+    opts = options(ctx, data_dir)
+    from stackctl.runtime.down import down as stop
+
+    ran = stop(opts.data_dir, delete=delete_data, tell=say)
+    say("stopped" if ran else f"no stack runs from {opts.data_dir}")
+    if delete_data:
+        say(f"deleted the data in {opts.data_dir}")
+
+
+def status(ctx: typer.Context, json: JsonFlag = False, data_dir: DataDirFlag = None) -> None:
+    """Show each component's state; exit 1 when one is not healthy."""
+    opts = options(ctx, data_dir, json)
+    from stackctl.runtime.state import find
+    from stackctl.runtime.status import status as look
+
+    stack = find(opts.data_dir)
+    emit(look(stack), opts, _show_status)
+    if not stack.healthy():
+        raise typer.Exit(1)
+
+
+def logs(
+    ctx: typer.Context,
+    component: Annotated[str | None, typer.Argument(help="ingest, query or supervisor; all if not said.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the newest lines.")] = 100,
+    since: Annotated[str | None, typer.Option(help="Only lines of the last 30s, 15m, 2h, ...")] = None,
+    data_dir: DataDirFlag = None,
+) -> None:
+    """Show what the components log."""
+    opts = options(ctx, data_dir)
+    from stackctl.runtime import logs as reading
+
+    names = reading.components(opts.data_dir, component)
+    for entry in reading.tail(opts.data_dir, names, lines, _moment(since)):
+        _show_entry(entry)
+    if follow:
+        for entry in reading.follow(opts.data_dir, names):
+            _show_entry(entry)
+            sys.stdout.flush()
+
+
+def config(ctx: typer.Context, json: JsonFlag = False, data_dir: DataDirFlag = None) -> None:
+    """Show the settings in force and where each comes from."""
+    opts = options(ctx, data_dir, json)
+    from stackctl.reports import ConfigReport, SettingReport
+    from stackctl.settings import ROWS
+
+    loaded = opts.loaded
+    settings = tuple(
+        SettingReport(row.key, _plain(loaded.said[row.key]), loaded.origins[row.key], row.env, row.help) for row in ROWS
+    )
+    emit(ConfigReport(settings), opts, _show_config)
+
+
+def _show_stack(report: "StackReport") -> None:
+    from stackctl.stack import ENDPOINT_BY_NAME
+
+    print(f"stackctl is up ({report.runtime} runtime)")
+    for name, address in report.endpoints.items():
+        if address:
+            print(f"  {name:<11} {address:<24} {ENDPOINT_BY_NAME[name].speaks}")
+    print(f"  {'data':<11} {report.data_dir}")
+
+
+def _show_status(report: "StatusReport") -> None:
+    for row in report.components:
+        memory = f"{row.memory_bytes / 2**20:.0f} MiB" if row.memory_bytes is not None else "-"
+        print(
+            f"{row.name:<10} {row.state:<10} {row.version:<8} {row.endpoint or '-':<24} {memory:>9}  since {row.since}"
+        )
+    print(f"{'disk':<10} {report.disk_bytes / 2**20:.1f} MiB in {report.data_dir}")
+    for name, value in sorted((report.engine or {}).items()):
+        print(f"  {name} {value}")
+    if report.engine is None:
+        print("  the ingest process does not say what it counts")
+
+
+def _show_config(report: "ConfigReport") -> None:
+    for row in report.settings:
+        value = row.value if row.value not in ((), {}, []) else "-"
+        print(f"{row.key:<26} {value!s:<32} {row.origin:<16} {row.env}")
+
+
+def _plain(value: object) -> object:
+    """Return a setting's value as JSON can hold it."""
+    return str(value) if isinstance(value, Path) else value
+
+
+def _show_entry(entry: "Entry") -> None:
+    print(f"{entry.time} {entry.component:<10} {entry.text}")

@@ -1,0 +1,358 @@
+"""The settings: one table of rows, from which flags, environment, `stackctl.toml` and `stackctl config` come.
+
+What wins: a command's flag, then `STACKCTL_*` in the environment, then `stackctl.toml` in the working directory, then
+the row's default. Each value remembers where it came from.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stackctl.errors import SettingsInvalid
+from stackctl.stack import ENDPOINT_BY_NAME
+
+FILE_NAME = "stackctl.toml"
+AUTO = "auto"
+DEFAULT = "default"  # the origin of a setting about which nothing was said
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_BYTES = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_SMALLEST_RETENTION_BYTES = 64 * 2**20  # below it one sealed segment would already be too much
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force.
+
+    Attributes:
+        runtime: `auto`, `docker` or `embedded`.
+        host: address the endpoints listen on.
+        ports: endpoint name to TCP port, only those that were set; None means free ports are chosen.
+        retention_seconds: telemetry older than this is deleted.
+        retention_bytes: the oldest telemetry goes first beyond it.
+        price_hosts: server address to provider.
+    """
+
+    data_dir: Path
+    runtime: str
+    host: str
+    ports: Mapping[str, int] | None
+    retention_seconds: int
+    retention_bytes: int
+    capture_content: bool
+    allow_keys: tuple[str, ...]
+    extra_models: tuple[str, ...]
+    price_hosts: Mapping[str, str]
+    exclude_scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting.
+
+    Attributes:
+        key: dotted name in `stackctl.toml`.
+        field: its attribute of `Settings`.
+        parse: what was said (text of a flag or variable, or a TOML value) to the typed value; ValueError refuses it.
+        default: raw value when nothing is said.
+        allowed: what a value may be, as a person reads it.
+    """
+
+    key: str
+    field: str
+    parse: Callable[[Any], Any]
+    default: Any
+    allowed: str
+    help: str
+
+    @property
+    def env(self) -> str:
+        """The environment variable of the setting."""
+        return "STACKCTL_" + re.sub(r"\W", "_", self.key).upper()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The settings and where each came from.
+
+    Attributes:
+        said: key to the value as it was written there.
+        origins: key to the flag, variable or file; `default` where nothing was said.
+    """
+
+    settings: Settings
+    said: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+
+def one_of(*choices: str) -> Callable[[Any], str]:
+    """Return a parser that takes one of the given words."""
+
+    def parse(raw: Any) -> str:
+        if raw not in choices:
+            raise ValueError
+        return str(raw)
+
+    return parse
+
+
+def seconds(raw: Any) -> int:
+    """Parse a duration such as `30s`, `15m`, `24h`, `7d`, `2w` into seconds, at least one."""
+    found = re.fullmatch(r"(\d{1,9})([smhdw])", str(raw).strip())
+    if found is None or int(found[1]) == 0:
+        raise ValueError
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def size(raw: Any) -> int:
+    """Parse a size such as `10GiB` or a number of bytes, at least 64 MiB."""
+    found = re.fullmatch(r"(\d{1,15})\s*([A-Za-z]*)", str(raw).strip())
+    if found is None or found[2].upper() not in _BYTES:
+        raise ValueError
+    value = int(found[1]) * _BYTES[found[2].upper()]
+    if value < _SMALLEST_RETENTION_BYTES:
+        raise ValueError
+    return value
+
+
+def boolean(raw: Any) -> bool:
+    """Parse true or false, also as the words people put into an environment variable."""
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if isinstance(raw, bool):
+        return raw
+    if not isinstance(raw, str) or raw.strip().lower() not in words:
+        raise ValueError
+    return words[raw.strip().lower()]
+
+
+def texts(raw: Any) -> tuple[str, ...]:
+    """Parse a TOML array of strings, or text with commas between the items."""
+    items = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def pairs(raw: Any) -> dict[str, str]:
+    """Parse a TOML table of strings, or text such as `a=b,c=d`."""
+    if isinstance(raw, str):
+        split = [item.partition("=") for item in texts(raw)]
+        if not all(separator and value.strip() for _, separator, value in split):
+            raise ValueError
+        return {key.strip(): value.strip() for key, _, value in split}
+    if not isinstance(raw, Mapping) or not all(isinstance(value, str) for value in raw.values()):
+        raise ValueError
+    return dict(raw)
+
+
+def ports(raw: Any) -> dict[str, int] | None:
+    """Parse `auto` (None), a TOML table of endpoint and port, or text such as `otlp_grpc=14317,tempo=13200`."""
+    if raw == AUTO:
+        return None
+    table = pairs(raw) if isinstance(raw, str) else raw
+    if not isinstance(table, Mapping):
+        raise ValueError
+    chosen: dict[str, int] = {}
+    for name, port in table.items():
+        if name not in ENDPOINT_BY_NAME or isinstance(port, bool) or not re.fullmatch(r"\d{1,5}", str(port)):
+            raise ValueError
+        if not 1 <= int(port) <= 65_535 or int(port) in chosen.values():
+            raise ValueError
+        chosen[name] = int(port)
+    return chosen
+
+
+def patterns(raw: Any) -> tuple[str, ...]:
+    """Parse a list of regular expressions; only what RE2 reads too, so no look-around or back reference."""
+    found = texts(raw)
+    for pattern in found:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(str(error)) from error
+        if re.search(r"\(\?[=!<]|\\\d", pattern):
+            raise ValueError
+    return found
+
+
+def _address(raw: Any) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", raw):
+        raise ValueError
+    return raw
+
+
+def _directory(raw: Any) -> Path:
+    if isinstance(raw, Path):
+        return raw.expanduser().absolute()
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError
+    return Path(raw).expanduser().absolute()
+
+
+def _default_data_dir() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("stackctl", appauthor=False))
+
+
+_PORTS_ALLOWED = f"auto, or ENDPOINT=PORT,... of {', '.join(ENDPOINT_BY_NAME)}"
+
+ROWS: tuple[Row, ...] = (
+    Row("data_dir", "data_dir", _directory, None, "a directory", "Where the stack keeps its data."),
+    Row(
+        "runtime",
+        "runtime",
+        one_of("auto", "docker", "embedded"),
+        "auto",
+        "auto, docker, embedded",
+        "What the stack runs on.",
+    ),
+    Row(
+        "host",
+        "host",
+        _address,
+        "127.0.0.1",
+        "a name or IPv4 address of this machine",
+        "Address the endpoints listen on.",
+    ),
+    Row("ports", "ports", ports, {}, _PORTS_ALLOWED, "Ports other than the default ones, or auto for free ones."),
+    Row(
+        "retention",
+        "retention_seconds",
+        seconds,
+        "7d",
+        "a number with s, m, h, d or w",
+        "Telemetry that arrived longer ago is deleted.",
+    ),
+    Row(
+        "retention_size",
+        "retention_bytes",
+        size,
+        "10GiB",
+        "64MiB or more, with MiB, GiB or TiB",
+        "Beyond this size the oldest telemetry is deleted.",
+    ),
+    Row(
+        "capture_content",
+        "capture_content",
+        boolean,
+        False,
+        "true, false",
+        "Keep prompts, completions and documents in the span store.",
+    ),
+    Row(
+        "content.allow_keys",
+        "allow_keys",
+        patterns,
+        (),
+        "a list of regular expressions without look-around",
+        "Your own span attribute keys that redaction keeps.",
+    ),
+    Row(
+        "models.extra",
+        "extra_models",
+        texts,
+        (),
+        "a list of model names",
+        "Models without a price that stand on metrics by name.",
+    ),
+    Row(
+        "prices.hosts",
+        "price_hosts",
+        pairs,
+        {},
+        "a table of server address and provider",
+        "Whose prices a server address bills.",
+    ),
+    Row(
+        "accounting.exclude_scopes",
+        "exclude_scopes",
+        texts,
+        (),
+        "a list of instrumentation scopes",
+        "Scopes whose spans are never counted as calls.",
+    ),
+)
+ROW_BY_KEY: Mapping[str, Row] = {row.key: row for row in ROWS}
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Loaded:
+    """Return the settings in force.
+
+    Args:
+        flags: setting key to the value a command's flag gave; None values are flags that were not given.
+        environ: the environment; the process's own when not given.
+        directory: where `stackctl.toml` is looked for; the working directory when not given.
+
+    Raises:
+        SettingsInvalid: a value, a key or the file cannot be used; the message says where and what is allowed.
+    """
+    environ = os.environ if environ is None else environ
+    in_file = dict(_file_values((directory or Path.cwd()) / FILE_NAME))
+    values: dict[str, Any] = {}
+    said: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for row in ROWS:
+        raw, origin = _choose(row, flags or {}, environ, in_file)
+        values[row.field] = _parsed(row, raw, origin)
+        said[row.key], origins[row.key] = raw, origin
+    return Loaded(Settings(**values), said, origins)
+
+
+def _choose(
+    row: Row, flags: Mapping[str, Any], environ: Mapping[str, str], in_file: Mapping[str, Any]
+) -> tuple[Any, str]:
+    if flags.get(row.key) is not None:
+        return flags[row.key], "--" + row.key.replace("_", "-")
+    if row.env in environ:
+        return environ[row.env], row.env
+    if row.key in in_file:
+        return in_file[row.key], FILE_NAME
+    return (_default_data_dir() if row.key == "data_dir" else row.default), DEFAULT
+
+
+def _parsed(row: Row, raw: Any, origin: str) -> Any:
+    try:
+        return row.parse(raw)
+    except ValueError as error:
+        detail = f" ({error})" if str(error) else ""
+        raise SettingsInvalid(
+            f"{origin}: {row.key} cannot be {raw!r}{detail}", next_step=f"{row.key} takes: {row.allowed}"
+        ) from error
+
+
+def _file_values(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield key and raw value of each setting in the file; nothing when there is no file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path} cannot be read: {error}", next_step="mend or remove the file") from error
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsInvalid(f"{path} is not TOML: {error}", next_step="mend the file where it says") from error
+    yield from _flat(path, tables, "")
+
+
+def _flat(path: Path, table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        key = prefix + name
+        if key in ROW_BY_KEY:
+            yield key, value
+        elif isinstance(value, Mapping) and any(known.startswith(key + ".") for known in ROW_BY_KEY):
+            yield from _flat(path, value, key + ".")
+        else:
+            close = difflib.get_close_matches(key, ROW_BY_KEY, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(ROW_BY_KEY)}"
+            raise SettingsInvalid(f"{path}: there is no setting {key!r}", next_step=hint)
