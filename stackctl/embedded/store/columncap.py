@@ -1,0 +1,64 @@
+"""Bounds the attribute columns of one log file, and so of a segment and of what readers hold in memory.
+
+A sender that puts values into attribute names would otherwise make a column of each.
+"""
+
+from typing import Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+# Attribute columns of one segment; measured to serve well (facts: wide columns). The rest stays readable in `rest`.
+MAX_ATTRIBUTE_COLUMNS: Final = 256
+_PREFIXES: Final = ("s:", "r:")
+
+
+class ColumnCap:
+    """Admits the first `limit` attribute columns that a log file sees; later ones go to `rest` and `rrest` as JSON.
+
+    Args:
+        limit: most attribute columns of one log file.
+    """
+
+    def __init__(self, limit: int = MAX_ATTRIBUTE_COLUMNS) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+
+    def learn(self, table: pa.Table | None) -> None:
+        """Count the columns of a table that the log file holds already."""
+        if table is not None:
+            self._known.update(name for name in table.column_names if name.startswith(_PREFIXES))
+
+    def admit(self, table: pa.Table) -> pa.Table:
+        """Return the table with at most the admitted attribute columns; no value is lost."""
+        fresh = [name for name in table.column_names if name.startswith(_PREFIXES) and name not in self._known]
+        room = max(0, self._limit - len(self._known))
+        # The fullest columns first: they are what queries ask for.
+        fresh.sort(key=lambda name: table.column(name).null_count)
+        self._known.update(fresh[:room])
+        beyond = fresh[room:]
+        if not beyond:
+            return table
+        for prefix, column in (("s:", "rest"), ("r:", "rrest")):
+            table = _fold(table, [name for name in beyond if name.startswith(prefix)], column)
+        return table
+
+
+def _fold(table: pa.Table, names: list[str], into: str) -> pa.Table:
+    """Move columns into a JSON object column; an attribute's key is what stands between prefix and type."""
+    if not names:
+        return table
+    objects: list[str | None] = table.column(into).to_pylist()
+    for name in names:
+        column = table.column(name)
+        filled = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        for row, value in zip(filled.tolist(), column.take(filled).to_pylist(), strict=True):
+            objects[row] = _with(objects[row], name[2:-2], value)
+    table = table.drop_columns(names)
+    return table.set_column(table.column_names.index(into), into, pa.array(objects, pa.string()))
+
+
+def _with(text: str | None, key: str, value: object) -> str:
+    found = orjson.loads(text) if text else {}
+    return orjson.dumps({**found, key: value}).decode()

@@ -1,0 +1,186 @@
+"""What the query process sees: sealed segments and, in memory, the frames that no segment covers yet.
+
+Consistent without locks: log files are listed before segments, and a log file is removed only after its segment stands, so
+a span is in exactly one of the two. Frames that are written but not acknowledged (see `committed`) stay invisible.
+"""
+
+import mmap
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from stackctl.embedded.store.frame import Gap, StoredFrame, scan
+from stackctl.embedded.store.layout import EVALUATIONS, SPANS, Layout, Sealed
+
+# Pieces of one log file beyond which they are merged: few enough for a fast scan, many enough to merge seldom.
+_MAX_PIECES = 24
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One consistent view of the store; immutable, valid as long as it is held.
+
+    Attributes:
+        segments: Parquet files of sealed spans, in order of arrival.
+        hot: spans that no segment holds yet, None when there are none.
+        evaluation_segments: Parquet files of sealed evaluations.
+        evaluations_hot: evaluations that no segment holds yet, None when there are none.
+        last_seq: newest frame within the view; the view changes only when this or the segments do.
+    """
+
+    segments: tuple[Path, ...]
+    hot: pa.Table | None
+    evaluation_segments: tuple[Path, ...]
+    evaluations_hot: pa.Table | None
+    last_seq: int
+
+
+class SpanReader:
+    """Reads a store that another process writes.
+
+    Cheap to ask often: only bytes that came since the last call are decoded. Safe from several threads.
+
+    Args:
+        data_dir: the stack's data directory; may be empty still.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._layout = Layout.below(data_dir)
+        self._tails: dict[int, _Tail] = {}
+        self._lock = threading.Lock()
+        self._combined: tuple[object, pa.Table | None, pa.Table | None] = (None, None, None)
+
+    def snapshot(self) -> Snapshot:
+        """Return the store as it is now: every acknowledged span exactly once."""
+        with self._lock:
+            if not self._layout.log_dir.is_dir():
+                return Snapshot((), None, (), None, 0)
+            while True:
+                found = self._attempt()
+                if found is not None:
+                    return found
+
+    def segments(self) -> list[Path]:
+        """Sealed span files. Ask for a `snapshot` where hot spans are needed too."""
+        return list(self.snapshot().segments)
+
+    def hot(self) -> pa.Table | None:
+        """Spans not sealed yet. Ask for a `snapshot` where segments are needed too."""
+        return self.snapshot().hot
+
+    def evaluations_hot(self) -> pa.Table | None:
+        """Evaluations not sealed yet. Ask for a `snapshot` where segments are needed too."""
+        return self.snapshot().evaluations_hot
+
+    def _attempt(self) -> Snapshot | None:
+        """One view, or None when a log file vanished meanwhile (its segment stands by then: look again)."""
+        committed = read_committed(self._layout)
+        logs = self._layout.logs()
+        spans, evaluations = self._layout.sealed(SPANS), self._layout.sealed(EVALUATIONS)
+        hot = [first for first in logs if not any(file.covers(first) for file in spans)]
+        self._tails = {first: self._tails.get(first) or _Tail(self._layout.log_file(first)) for first in hot}
+        try:
+            for tail in self._tails.values():
+                tail.follow(committed)
+        except FileNotFoundError:
+            return None
+        hot_spans, hot_evaluations = self._combine()
+        return Snapshot(
+            tuple(map(self._layout.path, spans)),
+            hot_spans,
+            tuple(map(self._layout.path, _covering(evaluations, hot))),
+            hot_evaluations,
+            max([tail.last_seq for tail in self._tails.values()] + [file.last for file in spans[-1:]] + [0]),
+        )
+
+    def _combine(self) -> tuple[pa.Table | None, pa.Table | None]:
+        """Hot tables of all followed files; the last ones again when no frame came and no file went."""
+        state = tuple((first, tail.last_seq) for first, tail in self._tails.items())
+        if self._combined[0] != state:
+            tails = self._tails.values()
+            spans = concat([piece for tail in tails for piece in tail.spans])
+            self._combined = (state, spans, concat([piece for tail in tails for piece in tail.evaluations]))
+        return self._combined[1:]
+
+
+@dataclass
+class _Tail:
+    """The decoded part of one log file that grows."""
+
+    path: Path
+    offset: int = 0
+    last_seq: int = 0
+    spans: list[pa.Table] = field(default_factory=list)
+    evaluations: list[pa.Table] = field(default_factory=list)
+
+    def follow(self, committed: int) -> None:
+        """Decode what came since, up to the newest acknowledged frame."""
+        size = self.path.stat().st_size
+        if size <= self.offset or self.last_seq >= committed:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = memoryview(file.read(size - self.offset))
+        start = self.offset
+        for item in scan(data):
+            if isinstance(item, Gap):
+                # The tail may still be in writing; damage further up is passed over once a frame follows it.
+                continue
+            if item.seq > committed:
+                break
+            self._take(item)
+            self.offset = start + item.end
+        _merge(self.spans)
+        _merge(self.evaluations)
+
+    def _take(self, frame: StoredFrame) -> None:
+        spans, evaluations = frame.spans(), frame.evaluations()
+        if spans is not None:
+            self.spans.append(spans)
+        if evaluations is not None:
+            self.evaluations.append(evaluations)
+        self.last_seq = frame.seq
+
+
+def read_committed(layout: Layout) -> int:
+    """Sequence number of the newest acknowledged frame; 0 before the first."""
+    try:
+        return int.from_bytes(layout.committed.read_bytes()[:8], "little")
+    except FileNotFoundError:
+        return 0
+
+
+def concat(tables: Sequence[pa.Table]) -> pa.Table | None:
+    """Tables of different attribute columns under one another; absent columns read null. None for none."""
+    if not tables:
+        return None
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
+
+
+def map_file(path: Path) -> memoryview:
+    """A whole file as memory that the kernel can drop again; empty for an empty file."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _covering(files: list[Sealed], hot: Sequence[int]) -> list[Sealed]:
+    """Evaluation files whose log file is not read as hot: those are sealed a moment before their spans."""
+    return [file for file in files if not any(file.covers(first) for first in hot)]
+
+
+def _merge(pieces: list[pa.Table]) -> None:
+    """Keep the number of pieces small, so that a scan over them stays cheap.
+
+    The small pieces at the end become one; only when large ones pile up are those merged too, so a row is copied few times.
+    """
+    if len(pieces) <= _MAX_PIECES:
+        return
+    keep = sum(1 for piece in pieces if piece.num_rows >= pieces[0].num_rows / 2 and piece.num_rows > 20_000)
+    keep = min(keep, _MAX_PIECES // 2)
+    merged = pa.concat_tables(pieces[keep:], promote_options="default").combine_chunks()
+    pieces[keep:] = [merged]
