@@ -24,7 +24,7 @@ from stackctl.runtime.ready import endpoints, ready_urls
 from stackctl.stack import EngineConfig
 
 KEEP = b"k"  # what `up` writes into the leash when the stack is to outlive it
-STOP_SECONDS = 10.0  # what a program gets between SIGTERM and SIGKILL
+STOP_SECONDS = 10.0
 _STARTING_PAUSE_SECONDS = 0.03
 _STEADY_PAUSE_SECONDS = 0.5
 
@@ -34,19 +34,23 @@ class Program:
     """One process of the engine.
 
     Attributes:
+        arguments: what the interpreter is given before the configuration file.
         endpoint: the endpoint that stands for it in reports.
         ready: endpoint and path of each GET that must be answered with 200.
     """
 
     name: str
-    module: str
+    arguments: tuple[str, ...]
     endpoint: str
     ready: tuple[tuple[str, str], ...]
 
 
+MODULE = ("-P", "-m")  # without -P the working directory could stand in for one of our packages
 PROGRAMS = (
-    Program("ingest", "stackctl.embedded.ingest", "otlp_grpc", (("otlp_http", "/-/ready"),)),
-    Program("query", "stackctl.embedded.query", "prometheus", (("prometheus", "/-/ready"), ("tempo", "/ready"))),
+    Program("ingest", (*MODULE, "stackctl.embedded.ingest"), "otlp_grpc", (("otlp_http", "/-/ready"),)),
+    Program(
+        "query", (*MODULE, "stackctl.embedded.query"), "prometheus", (("prometheus", "/-/ready"), ("tempo", "/ready"))
+    ),
 )
 
 
@@ -66,6 +70,7 @@ class Supervisor:
     Args:
         leash: file descriptor whose end means stop, until KEEP was read from it.
         echo: also told each event (foreground).
+        stop_seconds: what a program gets between SIGTERM and SIGKILL.
     """
 
     def __init__(
@@ -74,9 +79,11 @@ class Supervisor:
         leash: int,
         echo: Callable[[str], None] | None = None,
         programs: Sequence[Program] = PROGRAMS,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self._data_dir = data_dir
         self._programs = programs
+        self._stop_seconds = stop_seconds
         self._leash = leash
         self._echo = echo
         self._own_log = LogFile(log_path(data_dir, SUPERVISOR))
@@ -149,7 +156,7 @@ class Supervisor:
             Child(
                 name=program.name,
                 endpoint=program.endpoint,
-                command=[sys.executable, "-P", "-m", program.module, str(config_path(self._data_dir))],
+                command=[sys.executable, *program.arguments, str(config_path(self._data_dir))],
                 ready=ready_urls(config, program.ready),
                 token_file=Path(config.token_file) if config.token_file else None,
                 log=LogFile(log_path(self._data_dir, program.name)),
@@ -172,7 +179,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         for child in self._children:
             child.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._stop_seconds
         while any(child.alive() for child in self._children) and time.monotonic() < deadline:
             self._drain(0.05)
         for child in self._children:

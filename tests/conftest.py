@@ -1,0 +1,113 @@
+"""What every test may use: the installed command in a hostile shell, and a real stack on free ports."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("stackctl")
+_DEAD = "http://127.0.0.1:9"  # the discard port, where nobody listens
+
+# What a user's shell may hold and stackctl must not follow: proxies, another collector, another model server.
+POISON = {
+    "HTTP_PROXY": _DEAD,
+    "HTTPS_PROXY": _DEAD,
+    "ALL_PROXY": _DEAD,
+    "http_proxy": _DEAD,
+    "https_proxy": _DEAD,
+    "all_proxy": _DEAD,
+    "grpc_proxy": _DEAD,
+    "OTEL_EXPORTER_OTLP_ENDPOINT": _DEAD,
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
+    "OTEL_TRACES_EXPORTER": "none",
+    "OTEL_METRICS_EXPORTER": "none",
+    "OTEL_LOGS_EXPORTER": "none",
+    "OTEL_SDK_DISABLED": "true",
+    "OTEL_SERVICE_NAME": "poison",
+    "OTEL_RESOURCE_ATTRIBUTES": "service.name=poison,deployment.environment.name=poison",
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "span_and_event",
+    "OPENAI_API_KEY": "sk-poison",
+    "OPENAI_BASE_URL": _DEAD,
+}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> dict:
+        """Return its product."""
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True)
+class LiveStack:
+    """A stack that runs for the tests.
+
+    Attributes:
+        endpoints: endpoint name to URL (host:port for gRPC).
+    """
+
+    data_dir: Path
+    endpoints: Mapping[str, str]
+
+
+def hostile_environment(home: Path) -> dict[str, str]:
+    """Return the environment of commands under test: poisoned, no settings of ours, its own data directory."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("STACKCTL_", "OTEL_", "OPENAI_"))}
+    return kept | POISON | {"XDG_DATA_HOME": str(home)}
+
+
+def run_stackctl(
+    *arguments: str | Path,
+    home: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 90,
+) -> Finished:
+    """Run the installed command to its end."""
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        cwd=cwd or home,
+        env=hostile_environment(home) | dict(env or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def stackctl_cli(tmp_path: Path) -> Callable[..., Finished]:
+    """The installed command, run in an empty directory: `stackctl_cli("status", "--json")`."""
+
+    def run(*arguments: str | Path, **options) -> Finished:
+        return run_stackctl(*arguments, home=tmp_path, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
+    """One real embedded stack on free ports, started and stopped by the command; tests share it and its data."""
+    home = tmp_path_factory.mktemp("stack")
+    data_dir = home / "data"
+    started = run_stackctl(
+        "up", "--runtime", "embedded", "--ports", "auto", "--data-dir", data_dir, "--json", home=home
+    )
+    assert started.code == 0, started.stderr
+    try:
+        yield LiveStack(data_dir, started.json()["endpoints"])
+    finally:
+        run_stackctl("down", "--delete-data", "--data-dir", data_dir, home=home)
