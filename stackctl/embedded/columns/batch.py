@@ -21,11 +21,11 @@ from stackctl.genai.rows import (
     When,
 )
 
+from .constants import EMPTY, NULLS
 from .events import FirstEvents
 
 Mask = npt.NDArray[np.bool_]
 
-ARROW_TYPES: dict[ValueType, pa.DataType] = {"s": pa.string(), "i": pa.int64(), "d": pa.float64(), "b": pa.bool_()}
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
 
 
@@ -85,10 +85,10 @@ class Batch:
         """
         match source:
             case SpanAttr(key):
-                return [_without_empty(column) for _, column in self.spans(key)]
+                return [without_empty(column) for _, column in self.spans(key)]
             case ResourceAttr(key):
                 names = (f"r:{key}:{kind}" for kind in _VALUE_TYPES)
-                return [_without_empty(self.columns[name]) for name in names if name in self.columns]
+                return [without_empty(self.columns[name]) for name in names if name in self.columns]
             case Field(name):
                 return [self.columns[name]] if name in self.columns else []
             case Duration():
@@ -130,9 +130,9 @@ def _contiguous(column: pa.ChunkedArray) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
-def _without_empty(column: pa.Array) -> pa.Array:
+def without_empty(column: pa.Array) -> pa.Array:
     """Text columns with the empty string as null: libraries write it for "not known"."""
     if not pa.types.is_string(column.type):
         return column
-    empty = pc.equal(column, "")
-    return pc.if_else(empty, None, column) if pc.any(empty).as_py() else column
+    empty = pc.equal(column, EMPTY)
+    return pc.if_else(empty, NULLS[column.type], column) if pc.any(empty).as_py() else column

@@ -13,6 +13,9 @@ from stackctl.genai import rows
 from stackctl.genai.rows import Scalar, When
 
 from .batch import Batch, Mask
+from .constants import FALSE
+
+_FIRST = pa.scalar(0, pa.int32())
 
 
 def holds(when: When, batch: Batch) -> Mask:
@@ -56,7 +59,7 @@ def _union(masks: Sequence[Mask], count: int) -> Mask:
 
 def _mask(column: Any) -> Mask:
     if column.null_count:
-        column = pc.fill_null(column, False)
+        column = pc.fill_null(column, FALSE)
     return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
@@ -89,7 +92,7 @@ def _matching(column: pa.Array, pattern: str) -> Mask:
     if not len(verdicts):
         return np.zeros(len(column), np.bool_)
     indices = encoded.indices
-    return verdicts[indices.fill_null(0).to_numpy(zero_copy_only=False)] & _mask(indices.is_valid())  # type: ignore[no-any-return]
+    return verdicts[pc.fill_null(indices, _FIRST).to_numpy(zero_copy_only=False)] & _mask(indices.is_valid())  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=16_384)

@@ -11,13 +11,17 @@ import pyarrow.compute as pc
 from stackctl.genai import rows
 from stackctl.genai.rows import Convert, ValueType
 
-from .batch import ARROW_TYPES, Batch
+from .batch import Batch
 from .conditions import compiled
+from .constants import ARROW_TYPES, FALSE, NULLS
 
 _WHOLE = r"^[+-]?[0-9]{1,18}$"
 _NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_LARGEST_EXACT = 2.0**53
+_LARGEST_EXACT = pa.scalar(2.0**53, pa.float64())
+_TRUTHS = pa.array(["true", "false"], pa.string())
+_TRUE = pa.scalar("true", pa.string())
+_NANOSECONDS = pa.scalar(1e9, pa.float64())
 
 
 def convert(how: Convert, column: pa.Array, to: ValueType, batch: Batch) -> pa.Array:
@@ -26,10 +30,9 @@ def convert(how: Convert, column: pa.Array, to: ValueType, batch: Batch) -> pa.A
         case rows.Copy():
             return typed(column, to)
         case rows.Scale(factor):
-            return typed(pc.multiply(typed(column, "d"), factor), to)
+            return typed(pc.multiply(typed(column, "d"), pa.scalar(factor, pa.float64())), to)
         case rows.Const(value):
-            constant = pa.repeat(pa.scalar(value), batch.rows)
-            return typed(pc.if_else(column.is_valid(), constant, None), to)
+            return pc.if_else(column.is_valid(), pa.scalar(value, ARROW_TYPES[to]), NULLS[ARROW_TYPES[to]])
         case rows.EventOffset():
             return typed(_seconds_since_start(typed(column, "i"), batch), to)
         case rows.IsoOffset():
@@ -60,22 +63,21 @@ def typed(column: pa.Array, to: ValueType) -> pa.Array:
         return pa.nulls(len(column), target)
     if to == "i" and pa.types.is_floating(column.type):
         whole = pc.and_(pc.equal(pc.floor(column), column), pc.less_equal(pc.abs(column), _LARGEST_EXACT))
-        return pc.if_else(pc.fill_null(whole, False), column, None).cast(target)
+        return pc.if_else(pc.fill_null(whole, FALSE), column, NULLS[column.type]).cast(target)
     return column.cast(target, safe=False)
 
 
 def _from_text(column: pa.Array, to: ValueType) -> pa.Array:
     if to == "b":
         lower = pc.utf8_lower(column)
-        known = pc.is_in(lower, pa.array(["true", "false"]))
-        return pc.if_else(known, pc.equal(lower, "true"), None)
+        return pc.if_else(pc.is_in(lower, _TRUTHS), pc.equal(lower, _TRUE), NULLS[pa.bool_()])
     fits = pc.match_substring_regex(column, _WHOLE if to == "i" else _NUMBER)
-    return pc.if_else(fits, column, None).cast(ARROW_TYPES[to])
+    return pc.if_else(fits, column, NULLS[column.type]).cast(ARROW_TYPES[to])
 
 
 def _seconds_since_start(times: pa.Array, batch: Batch) -> pa.Array:
     elapsed = pc.subtract(times, batch.columns["start_ns"])
-    return pc.divide(elapsed.cast(pa.float64(), safe=False), 1e9)
+    return pc.divide(elapsed.cast(pa.float64(), safe=False), _NANOSECONDS)
 
 
 def _by_text(column: pa.Array, reading: Callable[[str], str | int | None], to: pa.DataType | None = None) -> pa.Array:

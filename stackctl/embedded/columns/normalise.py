@@ -6,27 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stackctl import semconv
+from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import ALWAYS, KEY_TYPES, QUANTITIES, Dialect, Erase, Row, ValueType
 
-from .batch import Batch, Mask
+from .batch import Batch, Mask, without_empty
 from .conditions import holds, scope_holds
+from .constants import NULLS, ZERO
 from .conversions import convert, typed
-
-# What only the pipeline may write: an application that sends these would choose its own cost.
-_OURS = (
-    semconv.ACCOUNTED,
-    semconv.COST_USD,
-    semconv.COST_STATUS,
-    semconv.COST_INPUT_USD,
-    semconv.COST_CACHE_READ_USD,
-    semconv.COST_CACHE_WRITE_USD,
-    semconv.COST_OUTPUT_USD,
-    semconv.OUTPUT_RATE,
-    semconv.CONTEXT_UTILIZATION,
-    semconv.PRICED_PROVIDER,
-    semconv.PRICED_MODEL,
-)
 
 
 def normalise(batch: Batch, dialects: Iterable[Dialect]) -> None:
@@ -45,7 +31,8 @@ def normalise(batch: Batch, dialects: Iterable[Dialect]) -> None:
 
 
 def _drop_ours(batch: Batch) -> None:
-    for key in _OURS:
+    """An application that sends what only the pipeline may write would choose its own cost."""
+    for key in DERIVED_TYPES:
         for kind, _ in list(batch.spans(key)):
             batch.drop(f"s:{key}:{kind}")
 
@@ -61,9 +48,7 @@ def _unite_types(batch: Batch, key: str, kind: ValueType) -> None:
             column = typed(other, kind) if column is None else pc.coalesce(column, typed(other, kind))
     if column is None:
         return
-    if kind == "s":
-        column = pc.if_else(pc.equal(column, ""), None, column)
-    batch.put(f"s:{key}:{kind}", column)
+    batch.put(f"s:{key}:{kind}", without_empty(column))
 
 
 def _erase(batch: Batch, erase: Erase) -> None:
@@ -73,7 +58,7 @@ def _erase(batch: Batch, erase: Erase) -> None:
         return
     where = scope_holds(erase.scope, batch)
     if where is not None:
-        batch.put(name, pc.if_else(pa.array(where & holds(erase.when, batch)), None, column))
+        batch.put(name, pc.if_else(pa.array(where & holds(erase.when, batch)), NULLS[column.type], column))
 
 
 def _fill(batch: Batch, row: Row) -> None:
@@ -91,7 +76,7 @@ def _fill(batch: Batch, row: Row) -> None:
     for source in sources:
         value = convert(row.convert, source, kind, batch)
         if not where.all():
-            value = pc.if_else(pa.array(where), value, None)
+            value = pc.if_else(pa.array(where), value, NULLS[value.type])
         present = value if present is None else pc.coalesce(present, value)
     batch.put(name, present)
 
@@ -112,5 +97,5 @@ def _drop_impossible(batch: Batch, key: str) -> None:
         return
     low = pc.min(column).as_py()
     if low is not None and (low < 0 or (KEY_TYPES[key] == "d" and not np.isfinite(pc.sum(column).as_py()))):
-        sane = pc.and_(pc.greater_equal(column, 0), pc.is_finite(column))
-        batch.put(name, pc.if_else(sane, column, None))
+        sane = pc.and_(pc.greater_equal(column, ZERO[column.type]), pc.is_finite(column))
+        batch.put(name, pc.if_else(sane, column, NULLS[column.type]))

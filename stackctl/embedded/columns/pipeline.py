@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from stackctl import semconv
+from stackctl.genai import prices
 from stackctl.genai.accounting import counts
 from stackctl.genai.dialects import DIALECTS
 from stackctl.genai.rows import Dialect
@@ -10,7 +11,9 @@ from stackctl.stack import EngineConfig
 
 from .batch import Batch
 from .conditions import holds
+from .deriving import derive
 from .normalise import normalise
+from .pricing import Pricer
 
 
 class Pipeline:
@@ -19,11 +22,18 @@ class Pipeline:
     Args:
         config: prices' hosts, muted scopes and content settings.
         dialects: the rows to run; the shipped ones unless a test invents some.
+        book: the price rows; the shipped ones unless given.
     """
 
-    def __init__(self, config: EngineConfig, dialects: tuple[Dialect, ...] = DIALECTS) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        dialects: tuple[Dialect, ...] = DIALECTS,
+        book: prices.PriceBook | None = None,
+    ) -> None:
         self._dialects = dialects
         self._counts = counts(dialects, config.exclude_scopes)
+        self._pricer = Pricer(book or prices.shipped(), config.price_hosts)
 
     def process(self, table: pa.Table) -> pa.Table:
         """Return the table that is stored and from which metrics are derived (SpanTable contract, both ways)."""
@@ -31,4 +41,6 @@ class Pipeline:
         normalise(batch, self._dialects)
         accounted = holds(self._counts, batch)
         batch.put(f"s:{semconv.ACCOUNTED}:b", pa.array(accounted, mask=~accounted))
+        self._pricer.price(batch, accounted)
+        derive(batch)
         return batch.table()

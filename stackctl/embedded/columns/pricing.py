@@ -1,0 +1,197 @@
+"""Account and price as columns: which spans count, what each cost, and how far its window was filled.
+
+Whom and what to look up is decided once for each distinct combination of address, provider and models; the sums run over whole
+columns in float64, which agree with `genai.prices.cost_of` to 1e-12.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stackctl import semconv
+from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
+from stackctl.genai.rows import Equals, SpanAttr
+
+from .batch import Batch, Mask, floats
+from .conditions import holds
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+_Key = tuple[str | None, int | None, str | None, str | None, str | None]
+
+_UNPRICED: Final = -1
+_KEY_COLUMNS: Final = (
+    f"s:{semconv.SERVER_ADDRESS}:s",
+    f"s:{semconv.SERVER_PORT}:i",
+    f"s:{semconv.PROVIDER}:s",
+    f"s:{semconv.RESPONSE_MODEL}:s",
+    f"s:{semconv.REQUEST_MODEL}:s",
+)
+_STATUSES: Final = pa.array([semconv.STATUS_PRICED, semconv.STATUS_UNPRICED, semconv.STATUS_NO_USAGE], pa.string())
+_PRICED, _UNKNOWN_MODEL, _NO_USAGE = range(3)
+# Distinct combinations remembered; addresses and models are what senders choose, so the memory is emptied when full.
+_REMEMBERED: Final = 20_000
+_NO_VALUE: Final = pa.scalar(-1, pa.int32())
+
+
+@dataclass(frozen=True)
+class _Book:
+    """The price book as arrays: one row a price, one column a tier, the first for no tier. NaN where there is no price."""
+
+    starts: Floats
+    rates: Floats  # price x tier x (input, cache read, cache write, output), USD per token
+    windows: Floats
+
+    @classmethod
+    def of(cls, prices: list[Price]) -> "_Book":
+        most = max((len(price.tiers) for price in prices), default=0)
+        starts = np.full((len(prices), most), np.inf)
+        rates = np.full((len(prices), most + 1, 4), np.nan)
+        for row, price in enumerate(prices):
+            rates[row, 0] = _per_token(price.rates)
+            for tier, (start, tier_rates) in enumerate(price.tiers):
+                starts[row, tier] = start
+                rates[row, tier + 1] = _per_token(tier_rates)
+        windows = np.array([price.context_window or np.nan for price in prices], np.float64)
+        return cls(starts, rates, windows)
+
+
+def _per_token(rates: Rates) -> list[float]:
+    cells = (rates.input, rates.cache_read, rates.cache_write, rates.output)
+    return [np.nan if cell is None else float(cell) for cell in cells]
+
+
+class Pricer:
+    """Writes cost, its parts, its status and the window's utilization on the accounted spans of a batch.
+
+    Args:
+        book: the price rows.
+        hosts: the user's own addresses, before the shipped ones.
+    """
+
+    def __init__(self, book: PriceBook, hosts: Mapping[str, str]) -> None:
+        self._find = book.find
+        self._hosts = hosts
+        self._prices = list(book.by_key.values())
+        self._row_of = {id(price): row for row, price in enumerate(self._prices)}
+        self._arrays = _Book.of(self._prices)
+        self._known: dict[_Key, int] = {}
+        self._providers = pa.array([price.provider for price in self._prices], pa.string())
+        self._models = pa.array([price.model for price in self._prices], pa.string())
+
+    def price(self, batch: Batch, accounted: Mask) -> None:
+        """Price the accounted spans, in place."""
+        rows = np.flatnonzero(accounted)
+        if not len(rows):
+            return
+        found = self._lookup(batch, rows)
+        usage = [floats(batch.span(key, "i"), batch.rows)[rows] for key in _USAGE]
+        embedded = holds(_EMBEDDINGS, batch)[rows]
+        rates = self._rates(found, usage[0])
+        needs_output = ~np.isnan(rates[:, 3]) & ~embedded
+        no_usage = np.isnan(usage[0]) | (np.isnan(usage[1]) & (needs_output | (found == _UNPRICED) & ~embedded))
+        status = np.where(no_usage, _NO_USAGE, np.where(found == _UNPRICED, _UNKNOWN_MODEL, _PRICED))
+        _put(batch, semconv.COST_STATUS, "s", rows, _STATUSES.take(pa.array(status)))
+        self._put_costs(batch, rows[status == _PRICED], *_chosen(status == _PRICED, rates, *usage))
+        self._put_price(batch, rows, found, usage[0])
+
+    def _rates(self, found: Ints, input_tokens: Floats) -> Floats:
+        book = self._arrays
+        if not len(self._prices):
+            return np.full((len(found), 4), np.nan)
+        tier = (np.nan_to_num(input_tokens)[:, None] > book.starts[found]).sum(axis=1)
+        rates = book.rates[found, tier]
+        rates[found == _UNPRICED] = np.nan
+        return rates
+
+    def _put_costs(self, batch: Batch, rows: Ints, rates: Floats, *usage: Floats) -> None:
+        """The same sums as `genai.prices.cost_of`, on columns."""
+        tokens, output, read, written = usage
+        billed_read = np.where(np.isnan(rates[:, 1]), 0.0, np.nan_to_num(read))
+        billed_write = np.where(np.isnan(rates[:, 2]), 0.0, np.nan_to_num(written))
+        ordinary = np.maximum(0.0, tokens - billed_read - billed_write)
+        counts = np.stack([ordinary, billed_read, billed_write, np.nan_to_num(output)], axis=1)
+        parts = counts * np.nan_to_num(rates) / 1e6
+        _put(batch, semconv.COST_USD, "d", rows, pa.array(parts.sum(axis=1)))
+        _put(batch, semconv.COST_INPUT_USD, "d", rows, pa.array(parts[:, 0]))
+        # A part whose tokens were never sent, or are billed as ordinary ones, is no part of this call.
+        for column, key in ((1, semconv.COST_CACHE_READ_USD), (2, semconv.COST_CACHE_WRITE_USD), (3, semconv.COST_OUTPUT_USD)):
+            sent = usage[(0, 2, 3, 1)[column]]
+            absent = np.isnan(sent) | np.isnan(rates[:, column])
+            _put(batch, key, "d", rows, pa.array(parts[:, column], mask=absent))
+
+    def _put_price(self, batch: Batch, rows: Ints, found: Ints, input_tokens: Floats) -> None:
+        missing = found == _UNPRICED
+        places = pa.array(found, mask=missing)
+        _put(batch, semconv.PRICED_PROVIDER, "s", rows, self._providers.take(places))
+        _put(batch, semconv.PRICED_MODEL, "s", rows, self._models.take(places))
+        if len(self._prices):
+            share = input_tokens / np.where(missing, np.nan, self._arrays.windows[found])
+            _put(batch, semconv.CONTEXT_UTILIZATION, "d", rows, pa.array(share, mask=np.isnan(share)))
+
+    def _lookup(self, batch: Batch, rows: Ints) -> Ints:
+        """Return for each accounted span the row of its price, or `_UNPRICED`."""
+        code = np.zeros(len(rows), np.int64)
+        dictionaries: list[list[str | int | None]] = []
+        for name in _KEY_COLUMNS:
+            values, codes = _encoded(batch.columns.get(name), rows)
+            code = code * len(values) + codes
+            dictionaries.append(values)
+        distinct, inverse = np.unique(code, return_inverse=True)
+        found = np.fromiter((self._row(_key(int(one), dictionaries)) for one in distinct), np.int64, len(distinct))
+        return found[inverse]
+
+    def _row(self, key: _Key) -> int:
+        known = self._known.get(key)
+        if known is None:
+            address, port, sent, response_model, request_model = key
+            price = self._find(provider_of(address, sent, self._hosts, port), response_model, request_model)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[key] = _UNPRICED if price is None else self._row_of[id(price)]
+        return known
+
+
+_EMBEDDINGS: Final = Equals(SpanAttr(semconv.OPERATION), ("embeddings",))
+_USAGE: Final = (
+    semconv.INPUT_TOKENS,
+    semconv.OUTPUT_TOKENS,
+    semconv.CACHE_READ_TOKENS,
+    semconv.CACHE_WRITE_TOKENS,
+)
+
+
+def _encoded(column: pa.Array | None, rows: Ints) -> tuple[list[str | int | None], Ints]:
+    """Distinct values with None first, and for each row the place of its value among them."""
+    if column is None:
+        return [None], np.zeros(len(rows), np.int64)
+    encoded = column.dictionary_encode()
+    indices = encoded.indices
+    if indices.null_count:
+        indices = pc.fill_null(indices, _NO_VALUE)
+    codes = indices.to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    return [None, *encoded.dictionary.to_pylist()], codes[rows]
+
+
+def _key(code: int, dictionaries: list[list[str | int | None]]) -> _Key:
+    values: list[str | int | None] = []
+    for dictionary in reversed(dictionaries):
+        code, place = divmod(code, len(dictionary))
+        values.append(dictionary[place])
+    return tuple(reversed(values))  # type: ignore[return-value]
+
+
+def _chosen(mask: Mask, *arrays: Floats) -> tuple[Floats, ...]:
+    return tuple(array[mask] for array in arrays)
+
+
+def _put(batch: Batch, key: str, kind: str, rows: Ints, values: pa.Array) -> None:
+    """Set an attribute column from the values of some rows; the other rows have none."""
+    places = np.full(batch.rows, -1, np.int64)
+    places[rows] = np.arange(len(rows))
+    batch.put(f"s:{key}:{kind}", values.take(pa.array(places, mask=places < 0)))
