@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).with_name("stackctl")
+REALSTACK = "STACKCTL_REALSTACK"
 _DEAD = "http://127.0.0.1:9"  # the discard port, where nobody listens
 
 # What a user's shell may hold and stackctl must not follow: proxies, another collector, another model server.
@@ -86,6 +87,21 @@ def run_stackctl(
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out, by name, what needs the real servers where they are not: the one skip of this suite."""
+    if os.environ.get(REALSTACK):
+        return
+    for item in items:
+        if item.get_closest_marker("realstack"):
+            item.add_marker(pytest.mark.skip(reason=f"{REALSTACK} names no directory with the real servers"))
+
+
+@pytest.fixture(scope="session")
+def realstack() -> Path:
+    """The directory with the real servers' programs (prometheus, promtool)."""
+    return Path(os.environ[REALSTACK])
 
 
 @pytest.fixture

@@ -1,0 +1,142 @@
+"""The settings table: what wins, what is refused, and that every row means something."""
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from stackctl import settings
+from stackctl.errors import SettingsInvalid
+from stackctl.settings import ROW_BY_KEY, ROWS, Settings, load
+
+SOURCE = Path(settings.__file__).parent
+
+
+def in_file(directory: Path, text: str) -> Path:
+    (directory / settings.FILE_NAME).write_text(text, encoding="utf-8")
+    return directory
+
+
+def test_rows_and_settings_are_the_same_list():
+    """Each row fills one field, and there is no field that nothing can set."""
+    assert [row.field for row in ROWS] == [field.name for field in fields(Settings)]
+
+
+def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(tmp_path):
+    """The order of precedence is the documented one, and each value says where it came from."""
+    in_file(tmp_path, 'retention = "3d"\nhost = "127.0.0.3"\nruntime = "docker"\n')
+    environ = {"STACKCTL_RETENTION": "2d", "STACKCTL_HOST": "127.0.0.2"}
+    loaded = load({"retention": "1d", "host": None}, environ, tmp_path)
+    assert loaded.settings.retention_seconds == 86_400
+    assert loaded.settings.host == "127.0.0.2"
+    assert loaded.settings.runtime == "docker"
+    assert {key: loaded.origins[key] for key in ("retention", "host", "runtime", "ports")} == {
+        "retention": "--retention",
+        "host": "STACKCTL_HOST",
+        "runtime": "stackctl.toml",
+        "ports": "default",
+    }
+
+
+def test_every_row_is_set_by_its_variable_and_by_the_file(tmp_path):
+    """No row is reachable from only one of the two."""
+    as_text = {
+        "data_dir": ("/somewhere", "'/somewhere'"),
+        "runtime": ("embedded", "'embedded'"),
+        "host": ("localhost", "'localhost'"),
+        "ports": ("tempo=13200", "{tempo = 13200}"),
+        "retention": ("15m", "'15m'"),
+        "retention_size": ("1GiB", "'1GiB'"),
+        "capture_content": ("yes", "true"),
+        "content.allow_keys": ("app\\..*,shop\\.id", "['app\\..*', 'shop\\.id']"),
+        "models.extra": ("mine,yours", "['mine', 'yours']"),
+        "prices.hosts": ("llm.example=openai", "{'llm.example' = 'openai'}"),
+        "accounting.exclude_scopes": ("a.scope", "['a.scope']"),
+    }
+    assert as_text.keys() == ROW_BY_KEY.keys()
+    by_variable = load(environ={row.env: as_text[row.key][0] for row in ROWS}, directory=tmp_path)
+    in_file(tmp_path, "\n".join(f"{key} = {toml}" for key, (_, toml) in as_text.items()))
+    by_file = load(environ={}, directory=tmp_path)
+    assert by_variable.settings == by_file.settings
+    assert set(by_file.origins.values()) == {"stackctl.toml"}
+    assert by_file.settings != load(environ={}, directory=tmp_path.parent).settings
+
+
+def test_every_setting_is_read():
+    """A setting that no code looks at is a promise nobody keeps."""
+    read = {
+        node.attr
+        for path in SOURCE.rglob("*.py")
+        if path != Path(settings.__file__)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name | ast.Attribute)
+        and getattr(node.value, "id", getattr(node.value, "attr", "")) == "settings"
+    }
+    assert {row.field for row in ROWS} - read == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "next_step"),
+    [
+        ('retention = "soon"', "retention cannot be 'soon'", "retention takes: a number with s, m, h, d or w"),
+        ("retention = 0", "retention cannot be 0", "a number with"),
+        ('retention_size = "3 cats"', "retention_size cannot be '3 cats'", "64MiB or more"),
+        ('retention_size = "1MiB"', "retention_size cannot be '1MiB'", "64MiB or more"),
+        ("ports = {tempo = 70000}", "ports cannot be {'tempo': 70000}", "auto, or ENDPOINT=PORT"),
+        ("ports = {nonsense = 1}", "ports cannot be", "otlp_grpc"),
+        ("ports = {tempo = 1, prometheus = 1}", "ports cannot be", "otlp_grpc"),
+        ('host = "no host"', "host cannot be 'no host'", "address"),
+        ('capture_content = "maybe"', "capture_content cannot be 'maybe'", "true, false"),
+        ('[content]\nallow_keys = ["("]', "content.allow_keys cannot be ['(']", "regular expressions"),
+        ('[content]\nallow_keys = ["(?=x)"]', "content.allow_keys cannot be", "without look-around"),
+        ("[prices]\nhosts = {a = 1}", "prices.hosts cannot be {'a': 1}", "a table of"),
+        ('retentoin = "1d"', "no setting 'retentoin'", "did you mean retention?"),
+        ("[content]\nallow = []", "no setting 'content.allow'", "content.allow_keys"),
+        ("[wholly]\nother = 1", "no setting 'wholly'", "known keys: data_dir"),
+        ("retention = ", "is not TOML", "mend the file"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(tmp_path, text, named, next_step):
+    """The message names the file and the key, the next step says what is allowed; it is exit code 2."""
+    with pytest.raises(SettingsInvalid) as refused:
+        load(environ={}, directory=in_file(tmp_path, text))
+    assert named in refused.value.message
+    assert settings.FILE_NAME in refused.value.message
+    assert next_step in refused.value.next_step
+    assert refused.value.exit_code == 2
+
+
+def test_a_bad_variable_is_refused_by_its_name(tmp_path):
+    """A person who set a variable months ago learns which one it is."""
+    with pytest.raises(SettingsInvalid, match="STACKCTL_CAPTURE_CONTENT: capture_content cannot be 'perhaps'"):
+        load(environ={"STACKCTL_CAPTURE_CONTENT": "perhaps"}, directory=tmp_path)
+
+
+def test_a_size_and_a_duration_are_counted_in_bytes_and_seconds():
+    """Units mean what they say: KiB is 1024, kB is 1000."""
+    assert [settings.size(text) for text in ("64MiB", "1GB", "2 TiB", "100000000")] == [
+        64 * 2**20,
+        10**9,
+        2 * 2**40,
+        100_000_000,
+    ]
+    assert [settings.seconds(text) for text in ("90s", "15m", "24h", "7d", "2w")] == [
+        90,
+        900,
+        86_400,
+        604_800,
+        1_209_600,
+    ]
+
+
+def test_config_shows_each_value_and_its_origin(stackctl_cli, tmp_path):
+    """`stackctl config` answers where a value comes from, for people and for programs."""
+    in_file(tmp_path, 'retention = "3d"')
+    shown = {row["key"]: row for row in stackctl_cli("config", "--json").json()["settings"]}
+    assert shown.keys() == ROW_BY_KEY.keys()
+    assert (shown["retention"]["value"], shown["retention"]["origin"]) == ("3d", "stackctl.toml")
+    text = stackctl_cli("config", env={"STACKCTL_HOST": "localhost"}).stdout
+    assert "localhost" in text
+    assert "STACKCTL_HOST" in text
