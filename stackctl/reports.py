@@ -78,6 +78,20 @@ class ConfigReport:
 
 
 @dataclass(frozen=True)
+class StartReport:
+    """`bench start`: wall seconds from `stackctl up` to a proven stack.
+
+    Attributes:
+        cold_seconds: with the installation's files evicted from the page cache.
+        warm_seconds: each repetition after that.
+    """
+
+    cold_seconds: float
+    warm_seconds: tuple[float, ...]
+    warm_median_seconds: float
+
+
+@dataclass(frozen=True)
 class StatusReport(StackReport):
     """`status`: what `up` reports, and what the engine counts.
 
