@@ -28,8 +28,12 @@ class HostRow:
     provider: str
 
 
+# The demo's endpoint, by a name that no resolver knows (ICANN keeps `.internal` for private use).
+SIMULATOR_HOST: Final = "openai.simulator.stackctl.internal"
+
 # Addresses as genai-prices lists them for each provider's API, and the providers' own documentation.
 HOSTS: Final[tuple[HostRow, ...]] = (
+    HostRow(re.escape(SIMULATOR_HOST), "openai"),
     HostRow(r"(.+\.)?api\.openai\.com", "openai"),
     HostRow(r"(.+\.)?(openai\.azure\.com|azure-api\.net|cognitiveservices\.azure\.com|services\.ai\.azure\.com)", "azure"),
     HostRow(r"(.+\.)?models\.ai\.azure\.com", "azure"),
