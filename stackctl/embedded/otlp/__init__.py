@@ -1,0 +1,1 @@
+"""OTLP in: the wire (gRPC, HTTP, protobuf, JSON) and its flattening to Arrow columns."""

@@ -1,0 +1,122 @@
+"""OTLP requests to tables, each judged by itself: a bad one in a gathered batch does not hurt its neighbours."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+
+from stackctl.embedded.otlp import evaluations as evaluation_records
+from stackctl.embedded.otlp import plain, wide
+from stackctl.embedded.otlp.shape import CORE, unite
+from stackctl.embedded.otlp.wide import Flat
+
+T = TypeVar("T")
+
+DECODERS: dict[str, Callable[[Sequence[bytes], int], Flat]] = {"ptars": wide.flatten, "protobuf": plain.flatten}
+# ptars raises ValueError for bytes that are no message, Arrow for columns beyond 2 GB, protobuf DecodeError.
+_UNDECODABLE = (ValueError, DecodeError, RecursionError)
+
+
+class Undecodable(Exception):
+    """Bytes that are no OTLP request of the expected kind."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What came out of several requests.
+
+    Attributes:
+        table: their rows together.
+        refused: per request number, how many of its records were refused (ids of a wrong length); only where any.
+        errors: per request number, why all of it was refused.
+        dropped: log records that are no evaluation.
+    """
+
+    table: pa.Table
+    refused: dict[int, int] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    dropped: int = 0
+
+
+def spans(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
+    """Spans of trace requests; spans without valid ids are left out.
+
+    Raises:
+        Undecodable: one of the requests is none.
+    """
+    found = gathered_spans(requests, arrival_ms)
+    for number, reason in found.errors.items():
+        raise Undecodable(f"request {number}: {reason}")
+    return found.table
+
+
+def gathered_spans(requests: Sequence[bytes], arrival_ms: int, decoder: str | None = None) -> Decoded:
+    """Spans of trace requests that were gathered.
+
+    Args:
+        requests: serialised ExportTraceServiceRequest messages.
+        arrival_ms: when they arrived, unix milliseconds.
+        decoder: `ptars` or `protobuf`; STACKCTL_DECODER or ptars when None.
+    """
+    flatten = DECODERS[decoder or os.environ.get("STACKCTL_DECODER", "ptars")]
+    flats, errors = _apart(lambda batch: flatten(batch, arrival_ms), requests)
+    tables, refused = [], dict[int, int]()
+    for numbers, flat in flats:
+        tables.append(flat.table if flat.valid.all() else flat.table.filter(pa.array(flat.valid)))
+        for bad in flat.request[~flat.valid].tolist():
+            refused[numbers[bad]] = refused.get(numbers[bad], 0) + 1
+    return Decoded(unite(tables, CORE), refused, errors)
+
+
+def evaluations(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
+    """Evaluations of log requests.
+
+    Raises:
+        Undecodable: one of the requests is none.
+    """
+    found = gathered_evaluations(requests, arrival_ms)
+    for number, reason in found.errors.items():
+        raise Undecodable(f"request {number}: {reason}")
+    return found.table
+
+
+def gathered_evaluations(requests: Sequence[bytes], arrival_ms: int) -> Decoded:
+    """Evaluation records of log requests that were gathered; other records are counted and dropped.
+
+    Args:
+        requests: serialised ExportLogsServiceRequest messages.
+        arrival_ms: when they arrived, unix milliseconds.
+    """
+    found, errors = _apart(evaluation_records.records, requests)
+    rows = [row for _, (batch, _) in found for row in batch]
+    dropped = sum(others for _, (_, others) in found)
+    return Decoded(evaluation_records.table(rows, arrival_ms), {}, errors, dropped)
+
+
+def _apart(
+    decode: Callable[[Sequence[bytes]], T], requests: Sequence[bytes]
+) -> tuple[list[tuple[list[int], T]], dict[int, str]]:
+    """Decode requests together; when that fails, one by one, so that the bad ones are known."""
+    if not requests:
+        return [], {}
+    try:
+        return [(list(range(len(requests))), decode(requests))], {}
+    except _UNDECODABLE as error:
+        if len(requests) == 1:
+            return [], {0: _reason(error)}
+    parts: list[tuple[list[int], T]] = []
+    errors: dict[int, str] = {}
+    for number, request in enumerate(requests):
+        found, failed = _apart(decode, [request])
+        parts += [([number], part) for _, part in found]
+        if failed:
+            errors[number] = failed[0]
+    return parts, errors
+
+
+def _reason(error: Exception) -> str:
+    """A sentence without any of the request's content."""
+    return "nested too deeply" if isinstance(error, RecursionError) else "not a valid OTLP protobuf message"

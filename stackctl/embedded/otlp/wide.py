@@ -1,0 +1,206 @@
+"""OTLP trace requests to one wide Arrow table, without a Python object per span (ptars decodes in Rust)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from google.protobuf.message import Message
+
+from stackctl.embedded.otlp import jsontext
+from stackctl.embedded.otlp.jsontext import Ints, parents, pc
+from stackctl.embedded.otlp.shape import CORE, MAX_DECODED_COLUMNS, Lists, Structs, Texts, column_name
+
+# Protobuf field of each scalar type; its column's type letter.
+SCALAR_FIELDS = (("string_value", "s"), ("int_value", "i"), ("double_value", "d"), ("bool_value", "b"))
+_NESTED_FIELDS = ("array_value", "kvlist_value", "bytes_value")
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Decoded spans and where they came from.
+
+    Attributes:
+        table: columns of `shape.CORE` and one per attribute.
+        request: for each span, which of the requests it came with.
+        valid: for each span, whether its ids have the lengths that OTLP demands and are not zero.
+    """
+
+    table: pa.Table
+    request: Ints
+    valid: npt.NDArray[np.bool_]
+
+
+@cache
+def handler(message: type[Message]) -> Any:
+    """Decoder of one request type; building one takes milliseconds, so it is kept."""
+    from ptars import HandlerPool
+
+    return HandlerPool([message.DESCRIPTOR.file]).get_for_message(message.DESCRIPTOR)
+
+
+def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
+    """Decode requests together.
+
+    Raises:
+        ValueError: one of them is no ExportTraceServiceRequest (which one is not known).
+        DecodeError: the same, seen in a nested value.
+    """
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    resources = handler(ExportTraceServiceRequest).list_to_record_batch(list(requests)).column("resource_spans")
+    resource = resources.flatten()
+    scopes = resource.field("scope_spans")
+    scope = scopes.flatten()
+    spans = scope.field("spans")
+    span = spans.flatten()
+    scope_row = parents(spans)
+    resource_row = parents(scopes)[scope_row]
+    columns = _core(span, arrival_ms) | _scope(scope.field("scope"), scope_row)
+    columns["events"], columns["links"] = _events(span.field("events")), _links(span.field("links"))
+    columns["rest"] = pivot(span.field("attributes"), "s", columns)
+    columns["rrest"] = pivot(resource.field("resource").field("attributes"), "r", columns, resource_row)
+    names = [*CORE.names, *(name for name in columns if name not in CORE.names)]
+    table = pa.table({name: columns[name] for name in names})
+    return Flat(table, parents(resources)[resource_row], _valid_ids(span))
+
+
+def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
+    trace_id = span.field("trace_id")
+    # Views, not casts: a timestamp of 2^63 or more is nonsense, but no reason to fail.
+    start = span.field("start_time_unix_nano").to_numpy().view(np.int64)
+    end = span.field("end_time_unix_nano").to_numpy().view(np.int64)
+    status = span.field("status")
+    return {
+        "tid_hi": pa.array(big_endian(trace_id, 16, 0)),
+        "tid_lo": pa.array(big_endian(trace_id, 16, 8)),
+        "span_id": pa.array(big_endian(span.field("span_id"), 8, 0)),
+        "parent_id": pa.array(big_endian(span.field("parent_span_id"), 8, 0)),
+        "start_ns": pa.array(start),
+        "dur_ns": pa.array(end - start),
+        "arrival_ms": pa.array(np.full(len(span), arrival_ms, np.int64)),
+        "name": span.field("name"),
+        "kind": span.field("kind").cast(pa.int8(), safe=False),
+        "status": status.field("code").fill_null(0).cast(pa.int8(), safe=False),
+        "status_msg": _text(status, "message"),
+    }
+
+
+def _scope(scope: Structs, rows: Ints) -> dict[str, Any]:
+    taken = pa.array(rows)
+    return {"scope": _text(scope, "name").take(taken), "scope_version": _text(scope, "version").take(taken)}
+
+
+def _text(message: Structs, field: str) -> Texts:
+    """A text field of an optional message; empty where the message is absent, as protobuf reads it."""
+    return message.field(field).fill_null("")
+
+
+def _valid_ids(span: Structs) -> npt.NDArray[np.bool_]:
+    trace_id, span_id = span.field("trace_id"), span.field("span_id")
+    high, low = big_endian(trace_id, 16, 0), big_endian(trace_id, 16, 8)
+    found: npt.NDArray[np.bool_] = np.logical_and(high | low, big_endian(span_id, 8, 0))
+    return found
+
+
+def big_endian(column: Texts, width: int, offset: int) -> Ints:
+    """Eight bytes of each value as a big-endian integer; 0 for a value that is not `width` bytes long.
+
+    Args:
+        width: the length that a value must have, in bytes.
+        offset: where in the value the eight bytes start.
+    """
+    found = np.zeros(len(column), np.int64)
+    _, offsets, data = column.buffers()
+    if not len(column) or data is None:
+        return found
+    starts = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4)
+    whole = np.flatnonzero(np.diff(starts) == width)
+    octets = np.frombuffer(data, np.uint8)[starts[whole][:, None] + (offset + np.arange(8))]
+    found[whole] = octets.view(">u8").ravel().astype(np.uint64).view(np.int64)
+    return found
+
+
+def pivot(attributes: Lists, prefix: str, columns: dict[str, Any], rows: Ints | None = None) -> Texts:
+    """Turn an attribute list column into typed columns.
+
+    Args:
+        attributes: list<KeyValue>, one list per span or per resource.
+        prefix: `s` or `r`.
+        columns: gets the columns, at most `MAX_DECODED_COLUMNS`, frequent keys first.
+        rows: which list each row of the table shows; every list its own row when None.
+
+    Returns:
+        JSON objects of what has no column: arrays, maps, bytes, and scalars beyond the cap.
+    """
+    elements = attributes.flatten()
+    owner = parents(attributes)
+    values = elements.field("value")
+    left = np.ones(len(elements), bool)
+    for name, array, chosen in _frequent_columns(elements.field("key"), values)[:MAX_DECODED_COLUMNS]:
+        # Of a key that a span has twice, the last stands.
+        place = np.full(len(attributes), -1, np.int64)
+        place[owner[chosen]] = chosen
+        left[chosen] = False
+        place = place if rows is None else place[rows]
+        columns[f"{prefix}:{name}"] = array.take(pa.array(place, mask=place < 0))
+    rest = _rest(elements, owner, left, len(attributes))
+    return rest if rows is None else rest.take(pa.array(rows))
+
+
+def _frequent_columns(keys: Texts, values: Structs) -> list[tuple[str, Any, Ints]]:
+    """(`key:type`, values, elements that have them), the most frequent first."""
+    encoded = keys.dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    codes = encoded.indices.to_numpy()
+    scalars = [(kind, values.field(field)) for field, kind in SCALAR_FIELDS]
+    present = [(kind, array, array.is_valid().to_numpy(zero_copy_only=False)) for kind, array in scalars]
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    found = []
+    for number, key in enumerate(names):
+        of_key = order[bounds[number] : bounds[number + 1]]
+        for kind, array, valid in present:
+            chosen = of_key[valid[of_key]]
+            if len(chosen):
+                found.append((column_name("", key, kind)[1:], array, chosen))
+    return sorted(found, key=lambda column: -len(column[2]))
+
+
+def _rest(elements: Structs, owner: Ints, left: npt.NDArray[np.bool_], count: int) -> Texts:
+    """JSON of the elements without a column; an attribute without any value is no attribute."""
+    values = elements.field("value")
+    fields = [*_NESTED_FIELDS, *(field for field, _ in SCALAR_FIELDS)]
+    filled = np.logical_or.reduce([values.field(f).is_valid().to_numpy(zero_copy_only=False) for f in fields])
+    chosen = np.flatnonzero(left & filled)
+    if not len(chosen):
+        return pa.nulls(count, pa.string())
+    taken = elements.take(pa.array(chosen))
+    return jsontext.objects_of(jsontext.members(taken.field("key"), taken.field("value")), owner[chosen], count)
+
+
+def _events(lists: Lists) -> Texts:
+    event = lists.flatten()
+    if not len(event):
+        return pa.nulls(len(lists), pa.string())
+    times = event.field("time_unix_nano").cast(pa.string())
+    texts = pc.binary_join_element_wise(
+        '{"name":', jsontext.quoted(event.field("name")), ',"time_ns":', times,
+        ',"attributes":', jsontext.objects(event.field("attributes")), "}", "",
+    )  # fmt: skip
+    return jsontext.arrays_of(texts, np.diff(lists.offsets.to_numpy()))
+
+
+def _links(lists: Lists) -> Texts:
+    link = lists.flatten()
+    if not len(link):
+        return pa.nulls(len(lists), pa.string())
+    ids = [pa.array([raw.hex() for raw in link.field(name).to_pylist()]) for name in ("trace_id", "span_id")]
+    texts = pc.binary_join_element_wise(
+        '{"trace_id":"', ids[0], '","span_id":"', ids[1],
+        '","attributes":', jsontext.objects(link.field("attributes")), "}", "",
+    )  # fmt: skip
+    return jsontext.arrays_of(texts, np.diff(lists.offsets.to_numpy()))
