@@ -1,1 +1,1 @@
-"""The demo: a real RAG application under traffic, against a simulated OpenAI-compatible endpoint, that counts what it did."""
+"""The demo: a RAG application under traffic, against a simulated OpenAI-compatible endpoint, that counts its work."""

@@ -41,7 +41,7 @@ def compose(question: str, passages: Sequence[str], dice: Random, *, grounded: b
     """
     ranked = rank(question, passages)
     if not ranked:
-        return _NO_CONTEXT
+        return _NO_CONTEXT if grounded else dice.choice(_FABRICATIONS)
     chosen = ranked[: dice.choice((1, 2, 2, 3))]
     if not grounded:
         chosen = _distort(chosen, dice)
@@ -95,7 +95,7 @@ def _wrong_name(sentence: str, dice: Random) -> str | None:
     return sentence[: match.start()] + dice.choice(_WRONG_NAMES) + sentence[match.end() :]
 
 
-def _negated(sentence: str, dice: Random) -> str | None:
+def _negated(sentence: str, _dice: Random) -> str | None:
     """Turn the sentence into its opposite; None where there is no verb to turn."""
     for pattern, replacement in _NEGATIONS:
         changed, count = pattern.subn(replacement, sentence, count=1)

@@ -1,7 +1,7 @@
-"""What the simulated models do with a request: a plan of text, tokens, times and failures, drawn from the request alone.
+"""What the simulated models do with a request: a plan of text, tokens, times and failures, drawn from it alone.
 
-The draw is seeded by a digest of seed, model and messages, so the same request gets the same plan in every run, whatever
-runs beside it; only a client's own retry (header `x-stainless-retry-count`) may fare better.
+The draw is seeded by a digest of seed, model and messages, so the same request gets the same plan in every run,
+whatever else runs; only a client's own retry (header `x-stainless-retry-count`) may fare better.
 """
 
 import re
@@ -143,7 +143,7 @@ def plan_chat(request: Mapping[str, Any], behaviour: Behaviour) -> Plan:
 
 
 def plan_embeddings(request: Mapping[str, Any], texts: Sequence[str], behaviour: Behaviour) -> Plan:
-    """Decide what an embeddings request gets. Batches (building an index) never fail, single texts may be rate limited."""
+    """Decide what an embeddings request gets: batches, as for an index, never fail; single texts may."""
     dice = dice_for(behaviour.seed, request["model"], *texts)
     limited = len(texts) == 1 and dice.random() < behaviour.rate_limited / 2
     return Plan(

@@ -1,8 +1,8 @@
 """An OpenAI-compatible endpoint as a process of its own: chat completions (streamed or not, tools) and embeddings.
 
-`python -m stackctl.demo.simulator --port 0` writes its port as the first line of stdout and serves on loopback until SIGTERM.
-It has no model: `stackctl.demo.model` plans each answer from the request alone. HTTP/1.1 with keep-alive, by asyncio alone, so
-that the base install can run it.
+`python -m stackctl.demo.simulator --port 0` writes its port as the first line of stdout and serves on loopback until
+SIGTERM. It has no model: `stackctl.demo.model` plans each answer from the request alone. HTTP/1.1 with keep-alive, by
+asyncio alone, so that the base install can run it.
 """
 
 import argparse
@@ -149,8 +149,8 @@ class Connection:
     async def _send_json(self, status: int, content: Any, headers: str = "") -> None:
         body = orjson.dumps(content)
         reason = _REASONS.get(status, "Internal Server Error")
-        head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
-        self._writer.write(head.encode() + body)
+        kind = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self._writer.write(f"HTTP/1.1 {status} {reason}\r\n{kind}{headers}\r\n".encode() + body)
         await self._writer.drain()
 
     async def _send_stream(self, plan: Plan, identifier: str, *, with_usage: bool) -> None:

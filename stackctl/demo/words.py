@@ -11,15 +11,16 @@ _TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
 _WORD = re.compile(r"[a-zA-Z][a-zA-Z'-]*|\d[\d.,:]*\d|\d")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
 _STOP_WORDS = frozenset(
-    "a an and are as at be been but by can do does for from had has have how i if in into is it its me may my of on or our "
-    "s so that the their them then there they this to was we what when where which who whom whose why will with would you "
-    "your much many".split()
+    {"a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "do", "does", "for", "from", "had", "has"}
+    | {"have", "how", "i", "if", "in", "into", "is", "it", "its", "many", "may", "me", "much", "my", "of", "on", "or"}
+    | {"our", "so", "that", "the", "their", "them", "then", "there", "they", "this", "to", "was", "we", "what", "when"}
+    | {"where", "which", "who", "whom", "whose", "why", "will", "with", "would", "you", "your"}
 )
 _SUFFIXES = ("ations", "ation", "ings", "ing", "ies", "ied", "ers", "er", "es", "ed", "ly", "s", "e", "y")
 
 
 def token_count(text: str) -> int:
-    """Return how many tokens a text is: about four characters each, punctuation on its own, as byte-pair encoders do."""
+    """Return how many tokens a text is: pieces of words, punctuation on its own, much as byte-pair codes do."""
     return len(_TOKEN.findall(text))
 
 
@@ -51,7 +52,7 @@ def stems(text: str) -> list[str]:
 
 
 def embedding(text: str) -> list[float]:
-    """Return a unit vector: each stem adds to one hashed dimension, so that texts about the same things point the same way."""
+    """Return a unit vector: each stem adds to one hashed dimension, so texts on the same things point the same way."""
     vector = [0.0] * EMBEDDING_DIMENSIONS
     for found in stems(text):
         digest = int.from_bytes(blake2b(found.encode(), digest_size=4).digest(), "big")

@@ -1,8 +1,9 @@
 """What `stackctl run` puts first on PYTHONPATH: Python imports this file before the application's first line.
 
-It stands alone: the application's environment need not have stackctl, and its Python may be older. It starts OpenTelemetry
-as `opentelemetry-instrument` does, with exactly one instrumentation of the openai client, marks inference spans inside
-inference spans, flushes when the process ends, and then runs the sitecustomize that the environment had before.
+It stands alone: the application's environment need not have stackctl, and its Python may be older. It starts
+OpenTelemetry as `opentelemetry-instrument` does, with exactly one instrumentation of the openai client, marks
+inference spans inside inference spans, flushes when the process ends, and then runs the sitecustomize that the
+environment had before.
 """
 
 from __future__ import annotations
