@@ -74,6 +74,31 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+class StepLine:
+    """The one line on stderr that says what is going on and is written over; nothing where that is unwanted."""
+
+    def __init__(self) -> None:
+        self._shown = False
+
+    def at(self, step: str) -> None:
+        """Show a step."""
+        if not plain():
+            sys.stderr.write(f"\r\x1b[K{step} ...")
+            sys.stderr.flush()
+            self._shown = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            self._shown = False
+
+    def say(self, text: str) -> None:
+        """Talk to the person on a line of its own."""
+        self.clear()
+        say(text)
+
+
 def plain() -> bool:
     """True where colour and redrawing are unwanted: NO_COLOR is set or stderr is no terminal."""
     return bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stackctl.cli.context import DataDirFlag, JsonFlag, Options, emit, options, say
+from stackctl.cli.context import DataDirFlag, JsonFlag, Options, StepLine, emit, options, say
 
 if TYPE_CHECKING:
     from stackctl.reports import ConfigReport, StackReport, StatusReport
@@ -49,7 +49,11 @@ def up(
     from stackctl.runtime.state import find
     from stackctl.runtime.status import report
 
-    start = starting.up(opts.loaded, foreground=foreground, tell=say)
+    line = StepLine()
+    try:
+        start = starting.up(opts.loaded, foreground=foreground, tell=line.say, at_step=line.at)
+    finally:
+        line.clear()
     for change in start.applied:
         say(f"applied: {change}")
     emit(report(find(opts.data_dir)), opts, _show_stack)

@@ -57,7 +57,8 @@ class Start:
     """One run of `up`: what is asked, and what its steps have found so far.
 
     Attributes:
-        tell: called with each line of progress.
+        tell: called with each line that a person should read.
+        at_step: called with the name of each step as it begins.
         config: what the engine is to be told; written by a step.
         supervisor: the process that was started, with the leash in its standard input; None when one runs already.
         applied: what changed for a stack that ran already, in words.
@@ -67,6 +68,7 @@ class Start:
     loaded: Loaded
     foreground: bool
     tell: Callable[[str], None]
+    at_step: Callable[[str], None]
     config: EngineConfig | None = None
     supervisor: subprocess.Popen[bytes] | None = None
     applied: list[str] = field(default_factory=list)
@@ -177,23 +179,27 @@ STEPS: tuple[tuple[str, Callable[[Start], None]], ...] = (
 )
 
 
-def up(loaded: Loaded, *, foreground: bool = False, tell: Callable[[str], None]) -> Start:
+def up(
+    loaded: Loaded, *, foreground: bool = False, tell: Callable[[str], None], at_step: Callable[[str], None]
+) -> Start:
     """Start the stack, or bring the one that runs to these settings; return once it is proven.
 
     Args:
         foreground: keep the supervisor on the leash; the caller waits for it with `wait`.
-        tell: called with each line of progress.
+        tell: called with each line that a person should read.
+        at_step: called with the name of each step as it begins.
 
     Raises:
         StackctlError: a step failed; nothing that this call started still runs then.
     """
-    start = Start(loaded, foreground, tell)
+    start = Start(loaded, foreground, tell, at_step)
     with exclusive(start.data_dir, tell):
         if (stack := state.running(start.data_dir)) is not None:
             bring_to(start, stack)
             return start
         try:
-            for _, step in STEPS:
+            for name, step in STEPS:
+                at_step(name)
                 step(start)
         except BaseException:  # Ctrl-C too must leave nothing half started
             stop_supervisor(start)
