@@ -4,9 +4,9 @@ Every series carries `job` and `instance` as Prometheus' OTLP receiver makes the
 that is no finite number, or is negative for a counter, adds nothing: one NaN would spoil a counter for good.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,35 +17,23 @@ from stackctl.embedded.columns import Batch, holds
 from stackctl.genai import prices
 from stackctl.genai.content import label_word
 from stackctl.genai.metrics import CATALOGUE, Bound, Label, MetricRow
-from stackctl.genai.rows import ALWAYS, One, ResourceAttr
+from stackctl.genai.rows import One
 
-from .family import LabelSet, label_set
+from .family import label_set
 from .increments import EXEMPLAR, NO_EXEMPLARS, Block, Floats, Increments
-from .names import INSTANCE, JOB
+from .labelling import Coded, Codes, Groups, Labelling
 
-Codes = npt.NDArray[np.int64]
-Reading = Callable[[str], str]
-
-_NAMESPACE: Final = Label(semconv.SERVICE_NAMESPACE, ResourceAttr(semconv.SERVICE_NAMESPACE))
-_SERVICE: Final = Label(semconv.SERVICE_NAME, ResourceAttr(semconv.SERVICE_NAME))
-_INSTANCE: Final = Label(INSTANCE, ResourceAttr(semconv.SERVICE_INSTANCE_ID))
-_IDENTITY: Final = (_NAMESPACE, _SERVICE, _INSTANCE)
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class _Coded:
-    """One label of every record as a code; `texts[code]` is its value, code 0 is absent."""
+class _Counted:
+    """A catalogue row and the numbers of what it shares with others: cheap keys, where its own parts hash slowly."""
 
-    codes: Codes
-    texts: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """Which label set each record has."""
-
-    codes: Codes
-    sets: Sequence[LabelSet]
+    row: MetricRow
+    labelling: int
+    condition: int
+    value: int
 
 
 class Derivation:
@@ -63,10 +51,20 @@ class Derivation:
         rows: Sequence[MetricRow] = CATALOGUE,
         book: prices.PriceBook | None = None,
     ) -> None:
-        self._rows = {of: tuple(row for row in rows if row.of == of) for of in ("span", "evaluation")}
         self._book = book or prices.shipped()
         self._extra = frozenset(extra_models)
-        self._models: dict[str, str] = {}
+        lists = list(dict.fromkeys(row.labels for row in rows))
+        conditions = list(dict.fromkeys(row.when for row in rows))
+        values = list(dict.fromkeys(row.value for row in rows))
+        self._labellings = [Labelling(labels, self._bounded) for labels in lists]
+        self._counted = {
+            of: [
+                _Counted(row, lists.index(row.labels), conditions.index(row.when), values.index(row.value))
+                for row in rows
+                if row.of == of
+            ]
+            for of in ("span", "evaluation")
+        }
 
     def from_spans(self, table: pa.Table) -> Increments:
         """Return what a processed SpanTable adds."""
@@ -80,29 +78,21 @@ class Derivation:
         if not table.num_rows:
             return Increments(0)
         batch = Batch(table)
-        counting = _Counting(batch, self._reading)
-        blocks = (counting.block(row) for row in self._rows[of])
-        arrivals: npt.NDArray[np.int64] = batch.columns["arrival_ms"].to_numpy(zero_copy_only=False)
+        counting = _Counting(batch, self._labellings)
+        blocks = (counting.block(counted) for counted in self._counted[of])
+        arrivals: Codes = batch.columns["arrival_ms"].to_numpy(zero_copy_only=False)
         return Increments(int(arrivals.min()), tuple(block for block in blocks if block is not None))
 
-    def _reading(self, bound: Bound) -> Reading:
+    def _bounded(self, bound: Bound, text: str) -> str:
         match bound:
             case Bound.CLOSED:
-                return str
+                return text
             case Bound.WORD:
-                return label_word
+                return label_word(text)
             case Bound.MODEL:
-                return self._model
-
-    def _model(self, name: str) -> str:
-        """A model of the book or of the setting; senders choose names freely, so every other is `other`."""
-        known = self._models.get(name)
-        if known is None:
-            if len(self._models) > 4096:
-                self._models.clear()
-            kept = name in self._extra or self._book.knows(name)
-            known = self._models[name] = label_word(name) if kept else semconv.OTHER_MODEL
-        return known
+                # Senders choose names freely, so every unknown model is one series.
+                known = text in self._extra or self._book.knows(text)
+                return label_word(text) if known else semconv.OTHER_MODEL
 
 
 @dataclass
@@ -110,72 +100,60 @@ class _Counting:
     """One batch under way; what several rows need is worked out once."""
 
     batch: Batch
-    reading: Callable[[Bound], Reading]
-    _coded: dict[Label, _Coded | None] = field(default_factory=dict)
-    _groups: dict[tuple[Label, ...], _Groups] = field(default_factory=dict)
+    labellings: Sequence[Labelling]
+    _coded: dict[Label, Coded] = field(default_factory=dict)
+    _groups: dict[int, Groups] = field(default_factory=dict)
+    _values: dict[int, Floats] = field(default_factory=dict)
+    _conditions: dict[int, Mask] = field(default_factory=dict)
 
-    def block(self, row: MetricRow) -> Block | None:
+    def block(self, counted: _Counted) -> Block | None:
         """Return what one row of the catalogue gained, or None for nothing."""
-        values, known = self._values(row)
-        taking = known if row.when == ALWAYS else known & holds(row.when, self.batch)
-        picked = np.flatnonzero(taking)
+        row, values = counted.row, self._read(counted)
+        taking = self._holds(counted) & np.isfinite(values)
+        picked = np.flatnonzero(taking & (values >= 0) if row.kind == "counter" else taking)
         if not len(picked):
             return None
-        groups = self._grouped(row.labels)
+        groups = self._grouped(counted.labelling)
         codes, observed = groups.codes[picked], values[picked]
-        if row.kind == "counter":
-            gained: Floats = np.bincount(codes, weights=observed, minlength=len(groups.sets))[:, None]
-            buckets = None
-        else:
-            buckets = np.searchsorted(np.asarray(row.bounds), observed, side="left")
-            gained = _observations(codes, observed, buckets, len(groups.sets), len(row.bounds) + 1)
         # Only label sets that occur: a sum of zero is still a value.
         present = np.flatnonzero(np.bincount(codes, minlength=len(groups.sets)))
+        codes = np.searchsorted(present, codes)
         labels = [groups.sets[code] for code in present.tolist()]
         if row.constants:
             labels = [label_set(dict(one) | dict(row.constants)) for one in labels]
-        exemplars = NO_EXEMPLARS
-        if row.exemplars and buckets is not None:
-            exemplars = self._exemplars(picked, np.searchsorted(present, codes), observed, buckets)
-        return Block(row.name, row.kind, row.bounds, tuple(labels), gained[present], exemplars)
+        if row.kind == "counter":
+            sums: Floats = np.bincount(codes, weights=observed, minlength=len(labels)).astype(np.float64)
+            return Block(row.name, row.kind, (), tuple(labels), sums[:, None])
+        buckets = np.searchsorted(row.bounds, observed, side="left").astype(np.int64)
+        gained = _observations(codes, observed, buckets, (len(labels), len(row.bounds) + 1))
+        exemplars = self._exemplars(picked, codes, observed, buckets) if row.exemplars else NO_EXEMPLARS
+        return Block(row.name, row.kind, row.bounds, tuple(labels), gained, exemplars)
 
-    def _values(self, row: MetricRow) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _read(self, counted: _Counted) -> Floats:
+        """Values as floats, NaN for none."""
+        if counted.value not in self._values:
+            self._values[counted.value] = self._floats(counted.row)
+        return self._values[counted.value]
+
+    def _floats(self, row: MetricRow) -> Floats:
         if row.value == One():
-            return np.ones(self.batch.rows), np.ones(self.batch.rows, np.bool_)
-        values = np.full(self.batch.rows, np.nan)
+            return np.ones(self.batch.rows)
+        values: Floats | None = None
         for column in self.batch.read(row.value):
             if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-                found = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-                values = np.where(np.isnan(values), found, values)
-        known = np.isfinite(values)
-        if row.kind == "counter":
-            known &= values >= 0  # NaN compares false, without a warning
-        return values, known
+                found = column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+                values = found if values is None else np.where(np.isnan(values), found, values)
+        return np.full(self.batch.rows, np.nan) if values is None else values
 
-    def _grouped(self, labels: tuple[Label, ...]) -> _Groups:
-        groups = self._groups.get(labels)
-        if groups is None:
-            named = [(label, coded) for label in (*_IDENTITY, *labels) if (coded := self._code(label)) is not None]
-            groups = self._groups[labels] = _group(named, self.batch.rows)
-        return groups
+    def _holds(self, counted: _Counted) -> Mask:
+        if counted.condition not in self._conditions:
+            self._conditions[counted.condition] = holds(counted.row.when, self.batch)
+        return self._conditions[counted.condition]
 
-    def _code(self, label: Label) -> _Coded | None:
-        if label not in self._coded:
-            self._coded[label] = self._encode(label)
-        return self._coded[label]
-
-    def _encode(self, label: Label) -> _Coded | None:
-        columns = self.batch.read(label.source)
-        if not columns:
-            return None
-        read = self.reading(label.bound)
-        texts, codes = [""], np.zeros(self.batch.rows, np.int64)
-        for column in columns:
-            encoded = (column if pa.types.is_string(column.type) else column.cast(pa.string())).dictionary_encode()
-            found = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False) + 1
-            codes = np.where((codes == 0) & (found > 0), found + len(texts) - 1, codes)
-            texts += [read(text or "") for text in encoded.dictionary.to_pylist()]
-        return _Coded(codes, texts)
+    def _grouped(self, labelling: int) -> Groups:
+        if labelling not in self._groups:
+            self._groups[labelling] = self.labellings[labelling].group(self.batch, self._coded)
+        return self._groups[labelling]
 
     def _exemplars(self, picked: Codes, rows: Codes, observed: Floats, buckets: Codes) -> npt.NDArray[Any]:
         """Return for each bucket that was hit its last observation's trace."""
@@ -189,34 +167,9 @@ class _Counting:
         return exemplars[(exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)]
 
 
-def _observations(codes: Codes, observed: Floats, buckets: Codes, sets: int, width: int) -> Floats:
+def _observations(codes: Codes, observed: Floats, buckets: Codes, shape: tuple[int, int]) -> Floats:
     """Return for each label set the observations of each bucket and, last, their sum."""
-    counts = np.bincount(codes * width + buckets, minlength=sets * width).reshape(sets, width)
+    sets, width = shape
+    counts: Floats = np.bincount(codes * width + buckets, minlength=sets * width).reshape(shape).astype(np.float64)
     sums = np.bincount(codes, weights=observed, minlength=sets)
-    return np.column_stack([counts.astype(np.float64), sums])
-
-
-def _group(named: Sequence[tuple[Label, _Coded]], rows: int) -> _Groups:
-    """Number the distinct combinations of labels."""
-    mixed = np.zeros(rows, np.int64)
-    span = 1
-    for _, coded in named:
-        if span * len(coded.texts) > 2**62:  # the mixed number would overflow: number what is there so far
-            distinct, mixed = np.unique(mixed, return_inverse=True)
-            span = len(distinct)
-        mixed = mixed * len(coded.texts) + coded.codes
-        span *= len(coded.texts)
-    _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
-    sets = [label_set(dict(_named(named, at))) for at in first]
-    # Bounding maps several values to one, so combinations that differ in code may be one label set.
-    numbers: dict[LabelSet, int] = {}
-    renumbered = np.fromiter((numbers.setdefault(labels, len(numbers)) for labels in sets), np.int64, len(sets))
-    return _Groups(renumbered[inverse], tuple(numbers))
-
-
-def _named(named: Sequence[tuple[Label, _Coded]], row: np.intp) -> Iterator[tuple[str, str]]:
-    values = {label: coded.texts[coded.codes[row]] for label, coded in named}
-    namespace, service = values.get(_NAMESPACE, ""), values.get(_SERVICE, "")
-    if service:
-        yield JOB, f"{namespace}/{service}" if namespace else service
-    yield from ((label.name, value) for label, value in values.items() if label not in (_NAMESPACE, _SERVICE))
+    return np.concatenate([counts, sums[:, None]], axis=1)

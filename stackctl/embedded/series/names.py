@@ -8,3 +8,8 @@ from typing import Final
 
 JOB: Final = "job"
 INSTANCE: Final = "instance"
+
+
+def job(namespace: str, service: str) -> str:
+    """Return the `job` label: `namespace/service`, or the service alone; empty without a service."""
+    return f"{namespace}/{service}" if namespace and service else service

@@ -1,0 +1,152 @@
+"""Which label set each record of a batch has: label columns as codes, distinct combinations as numbers.
+
+What a combination of texts comes to as labels is worked out once and remembered over batches, since a service sends the
+same few for ever.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stackctl import semconv
+from stackctl.embedded.columns import Batch
+from stackctl.genai.metrics import Bound, Label
+from stackctl.genai.rows import Field, ResourceAttr, SpanAttr
+
+from .family import LabelSet, label_set
+from .names import INSTANCE, JOB, job
+
+Codes = npt.NDArray[np.int64]
+Bounding = Callable[[Bound, str], str]
+
+# Behind every series: job and instance, in Prometheus' OTLP receiver's reading.
+IDENTITY: Final = (
+    Label(semconv.SERVICE_NAMESPACE, ResourceAttr(semconv.SERVICE_NAMESPACE)),
+    Label(semconv.SERVICE_NAME, ResourceAttr(semconv.SERVICE_NAME)),
+    Label(INSTANCE, ResourceAttr(semconv.SERVICE_INSTANCE_ID)),
+)
+# Combinations remembered for one list of labels; senders choose the texts, so the memory is emptied when full.
+_REMEMBERED: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """One label over a batch: `texts[codes[i]]` is the value of record i, an empty text is none."""
+
+    codes: Codes
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The label set of record i is `sets[codes[i]]`; no two sets are alike."""
+
+    codes: Codes
+    sets: Sequence[LabelSet]
+
+
+@dataclass
+class Labelling:
+    """One list of labels and what became of the combinations seen so far.
+
+    Args:
+        labels: the labels of a catalogue row, without `job` and `instance`.
+        bounding: keeps a text within what its bound allows.
+    """
+
+    labels: tuple[Label, ...]
+    bounding: Bounding
+    _known: dict[tuple[str, ...], LabelSet] = field(default_factory=dict)
+
+    def group(self, batch: Batch, coded: dict[Label, Coded]) -> Groups:
+        """Number the distinct label sets of a batch.
+
+        Args:
+            coded: labels of this batch that were coded already; others are added.
+        """
+        columns = [_code(batch, label, coded) for label in (*IDENTITY, *self.labels)]
+        first, inverse = _combinations(columns, batch.rows)
+        # Bounding maps several texts to one, so combinations that differ in code may be one label set.
+        numbers: dict[LabelSet, int] = {}
+        renumbered = np.empty(len(first), np.int64)
+        for at, row in enumerate(first.tolist()):
+            texts = tuple(column.texts[column.codes[row]] for column in columns)
+            renumbered[at] = numbers.setdefault(self._labels(texts), len(numbers))
+        return Groups(renumbered[inverse], tuple(numbers))
+
+    def _labels(self, texts: tuple[str, ...]) -> LabelSet:
+        known = self._known.get(texts)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            namespace, service, instance, *own = (
+                self.bounding(label.bound, text) if text else ""
+                for label, text in zip((*IDENTITY, *self.labels), texts, strict=True)
+            )
+            identity = {JOB: job(namespace, service), INSTANCE: instance}
+            named = dict(zip((label.name for label in self.labels), own, strict=True))
+            known = self._known[texts] = label_set(identity | named)
+        return known
+
+
+def _combinations(columns: Sequence[Coded], rows: int) -> tuple[Codes, Codes]:
+    """Return for each distinct combination of codes its first record, and for each record its combination."""
+    mixed = np.zeros(rows, np.int64)
+    span = 1
+    for column in columns:
+        if len(column.texts) == 1:
+            continue
+        if span * len(column.texts) > 2**62:  # the mixed number would overflow: number what is there so far
+            distinct, mixed = np.unique(mixed, return_inverse=True)
+            span = len(distinct)
+        mixed = mixed * len(column.texts) + column.codes
+        span *= len(column.texts)
+    _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
+    return first.astype(np.int64), inverse.astype(np.int64)
+
+
+def _code(batch: Batch, label: Label, coded: dict[Label, Coded]) -> Coded:
+    if label not in coded:
+        coded[label] = _encode(_columns(batch, label), batch.rows)
+    return coded[label]
+
+
+def _columns(batch: Batch, label: Label) -> list[Any]:
+    """The label's columns, one for each type its key came in.
+
+    Not `Batch.read`: that turns empty texts into nulls at a cost, and an empty text is no label anyway.
+    """
+    match label.source:
+        case Field(name):
+            names = [name]
+        case SpanAttr(key):
+            names = [f"s:{key}:{kind}" for kind in "sidb"]
+        case ResourceAttr(key):
+            names = [f"r:{key}:{kind}" for kind in "sidb"]
+        case _:
+            return batch.read(label.source)
+    return [batch.columns[name] for name in names if name in batch.columns]
+
+
+def _encode(columns: Sequence[Any], rows: int) -> Coded:
+    if not columns:
+        return Coded(np.zeros(rows, np.int64), ("",))
+    first, *others = columns
+    coded = _encode_one(first)
+    for column in others:
+        other = _encode_one(column)
+        missing = np.array([not text for text in coded.texts])[coded.codes]
+        codes = np.where(missing, other.codes + len(coded.texts), coded.codes)
+        coded = Coded(codes, (*coded.texts, *other.texts))
+    return coded
+
+
+def _encode_one(column: Any) -> Coded:
+    text = column if pa.types.is_string(column.type) else column.cast(pa.string())
+    encoded = text.dictionary_encode(null_encoding="encode")
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return Coded(codes, tuple(text or "" for text in encoded.dictionary.to_pylist()))
