@@ -117,14 +117,14 @@ def tail(data_dir: Path, components: Sequence[str], count: int | None, since: st
 
 def follow(data_dir: Path, components: Sequence[str]) -> Iterator[Entry]:
     """Yield entries as they are written, from now on and without end; rotation is followed."""
-    places = {name: _Place(log_path(data_dir, name), name) for name in components}
+    places = {name: Place(log_path(data_dir, name), name) for name in components}
     while True:
         yield from sorted(entry for place in places.values() for entry in place.fresh())
         time.sleep(_FOLLOW_SECONDS)
 
 
-class _Place:
-    """Where a follower stands in one log."""
+class Place:
+    """Where a follower stands in one log; it begins at the log's end."""
 
     def __init__(self, path: Path, component: str) -> None:
         self._path = path

@@ -49,6 +49,9 @@ ENGINE_PACKAGES = (
     "re2",
     "starlette",
     "uvicorn",
+    "uvloop",
+    "httptools",
+    "python_multipart",
 )
 
 

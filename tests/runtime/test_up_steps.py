@@ -1,0 +1,121 @@
+"""The steps of `up` that look at the machine before anything is started."""
+
+import re
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+
+import pytest
+
+from stackctl.errors import EngineAbsent, PackageMissing, StoreUnusable
+from stackctl.runtime import engine, lock, up
+from stackctl.settings import load
+
+
+def start(tmp_path: Path, told: list[str], **flags: str) -> up.Start:
+    loaded = load({"data_dir": tmp_path, **flags}, {}, tmp_path)
+    return up.Start(loaded, False, told.append, lambda _: None)
+
+
+@pytest.fixture
+def docker_engine(tmp_path, monkeypatch):
+    """Something that answers a Docker engine's ping on a Unix socket."""
+
+    class Ping(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/_ping" else 404)
+            self.end_headers()
+
+        def address_string(self) -> str:
+            return "unix"
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    path = tmp_path / "docker.sock"
+    server = ThreadingUnixStreamServer(str(path), Ping)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch, tmp_path):
+    """Without the extra `embedded`, `up` says which packages and how to get them before it starts anything."""
+    monkeypatch.setattr(up, "ENGINE_PACKAGES", ("ptars", "no_such_package", "nor.this"))
+    with pytest.raises(PackageMissing, match=r"no_such_package, nor\.this") as missing:
+        up.check_packages(start(tmp_path, []))
+    assert "-m pip install 'stackctl[embedded]'" in missing.value.next_step
+
+
+def test_every_package_of_the_extra_is_checked():
+    """A package added to the extra `embedded` cannot be forgotten by the check."""
+    modules = {name.split(".")[0] for name in up.ENGINE_PACKAGES}
+    named = {re.split(r"[<>=!;\[ ]", line)[0] for line in requires("stackctl") or () if "extra == 'embedded'" in line}
+    by_module = packages_distributions()
+    covered = {distribution for module in modules for distribution in by_module.get(module, ())}
+    assert named - covered == set()
+
+
+def test_auto_takes_the_embedded_runtime_and_says_why(docker_engine, tmp_path):
+    """Where an engine answers, `auto` tells in one line why it is not used."""
+    told: list[str] = []
+    up.choose_runtime(start(tmp_path, told))
+    assert len(told) == 1
+    assert "not built yet" in told[0]
+
+
+def test_auto_without_an_engine_is_silent(monkeypatch, tmp_path):
+    """On a bare machine there is no talk about Docker."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    told: list[str] = []
+    up.choose_runtime(start(tmp_path, told))
+    assert told == []
+
+
+def test_docker_with_an_engine_is_refused_by_name(docker_engine, tmp_path):
+    """What is not built is said to be not built, with the way that works."""
+    with pytest.raises(EngineAbsent, match="not built yet") as refused:
+        up.choose_runtime(start(tmp_path, [], runtime="docker"))
+    assert "--runtime embedded" in refused.value.next_step
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1:nonsense", "ssh://nowhere", "nonsense"])
+def test_an_engine_that_is_not_there_does_not_answer(monkeypatch, address):
+    """Whatever DOCKER_HOST holds, the question whether an engine answers has an answer."""
+    monkeypatch.setenv("DOCKER_HOST", address)
+    assert engine.answers() is False
+
+
+def test_one_command_at_a_time(tmp_path):
+    """Who comes second waits, says so once, and goes on when the first is done."""
+    told: list[str] = []
+    order: list[str] = []
+
+    def second() -> None:
+        with lock.exclusive(tmp_path, told.append):
+            order.append("second")
+
+    with lock.exclusive(tmp_path, told.append):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        time.sleep(0.2)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
+    assert told == ["another stackctl command starts or stops this stack: waiting for it"]
+
+
+def test_a_lock_that_is_never_released_ends_in_an_error(tmp_path, monkeypatch):
+    """A hanging command does not make the next one hang for ever."""
+    monkeypatch.setattr(lock, "_WAIT_SECONDS", 0.1)
+    with (
+        lock.exclusive(tmp_path, lambda _: None),
+        pytest.raises(StoreUnusable, match="starting or stopping"),
+        lock.exclusive(tmp_path, lambda _: None),
+    ):
+        pass
