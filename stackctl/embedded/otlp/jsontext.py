@@ -19,7 +19,19 @@ from stackctl.embedded.otlp.shape import Lists, Structs, Texts
 Ints = npt.NDArray[np.int64]
 # The stubs of pyarrow.compute have no form for texts beside arrays.
 pc: Any = pyarrow.compute
-_NULL: Final = pa.scalar("null")
+
+
+def literal(text: str) -> Any:
+    """A text scalar. Typed, since pyarrow guesses a Python value's type by an import that fails, 0.15 ms each time."""
+    return pa.scalar(text, pa.string())
+
+
+_NULL: Final = literal("null")
+_NOTHING: Final = pa.scalar(None, pa.string())
+EMPTY: Final = literal("")
+_COMMA, _COLON = literal(","), literal(":")
+_BRACES: Final = (literal("{"), literal("}"))
+_BRACKETS: Final = (literal("["), literal("]"))
 
 
 def any_value(value: AnyValue) -> Any:
@@ -51,7 +63,7 @@ def objects(attributes: Lists) -> Texts:
     """One JSON object per row of a list<KeyValue> column, `{}` for an empty list."""
     elements = attributes.flatten()
     pairs = members(elements.field("key"), elements.field("value"))
-    return _wrap(_joined(pairs, np.diff(attributes.offsets.to_numpy())), "{", "}")
+    return _wrap(_joined(pairs, np.diff(attributes.offsets.to_numpy())), *_BRACES)
 
 
 def objects_of(pairs: Texts, rows: Ints, count: int) -> Texts:
@@ -62,17 +74,22 @@ def objects_of(pairs: Texts, rows: Ints, count: int) -> Texts:
         count: number of rows.
     """
     sizes = np.bincount(rows, minlength=count)
-    return pc.if_else(pa.array(sizes > 0), _wrap(_joined(pairs, sizes), "{", "}"), None)
+    return pc.if_else(pa.array(sizes > 0), _wrap(_joined(pairs, sizes), *_BRACES), _NOTHING)
 
 
 def arrays_of(texts: Texts, sizes: Ints) -> Texts:
     """One JSON array per row from the texts of its elements; null for rows that have none."""
-    return pc.if_else(pa.array(sizes > 0), _wrap(_joined(texts, sizes), "[", "]"), None)
+    return pc.if_else(pa.array(sizes > 0), _wrap(_joined(texts, sizes), *_BRACKETS), _NOTHING)
 
 
 def members(keys: Texts, values: Structs) -> Texts:
     """`"key":value` for each element."""
-    return pc.binary_join_element_wise(quoted(keys), value_texts(values), ":")
+    return pc.binary_join_element_wise(quoted(keys), value_texts(values), _COLON)
+
+
+def spliced(*parts: Any) -> Texts:
+    """Columns of text with constant pieces between them."""
+    return pc.binary_join_element_wise(*(literal(p) if isinstance(p, str) else p for p in parts), EMPTY)
 
 
 def value_texts(values: Structs) -> Texts:
@@ -102,15 +119,15 @@ def quoted(texts: Texts) -> Texts:
 def _array_texts(arrays: Structs) -> Texts:
     lists = arrays.field("values")
     texts = _per_distinct(lists.flatten(), lambda raw: json_text(any_value(AnyValue.FromString(raw))))
-    joined = _wrap(_joined(texts, np.diff(lists.offsets.to_numpy())), "[", "]")
-    return pc.if_else(arrays.is_valid(), joined, None)
+    joined = _wrap(_joined(texts, np.diff(lists.offsets.to_numpy())), *_BRACKETS)
+    return pc.if_else(arrays.is_valid(), joined, _NOTHING)
 
 
 def _map_texts(maps: Structs) -> Texts:
     lists = maps.field("values")
     texts = _per_distinct(lists.flatten(), _member_text)
-    joined = _wrap(_joined(texts, np.diff(lists.offsets.to_numpy())), "{", "}")
-    return pc.if_else(maps.is_valid(), joined, None)
+    joined = _wrap(_joined(texts, np.diff(lists.offsets.to_numpy())), *_BRACES)
+    return pc.if_else(maps.is_valid(), joined, _NOTHING)
 
 
 def _member_text(raw: bytes) -> str:
@@ -133,8 +150,8 @@ def _joined(texts: Texts, sizes: Ints) -> Texts:
     """Texts joined by commas, `sizes` of them per row."""
     offsets = np.zeros(len(sizes) + 1, np.int32)
     np.cumsum(sizes, out=offsets[1:])
-    return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts), ",")
+    return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts), _COMMA)
 
 
-def _wrap(texts: Texts, opening: str, closing: str) -> Texts:
-    return pc.binary_join_element_wise(opening, texts, closing, "")
+def _wrap(texts: Texts, opening: Any, closing: Any) -> Texts:
+    return pc.binary_join_element_wise(opening, texts, closing, EMPTY)

@@ -11,11 +11,12 @@ import pyarrow as pa
 from google.protobuf.message import Message
 
 from stackctl.embedded.otlp import jsontext
-from stackctl.embedded.otlp.jsontext import Ints, parents, pc
+from stackctl.embedded.otlp.jsontext import Ints, parents
 from stackctl.embedded.otlp.shape import CORE, MAX_DECODED_COLUMNS, Lists, Structs, Texts, column_name
 
 # Protobuf field of each scalar type; its column's type letter.
 SCALAR_FIELDS = (("string_value", "s"), ("int_value", "i"), ("double_value", "d"), ("bool_value", "b"))
+_UNSET = pa.scalar(0, pa.int32())
 _NESTED_FIELDS = ("array_value", "kvlist_value", "bytes_value")
 
 
@@ -84,7 +85,7 @@ def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
         "arrival_ms": pa.array(np.full(len(span), arrival_ms, np.int64)),
         "name": span.field("name"),
         "kind": span.field("kind").cast(pa.int8(), safe=False),
-        "status": status.field("code").fill_null(0).cast(pa.int8(), safe=False),
+        "status": status.field("code").fill_null(_UNSET).cast(pa.int8(), safe=False),
         "status_msg": _text(status, "message"),
     }
 
@@ -96,7 +97,7 @@ def _scope(scope: Structs, rows: Ints) -> dict[str, Any]:
 
 def _text(message: Structs, field: str) -> Texts:
     """A text field of an optional message; empty where the message is absent, as protobuf reads it."""
-    return message.field(field).fill_null("")
+    return message.field(field).fill_null(jsontext.EMPTY)
 
 
 def _valid_ids(span: Structs) -> npt.NDArray[np.bool_]:
@@ -186,11 +187,9 @@ def _events(lists: Lists) -> Texts:
     event = lists.flatten()
     if not len(event):
         return pa.nulls(len(lists), pa.string())
+    names, attributes = jsontext.quoted(event.field("name")), jsontext.objects(event.field("attributes"))
     times = event.field("time_unix_nano").cast(pa.string())
-    texts = pc.binary_join_element_wise(
-        '{"name":', jsontext.quoted(event.field("name")), ',"time_ns":', times,
-        ',"attributes":', jsontext.objects(event.field("attributes")), "}", "",
-    )  # fmt: skip
+    texts = jsontext.spliced('{"name":', names, ',"time_ns":', times, ',"attributes":', attributes, "}")
     return jsontext.arrays_of(texts, np.diff(lists.offsets.to_numpy()))
 
 
@@ -198,9 +197,7 @@ def _links(lists: Lists) -> Texts:
     link = lists.flatten()
     if not len(link):
         return pa.nulls(len(lists), pa.string())
-    ids = [pa.array([raw.hex() for raw in link.field(name).to_pylist()]) for name in ("trace_id", "span_id")]
-    texts = pc.binary_join_element_wise(
-        '{"trace_id":"', ids[0], '","span_id":"', ids[1],
-        '","attributes":', jsontext.objects(link.field("attributes")), "}", "",
-    )  # fmt: skip
+    ids = [pa.array([raw.hex() for raw in link.field(f).to_pylist()], pa.string()) for f in ("trace_id", "span_id")]
+    attributes = jsontext.objects(link.field("attributes"))
+    texts = jsontext.spliced('{"trace_id":"', ids[0], '","span_id":"', ids[1], '","attributes":', attributes, "}")
     return jsontext.arrays_of(texts, np.diff(lists.offsets.to_numpy()))

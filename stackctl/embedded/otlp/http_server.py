@@ -1,0 +1,139 @@
+"""OTLP/HTTP: protobuf and JSON, gzip or not, and the process's own `/-/ready` and `/-/status`."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from stackctl.embedded.otlp import answers
+from stackctl.embedded.otlp.jsonform import to_protobuf
+from stackctl.embedded.otlp.limits import Guard, header, inflate, read_body
+from stackctl.embedded.otlp.signals import UNSUPPORTED, Accepted, Refused, Signal
+from stackctl.errors import PortTaken
+
+Take = Callable[[Signal, bytes], Awaitable[Accepted]]
+_TYPES = (answers.PROTOBUF, answers.JSON)
+# Inflating or reading JSON of this many bytes would hold the event loop for milliseconds: a thread does it.
+_LARGE_BYTES = 64 * 1024
+
+
+def listen(host: str, port: int, endpoint: str) -> socket.socket:
+    """Bind a TCP socket.
+
+    Raises:
+        PortTaken: another program listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise PortTaken(
+            f"port {port} on {host} is taken ({endpoint})", next_step="stop what listens there, or use --ports"
+        ) from error
+    return bound
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn whose owner handles the signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave SIGTERM and SIGINT to the process."""
+        yield
+
+
+def http_server(app: Starlette) -> HttpServer:
+    """A server for `serve(sockets=[...])`, silent but for errors."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        ws="none",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    return HttpServer(config)
+
+
+def otlp_app(take: Take, guard: Guard, status: Callable[[], dict[str, Any]]) -> Starlette:
+    """The routes.
+
+    Args:
+        take: makes one request durable, or raises `Refused`.
+        guard: who may ask.
+        status: facts for `/-/status`.
+    """
+
+    async def ready(_: Request) -> Response:
+        return Response("ready\n", media_type="text/plain")
+
+    async def report(request: Request) -> Response:
+        try:
+            guard.check(request.headers.get("host"), request.headers.get("authorization"))
+        except Refused as refused:
+            return _refusal(refused, answers.JSON)
+        return Response(orjson.dumps(status()), media_type=answers.JSON)
+
+    routes = [Route(signal.path, _endpoint(signal, take, guard), methods=["POST"]) for signal in Signal]
+    return Starlette(routes=[*routes, Route("/-/ready", ready), Route("/-/status", report)])
+
+
+def _endpoint(signal: Signal, take: Take, guard: Guard) -> Callable[[Request], Awaitable[Response]]:
+    async def export(request: Request) -> Response:
+        media = header(request.headers, "content-type")
+        try:
+            guard.check(request.headers.get("host"), request.headers.get("authorization"))
+            accepted = await take(signal, await _request_body(signal, request, media))
+        except Refused as refused:
+            return _refusal(refused, media)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        if media == answers.JSON:
+            return Response(answers.accepted_json(signal, accepted), media_type=media)
+        return Response(answers.accepted_body(signal, accepted), media_type=media)
+
+    return export
+
+
+async def _request_body(signal: Signal, request: Request, media: str) -> bytes:
+    """The protobuf request in a body of any supported type and coding.
+
+    Raises:
+        Refused: unsupported type or coding, too large, or undecodable.
+    """
+    coding = header(request.headers, "content-encoding")
+    if media not in _TYPES:
+        raise Refused(UNSUPPORTED, f"send {answers.PROTOBUF} or {answers.JSON}")
+    if coding not in ("", "identity", "gzip"):
+        raise Refused(UNSUPPORTED, "send gzip or no content encoding")
+    body = await read_body(request.stream(), request.headers.get("content-length"))
+    if coding == "gzip":
+        body = await _aside(inflate, body)
+    return await _aside(lambda raw: to_protobuf(signal, raw), body) if media == answers.JSON else body
+
+
+async def _aside(work: Callable[[bytes], bytes], body: bytes) -> bytes:
+    """Do work on a body, in a thread when it is large."""
+    return await asyncio.to_thread(work, body) if len(body) > _LARGE_BYTES else work(body)
+
+
+def _refusal(refused: Refused, media: str) -> Response:
+    """A google.rpc.Status in the request's encoding."""
+    headers = {} if refused.kind.retry_seconds is None else {"retry-after": str(refused.kind.retry_seconds)}
+    if media == answers.PROTOBUF:
+        return Response(answers.refusal_body(refused), refused.kind.http, headers, answers.PROTOBUF)
+    return Response(answers.refusal_json(refused), refused.kind.http, headers, answers.JSON)

@@ -1,0 +1,104 @@
+"""Between the wire and the work: a byte-bounded queue that is gathered into group commits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from stackctl.embedded.otlp.signals import BUSY, Accepted, Refused, Signal
+
+MAX_QUEUE_BYTES: Final = 96 * 1024**2
+# One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
+MAX_GROUP_BYTES: Final = 4 * 1024**2
+GATHER_SECONDS: Final = 0.004
+
+
+@dataclass(frozen=True)
+class Request:
+    """One export request, decoded no further than its bytes.
+
+    Attributes:
+        body: serialised protobuf request, uncompressed.
+        arrival_ms: unix milliseconds.
+    """
+
+    signal: Signal
+    body: bytes
+    arrival_ms: int
+
+
+Outcome = Accepted | Refused
+Commit = Callable[[Sequence[Request]], Awaitable[Sequence[Outcome]]]
+
+
+class Intake:
+    """Takes requests from the servers and hands them on in groups.
+
+    Args:
+        commit: makes a group durable; returns one outcome per request.
+        clock_ms: unix milliseconds.
+        max_queue_bytes: requests beyond are refused as BUSY until others are done.
+
+    Attributes:
+        queue_bytes: bytes of the requests that wait or are being committed.
+        refused_total: requests refused for any reason that an `Intake` knows.
+    """
+
+    def __init__(self, commit: Commit, clock_ms: Callable[[], int], max_queue_bytes: int = MAX_QUEUE_BYTES) -> None:
+        self._commit, self._clock_ms, self._max_queue_bytes = commit, clock_ms, max_queue_bytes
+        self._waiting: list[tuple[Request, asyncio.Future[Outcome]]] = []
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self.queue_bytes = 0
+        self.refused_total = 0
+
+    async def take(self, signal: Signal, body: bytes) -> Accepted:
+        """Wait until a request is durable.
+
+        Raises:
+            Refused: it is not, and why.
+        """
+        if (self._waiting and self.queue_bytes + len(body) > self._max_queue_bytes) or self._closing:
+            self.refused_total += 1
+            raise Refused(BUSY, "the ingest queue is full")
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((Request(signal, body, self._clock_ms()), done))
+        self.queue_bytes += len(body)
+        self._arrived.set()
+        outcome = await done
+        if isinstance(outcome, Refused):
+            self.refused_total += 1
+            raise outcome
+        return outcome
+
+    async def run(self) -> None:
+        """Commit group after group until `drain` was called and nothing waits any more."""
+        while self._waiting or not self._closing:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if not self._closing:
+                await asyncio.sleep(GATHER_SECONDS)
+            while self._waiting:
+                await self._commit_group(self._next_group())
+
+    def drain(self) -> None:
+        """Refuse new requests; `run` ends when the waiting ones are done."""
+        self._closing = True
+        self._arrived.set()
+
+    def _next_group(self) -> list[tuple[Request, asyncio.Future[Outcome]]]:
+        size = taken = 0
+        for request, _ in self._waiting:
+            if taken and size + len(request.body) > MAX_GROUP_BYTES:
+                break
+            size += len(request.body)
+            taken += 1
+        group, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return group
+
+    async def _commit_group(self, group: list[tuple[Request, asyncio.Future[Outcome]]]) -> None:
+        outcomes = await self._commit([request for request, _ in group])
+        for (request, done), outcome in zip(group, outcomes, strict=True):
+            self.queue_bytes -= len(request.body)
+            if not done.done():  # a sender that went away no longer waits
+                done.set_result(outcome)
