@@ -43,6 +43,11 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def open_log(path: Path) -> BinaryIO:
+    """Open a log for appending, readable by its owner only."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0)
+
+
 def components(data_dir: Path, name: str | None) -> list[str]:
     """Return the components that have a log, or only the named one.
 
@@ -71,7 +76,7 @@ class LogFile:
         self._path = path
         self._limit = limit_bytes
         self._rest = b""
-        self._file = self._open()
+        self._file = open_log(path)
 
     def feed(self, chunk: bytes) -> None:
         """Append the whole lines of a chunk, each behind the time of its arrival; an unfinished line waits."""
@@ -88,10 +93,6 @@ class LogFile:
             self.feed(b"\n")
         self._file.close()
 
-    def _open(self) -> BinaryIO:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return os.fdopen(descriptor, "ab", buffering=0)
-
     def _append(self, block: bytes) -> None:
         if self._file.tell() + len(block) > self._limit:
             self._file.close()
@@ -99,7 +100,7 @@ class LogFile:
                 older = _numbered(self._path, number - 1)
                 if older.exists():
                     older.replace(_numbered(self._path, number))
-            self._file = self._open()
+            self._file = open_log(self._path)
         self._file.write(block)
 
 

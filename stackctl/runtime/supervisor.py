@@ -217,6 +217,7 @@ class Supervisor:
 
 def main(arguments: list[str]) -> None:
     """Run the supervisor of a data directory with standard input as the leash."""
+    os.umask(0o077)  # the engine inherits it: what it writes is for its owner's eyes
     data_dir = Path(arguments[0])
     echo = _to_stderr if "--echo" in arguments else None
     with contextlib.suppress(KeyboardInterrupt):  # a Ctrl-C before the handlers stand

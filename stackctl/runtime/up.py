@@ -26,7 +26,7 @@ from stackctl.errors import (
 from stackctl.runtime import engine, ports, state
 from stackctl.runtime.child import child_environment
 from stackctl.runtime.lock import exclusive
-from stackctl.runtime.logs import SUPERVISOR, log_path, tail, timestamp
+from stackctl.runtime.logs import SUPERVISOR, log_path, open_log, tail, timestamp
 from stackctl.runtime.ready import is_loopback
 from stackctl.runtime.supervisor import KEEP, config_path, digest
 from stackctl.settings import AUTO, DEFAULT, Loaded
@@ -127,7 +127,7 @@ def start_processes(start: Start) -> None:
     (start.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
     start.config.write(config_path(start.data_dir))
     command = [sys.executable, "-P", "-m", "stackctl.runtime.supervisor", str(start.data_dir)]
-    with log_path(start.data_dir, SUPERVISOR).open("ab") as log:
+    with open_log(log_path(start.data_dir, SUPERVISOR)) as log:
         start.supervisor = subprocess.Popen(
             [*command, "--echo"] if start.foreground else command,
             stdin=subprocess.PIPE,
