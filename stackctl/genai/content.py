@@ -34,7 +34,7 @@ class Form(enum.Enum):
     # A proper name that people choose: at most four words.
     NAME = r"^[\pL\pN._:/@+=#()-]{1,64}( [\pL\pN._:/@+=#()-]{1,64}){0,3}$"
     # JSON text of a list of identifiers, such as finish reasons.
-    WORDS = r'^\[("[A-Za-z0-9_.:-]{1,64}"(, ?)?){0,16}\]$'
+    WORDS = r'^\[("[A-Za-z0-9_.:-]+"(, ?)?)*\]$'
     # An application's own key, allowed by its user: any text, masked and cut.
     TEXT = r"(?s)^.*$"
 
@@ -59,7 +59,11 @@ SECRETS: Final[tuple[Secret, ...]] = (
     Secret(r"://[^/\s:@]{1,64}:[^/\s@]{1,128}@", "://[secret]@"),
     Secret(r"[A-Za-z0-9._%+-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}\b", "[email]"),
 )
-ANY_SECRET: Final = "|".join(f"(?:{secret.pattern})" for secret in SECRETS)
+# Holds in every text in which one of them holds: a cheap look at much text. Tested against them.
+SECRET_LEAD: Final = (
+    r"(?i)-----begin|sk[-_]|pk[-_]|rk[-_]|xai[-_]|hf[-_]|pplx[-_]|r8[-_]|akia|asia|aiza|gh[pousr]_|github_pat|glpat|xox|eyj|"
+    r"bearer|basic|passw|secret|key|token|://[^/]*:[^/]*@|@[^/]*\."
+)
 
 # --- keys ---------------------------------------------------------------------------------------------------------------------
 # A key with one of these words as a part of its own carries content, whoever made it: no pattern of the user's lets it through.
@@ -158,6 +162,7 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+@lru_cache(maxsize=16_384)
 def is_content(key: str) -> bool:
     """Whether attributes of this key carry prompts, answers, documents, queries or other free text."""
     return _key_matches(_CONTENT_KEYS, key) and key not in _KEYS
@@ -174,7 +179,7 @@ def keep_key(key: str, allow: tuple[str, ...] = (), capture_content: bool = Fals
     """
     if key in _KEYS:
         return True
-    if len(key) > 128 or _compiled(_ODD_KEY).search(key):
+    if not is_plain_key(key):
         return False
     if is_content(key):
         return capture_content
@@ -191,26 +196,62 @@ def form_of(key: str) -> Form:
 
 def mask(text: str) -> str:
     """Return the text with secrets (keys, tokens, passwords, mail addresses) replaced."""
-    if not _compiled(ANY_SECRET).search(text):
+    if not _compiled(SECRET_LEAD).search(text):
         return text
     for secret in SECRETS:
         text = _compiled(secret.pattern).sub(secret.stand_in, text)
     return text
 
 
-@lru_cache(maxsize=16_384)
+def cap_of(key: str) -> int:
+    """Return how many characters of a kept key's text are stored."""
+    return CONTENT_CAP if is_content(key) else TEXT_CAP
+
+
 def clean(key: str, text: str) -> str:
     """Return what may be stored of a kept key's text: in its form, without secrets, capped."""
+    # Only short texts are remembered: long ones are content, and few are alike.
+    return _clean_short(key, text) if len(text) <= 256 else _clean(key, text)
+
+
+def _clean(key: str, text: str) -> str:
     form = form_of(key)
     if form is Form.TEXT:
-        return mask(text[: CONTENT_CAP if is_content(key) else TEXT_CAP])
+        return mask(text[: cap_of(key)])
     return mask(text) if _compiled(form.value).search(text) else MASKED
+
+
+_clean_short = lru_cache(maxsize=16_384)(_clean)
+
+
+@lru_cache(maxsize=4096)
+def span_name(text: str) -> str:
+    """Return a span's name if it looks like one that code gives; else `unnamed`."""
+    return mask(text) if len(text) <= SPAN_NAME_CAP and _compiled(SPAN_NAME).search(text) else UNNAMED
+
+
+@lru_cache(maxsize=1024)
+def scope_name(text: str) -> str | None:
+    """Return an instrumentation scope's name if it looks like a package or module; else nothing."""
+    return text if _compiled(SCOPE_NAME).search(text) else None
+
+
+@lru_cache(maxsize=1024)
+def scope_version(text: str) -> str | None:
+    """Return a scope's version if it looks like one; else nothing."""
+    return text if _compiled(SCOPE_VERSION).search(text) else None
 
 
 @lru_cache(maxsize=16_384)
 def label_word(text: str) -> str:
     """Return a label value that an application chose, if it is short and of few characters; else `other`."""
-    return mask(text) if _compiled(Form.NAME.value).search(text) and len(text) <= 128 else OTHER
+    return mask(text) if len(text) <= 128 and _compiled(Form.NAME.value).search(text) else OTHER
+
+
+@lru_cache(maxsize=4096)
+def is_plain_key(key: str) -> bool:
+    """Whether a key's own name may be shown and counted: one that holds no text."""
+    return len(key) <= 128 and not _compiled(_ODD_KEY).search(key)
 
 
 def _key_matches(patterns: tuple[str, ...], key: str) -> bool:

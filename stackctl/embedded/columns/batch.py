@@ -23,6 +23,7 @@ from stackctl.genai.rows import (
 
 from .constants import EMPTY, NULLS
 from .events import FirstEvents
+from .rest import Rest
 
 Mask = npt.NDArray[np.bool_]
 
@@ -45,15 +46,17 @@ class Batch:
         }
         self.memo: dict[When, Mask] = {}
         self._events: FirstEvents | None = None
+        rest = self.columns.get("rest")
+        self._rest = None if rest is None or rest.null_count == self.rows else Rest(rest)
 
     def table(self) -> pa.Table:
         """Return the columns as a table, in the order in which they came or were made."""
         return pa.table(self.columns)
 
     def put(self, name: str, column: pa.Array) -> None:
-        """Set a column, or drop it where it holds nothing but nulls."""
+        """Set a column; an attribute's is dropped where it holds nothing but nulls."""
         self.memo.clear()
-        if column.null_count == self.rows:
+        if column.null_count == self.rows and ":" in name:
             self.columns.pop(name, None)
         else:
             self.columns[name] = column
@@ -74,10 +77,6 @@ class Batch:
             if column is not None:
                 yield kind, column
 
-    def starts(self) -> npt.NDArray[np.int64]:
-        """Start times in nanoseconds since 1970."""
-        return self.columns["start_ns"].to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
-
     def read(self, source: Source) -> list[pa.Array]:
         """Return the columns in which a source has values, none where it has no value in the whole batch.
 
@@ -85,7 +84,7 @@ class Batch:
         """
         match source:
             case SpanAttr(key):
-                return [without_empty(column) for _, column in self.spans(key)]
+                return self._span_attribute(key)
             case ResourceAttr(key):
                 names = (f"r:{key}:{kind}" for kind in _VALUE_TYPES)
                 return [without_empty(self.columns[name]) for name in names if name in self.columns]
@@ -100,6 +99,11 @@ class Batch:
                 return [] if times is None else [times]
             case EventAttr(event, key):
                 return self._first_events().attributes(event, key)
+
+    def _span_attribute(self, key: str) -> list[pa.Array]:
+        columns = [without_empty(column) for _, column in self.spans(key)]
+        unplaced = None if self._rest is None else self._rest.values(key)
+        return columns if unplaced is None else [*columns, without_empty(unplaced)]
 
     def durations(self) -> pa.Array:
         """Durations in seconds; null where a span ends before it starts."""

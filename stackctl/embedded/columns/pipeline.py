@@ -14,6 +14,7 @@ from .conditions import holds
 from .deriving import derive
 from .normalise import normalise
 from .pricing import Pricer
+from .redact import Redactor
 
 
 class Pipeline:
@@ -34,6 +35,7 @@ class Pipeline:
         self._dialects = dialects
         self._counts = counts(dialects, config.exclude_scopes)
         self._pricer = Pricer(book or prices.shipped(), config.price_hosts)
+        self._redactor = Redactor(config.allow_keys, config.capture_content)
 
     def process(self, table: pa.Table) -> pa.Table:
         """Return the table that is stored and from which metrics are derived (SpanTable contract, both ways)."""
@@ -43,4 +45,5 @@ class Pipeline:
         batch.put(f"s:{semconv.ACCOUNTED}:b", pa.array(accounted, mask=~accounted))
         self._pricer.price(batch, accounted)
         derive(batch)
+        self._redactor.redact(batch)
         return batch.table()

@@ -96,7 +96,7 @@ class Pricer:
         needs_output = ~np.isnan(rates[:, 3]) & ~embedded
         no_usage = np.isnan(usage[0]) | (np.isnan(usage[1]) & (needs_output | (found == _UNPRICED) & ~embedded))
         status = np.where(no_usage, _NO_USAGE, np.where(found == _UNPRICED, _UNKNOWN_MODEL, _PRICED))
-        _put(batch, semconv.COST_STATUS, "s", rows, _STATUSES.take(pa.array(status)))
+        _put_texts(batch, semconv.COST_STATUS, rows, _STATUSES, status)
         self._put_costs(batch, rows[status == _PRICED], *_chosen(status == _PRICED, rates, *usage))
         self._put_price(batch, rows, found, usage[0])
 
@@ -117,22 +117,23 @@ class Pricer:
         ordinary = np.maximum(0.0, tokens - billed_read - billed_write)
         counts = np.stack([ordinary, billed_read, billed_write, np.nan_to_num(output)], axis=1)
         parts = counts * np.nan_to_num(rates) / 1e6
-        _put(batch, semconv.COST_USD, "d", rows, pa.array(parts.sum(axis=1)))
-        _put(batch, semconv.COST_INPUT_USD, "d", rows, pa.array(parts[:, 0]))
+        _put_numbers(batch, semconv.COST_USD, rows, parts.sum(axis=1))
+        _put_numbers(batch, semconv.COST_INPUT_USD, rows, parts[:, 0])
         # A part whose tokens were never sent, or are billed as ordinary ones, is no part of this call.
-        for column, key in ((1, semconv.COST_CACHE_READ_USD), (2, semconv.COST_CACHE_WRITE_USD), (3, semconv.COST_OUTPUT_USD)):
-            sent = usage[(0, 2, 3, 1)[column]]
+        for column, key, sent in (
+            (1, semconv.COST_CACHE_READ_USD, read),
+            (2, semconv.COST_CACHE_WRITE_USD, written),
+            (3, semconv.COST_OUTPUT_USD, output),
+        ):
             absent = np.isnan(sent) | np.isnan(rates[:, column])
-            _put(batch, key, "d", rows, pa.array(parts[:, column], mask=absent))
+            _put_numbers(batch, key, rows, np.where(absent, np.nan, parts[:, column]))
 
     def _put_price(self, batch: Batch, rows: Ints, found: Ints, input_tokens: Floats) -> None:
-        missing = found == _UNPRICED
-        places = pa.array(found, mask=missing)
-        _put(batch, semconv.PRICED_PROVIDER, "s", rows, self._providers.take(places))
-        _put(batch, semconv.PRICED_MODEL, "s", rows, self._models.take(places))
+        _put_texts(batch, semconv.PRICED_PROVIDER, rows, self._providers, found)
+        _put_texts(batch, semconv.PRICED_MODEL, rows, self._models, found)
         if len(self._prices):
-            share = input_tokens / np.where(missing, np.nan, self._arrays.windows[found])
-            _put(batch, semconv.CONTEXT_UTILIZATION, "d", rows, pa.array(share, mask=np.isnan(share)))
+            windows = np.where(found == _UNPRICED, np.nan, self._arrays.windows[found])
+            _put_numbers(batch, semconv.CONTEXT_UTILIZATION, rows, input_tokens / windows)
 
     def _lookup(self, batch: Batch, rows: Ints) -> Ints:
         """Return for each accounted span the row of its price, or `_UNPRICED`."""
@@ -190,8 +191,15 @@ def _chosen(mask: Mask, *arrays: Floats) -> tuple[Floats, ...]:
     return tuple(array[mask] for array in arrays)
 
 
-def _put(batch: Batch, key: str, kind: str, rows: Ints, values: pa.Array) -> None:
-    """Set an attribute column from the values of some rows; the other rows have none."""
-    places = np.full(batch.rows, -1, np.int64)
-    places[rows] = np.arange(len(rows))
-    batch.put(f"s:{key}:{kind}", values.take(pa.array(places, mask=places < 0)))
+def _put_numbers(batch: Batch, key: str, rows: Ints, values: Floats) -> None:
+    """Set a number on some rows; NaN, and the other rows, have none."""
+    spread = np.full(batch.rows, np.nan)
+    spread[rows] = values
+    batch.put(f"s:{key}:d", pa.array(spread, mask=np.isnan(spread)))
+
+
+def _put_texts(batch: Batch, key: str, rows: Ints, texts: pa.Array, places: Ints) -> None:
+    """Set a text on some rows by its place among `texts`; place -1, and the other rows, have none."""
+    spread = np.full(batch.rows, -1, np.int64)
+    spread[rows] = places
+    batch.put(f"s:{key}:s", texts.take(pa.array(spread, mask=spread < 0)))

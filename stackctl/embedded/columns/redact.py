@@ -1,0 +1,195 @@
+"""Redact as columns: what `stackctl.genai.content` lets through, and nothing else.
+
+Runs last, on the table that is about to be stored, so that normalising may read what is then dropped.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stackctl import semconv
+from stackctl.genai import content
+from stackctl.genai.content import Form
+from stackctl.genai.rows import KEY_TYPES
+
+from .batch import Batch
+from .rest import Rest
+from .texts import clean_text, each_distinct, mask_text, unclean
+
+# Distinct key names whose drops are counted apart; senders choose keys, so the rest share one name.
+_COUNTED_KEYS: Final = 1000
+_OTHER_KEYS: Final = "other keys"
+_ATTRIBUTE_PREFIXES: Final = ("s:", "r:")
+
+
+class Redactor:
+    """Drops, masks and caps in place what must not be stored, and counts what it dropped by key.
+
+    Args:
+        allow_keys: the user's patterns for an application's own keys.
+        capture_content: keep keys that carry content; secrets are masked all the same.
+    """
+
+    def __init__(self, allow_keys: tuple[str, ...], capture_content: bool) -> None:
+        self._allow = allow_keys
+        self._capture = capture_content
+        self.dropped: Counter[str] = Counter()
+
+    def redact(self, batch: Batch) -> None:
+        """Redact the spans of a batch: attributes, name, status, scope, events, links."""
+        self._attributes(batch)
+        for column in ("rest", "rrest"):
+            self._rest(batch, column)
+        self._names(batch)
+        self._status(batch)
+        _change(batch, "scope", content.scope_name)
+        _change(batch, "scope_version", content.scope_version)
+        self._rewrite(batch, "events", self._event)
+        self._rewrite(batch, "links", _bare_link)
+
+    def keeps(self, key: str) -> bool:
+        """Whether an attribute of this key may be stored."""
+        return content.keep_key(key, self._allow, self._capture)
+
+    def count(self, key: str, how_many: int = 1) -> None:
+        """Count a dropped attribute under its key, so that doctor can say which setting would keep it."""
+        known = key in self.dropped or (len(self.dropped) < _COUNTED_KEYS and content.is_plain_key(key))
+        self.dropped[key if known else _OTHER_KEYS] += how_many
+
+    def _attributes(self, batch: Batch) -> None:
+        texts: dict[str, tuple[str, pa.Array]] = {}
+        for name in [name for name in batch.columns if name.startswith(_ATTRIBUTE_PREFIXES)]:
+            column = batch.columns[name]
+            key = name[2:-2]
+            if not self.keeps(key):
+                self.count(key, len(column) - column.null_count)
+                batch.drop(name)
+            elif name.endswith(":s"):
+                texts[name] = (key, column)
+        for name in unclean(texts):
+            self._clean(batch, name, *texts[name])
+
+    def _clean(self, batch: Batch, name: str, key: str, column: pa.Array) -> None:
+        if self._capture and content.is_content(key):
+            lengths = pc.utf8_length(column)
+            if pc.max(lengths).as_py() > content.CONTENT_CAP:
+                batch.put(f"{name[:2]}{content.LENGTH_PREFIX}{key}:i", lengths.cast(pa.int64()))
+        batch.put(name, clean_text(key, column))
+
+    def _rest(self, batch: Batch, name: str) -> None:
+        column = batch.columns.get(name)
+        if column is not None and column.null_count < batch.rows:
+            batch.put(name, Rest(column).keep(self._chosen, self.count))
+
+    def _chosen(self, key: str, value: Any) -> Any:
+        """What stays of an attribute without a column."""
+        if not self.keeps(key):
+            return None
+        if content.form_of(key) is Form.WORDS:
+            return value if content.clean(key, _json(value)) != content.MASKED else None
+        return _cleaned_value(key, value)
+
+    def _names(self, batch: Batch) -> None:
+        """Rebuild the names of calls from their vetted parts; keep other names only where they look like code's."""
+        names = batch.columns["name"]
+        if self._capture:
+            batch.put("name", mask_text(names))
+            return
+        rebuilt = _call_names(batch)
+        if rebuilt is None or rebuilt.null_count:
+            kept = each_distinct(names, content.span_name)
+            named = kept if rebuilt is None else pc.coalesce(rebuilt, kept)
+            unnamed = pc.sum(pc.equal(named, _UNNAMED)).as_py()
+            if unnamed:
+                self.count("span name", unnamed)
+        else:
+            named = rebuilt
+        batch.put("name", named)
+
+    def _status(self, batch: Batch) -> None:
+        column = batch.columns.get("status_msg")
+        if column is None or column.null_count == batch.rows:
+            return
+        if self._capture:
+            batch.put("status_msg", mask_text(column))
+        else:
+            self.count("status message", pc.sum(pc.not_equal(column, _EMPTY)).as_py() or 0)
+            batch.put("status_msg", pa.nulls(batch.rows, pa.string()))
+
+    def _rewrite(self, batch: Batch, name: str, one: Callable[[Any], Any]) -> None:
+        """Pass each element of a column of JSON arrays through `one`; None drops it."""
+        column = batch.columns.get(name)
+        if column is None or column.null_count == batch.rows:
+            return
+        texts: list[str | None] = [None] * batch.rows
+        places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        for row, text in zip(places.tolist(), column.drop_null().to_pylist(), strict=True):
+            left = [kept for kept in map(one, orjson.loads(text)) if kept is not None]
+            texts[row] = _json(left) if left else None
+        batch.put(name, pa.array(texts, pa.string()))
+
+    def _event(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """Keep an event of the allowed names with the allowed attributes; with capture, any event of kept keys."""
+        name = str(event.get("name", ""))
+        attributes = event.get("attributes") or {}
+        allowed = attributes.keys() if self._capture else content.EVENTS.get(name)
+        if allowed is None:
+            self.count("span event")
+            return None
+        kept = {key: value for key, value in attributes.items() if key in allowed and self.keeps(key)}
+        for key in attributes.keys() - kept.keys():
+            self.count(key)
+        cleaned = {key: _cleaned_value(key, value) for key, value in kept.items()}
+        return {"name": content.mask(name), "time_ns": event.get("time_ns"), "attributes": cleaned}
+
+
+_UNNAMED: Final = pa.scalar(content.UNNAMED, pa.string())
+_EMPTY: Final = pa.scalar("", pa.string())
+_SPACE: Final = pa.scalar(" ", pa.string())
+# Which attribute stands behind the operation in a call's name, by the conventions: the first that a span has.
+_NAME_PARTS: Final = (semconv.TOOL_NAME, semconv.AGENT_NAME, semconv.REQUEST_MODEL, semconv.DATA_SOURCE_ID)
+
+
+def _call_names(batch: Batch) -> pa.Array | None:
+    """Names of spans with an operation, as the conventions build them, of attributes already cleaned; null for others."""
+    operation = batch.span(semconv.OPERATION, "s")
+    if operation is None:
+        return None
+    behind = [column for column in (batch.span(key, "s") for key in _NAME_PARTS) if column is not None]
+    if not behind:
+        return operation
+    joined = pc.binary_join_element_wise(operation, pc.coalesce(*behind), _SPACE)
+    return pc.coalesce(joined, operation)  # an operation without any of the parts is the name
+
+
+def _change(batch: Batch, name: str, change: Callable[[str], str | None]) -> None:
+    column = batch.columns.get(name)
+    if column is not None and column.null_count < batch.rows:
+        batch.put(name, each_distinct(column, change))
+
+
+def _cleaned_value(key: str, value: Any) -> Any:
+    """Clean every text within a value."""
+    match value:
+        case str():
+            return content.clean(key, value)
+        case list():
+            return [_cleaned_value(key, item) for item in value]
+        case dict():
+            return {name: _cleaned_value(key, item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _bare_link(link: dict[str, Any]) -> dict[str, Any]:
+    """A link keeps whom it points to."""
+    return {"trace_id": link.get("trace_id"), "span_id": link.get("span_id"), "attributes": {}}
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
