@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Dashboards: the house style over grafanalib, rendering to Grafana's JSON, and the proof that every query answers."""
