@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stackctl.cli.context import DataDirFlag, JsonFlag, Options, StepLine, emit, options, say
+from stackctl.cli.context import DataDirFlag, JsonFlag, StepLine, emit, options, say
 
 if TYPE_CHECKING:
     from stackctl.reports import ConfigReport, StackReport, StatusReport
@@ -59,7 +59,9 @@ def up(
     emit(report(find(opts.data_dir)), opts, _show_stack)
     sys.stdout.flush()
     if demo:
-        _run_demo(opts)
+        from stackctl.cli.demo import run_demo
+
+        run_demo(opts)
     if foreground:
         raise typer.Exit(_stay(start))
 
@@ -78,10 +80,6 @@ def _moment(age: str | None) -> str | None:
         return timestamp(time.time() - seconds(age))
     except ValueError as error:
         raise Misuse(f"--since cannot be {age!r}", next_step="use a number with s, m, h, d or w: 15m") from error
-
-
-def _run_demo(opts: Options) -> None:
-    raise NotImplementedError
 
 
 def _stay(start: "Start") -> int:
