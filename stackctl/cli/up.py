@@ -54,16 +54,20 @@ def up(
         start = starting.up(opts.loaded, foreground=foreground, tell=line.say, at_step=line.at)
     finally:
         line.clear()
-    for change in start.applied:
-        say(f"applied: {change}")
-    emit(report(find(opts.data_dir)), opts, _show_stack)
-    sys.stdout.flush()
-    if demo:
-        from stackctl.cli.demo import run_demo
+    try:
+        for change in start.applied:
+            say(f"applied: {change}")
+        emit(report(find(opts.data_dir)), opts, _show_stack)
+        sys.stdout.flush()
+        if demo:
+            from stackctl.cli.demo import run_demo
 
-        run_demo(opts)
-    if foreground:
-        raise typer.Exit(_stay(start))
+            run_demo(opts)
+        if foreground:
+            raise typer.Exit(_stay(start))
+    finally:
+        if foreground:
+            starting.stop_supervisor(start)
 
 
 def _moment(age: str | None) -> str | None:
@@ -85,11 +89,10 @@ def _moment(age: str | None) -> str | None:
 def _stay(start: "Start") -> int:
     import signal
 
-    from stackctl.runtime.up import wait
-
     say("running in the foreground; Ctrl-C stops it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the usual way to stop a service, so it is no error
-    return wait(start)
+    assert start.supervisor is not None, "started in the foreground"
+    return start.supervisor.wait()
 
 
 def down(

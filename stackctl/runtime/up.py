@@ -188,7 +188,7 @@ def up(
     """Start the stack, or bring the one that runs to these settings; return once it is proven.
 
     Args:
-        foreground: keep the supervisor on the leash; the caller waits for it with `wait`.
+        foreground: keep the supervisor on the leash; the caller waits for it and ends it with `stop_supervisor`.
         tell: called with each line that a person should read.
         at_step: called with the name of each step as it begins.
 
@@ -229,15 +229,6 @@ def bring_to(start: Start, stack: state.RunningStack) -> None:
         stack.supervisor.signal(signal.SIGUSR1)
     wait_ready(start)
     prove(start)
-
-
-def wait(start: Start) -> int:
-    """Wait for a supervisor in the foreground; return its exit code."""
-    assert start.supervisor is not None, "started in the foreground"
-    try:
-        return start.supervisor.wait()
-    finally:
-        stop_supervisor(start)
 
 
 def stop_supervisor(start: Start) -> None:
