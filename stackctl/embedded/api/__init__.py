@@ -1,0 +1,1 @@
+"""The HTTP APIs of the query process: Prometheus and Tempo."""

@@ -1,0 +1,177 @@
+"""The Tempo HTTP API over the span store: https://grafana.com/docs/tempo/latest/api_docs/.
+
+Paths, parameters, JSON shapes and status codes are Tempo's; errors are plain text, as there. 422 is ours: a query that
+is valid TraceQL and not built.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from stackctl import __version__
+from stackctl.embedded.api.tempo_parameters import bad, lenient, search_request, trace_id
+from stackctl.embedded.store.reader import SpanReader
+from stackctl.embedded.traces import otlp
+from stackctl.embedded.traces.database import Session, SpanDatabase
+from stackctl.embedded.traces.search import search
+from stackctl.embedded.traces.tags import INTRINSIC_TAGS, tag_field, tag_names, tag_values
+from stackctl.errors import NotFound, QueryInvalid, QueryUnsupported, StackctlError, UpstreamFailed
+from stackctl.stack import COMPONENTS, EngineConfig
+
+PROTOBUF: Final = "application/protobuf"
+# Statements at one time: each may use both cores and the whole memory limit.
+_AT_ONCE: Final = 2
+
+_STATUS: Final[tuple[tuple[type[StackctlError], int], ...]] = (
+    (QueryInvalid, 400),
+    (NotFound, 404),
+    (QueryUnsupported, 422),
+    (UpstreamFailed, 503),
+)
+
+Endpoint = Callable[["TempoApi", Request], Response]
+
+
+def app(config: EngineConfig) -> Starlette:
+    """Return the API over the span store of a data directory."""
+    data_dir = Path(config.data_dir)
+    return TempoApi(SpanDatabase(SpanReader(data_dir), data_dir / "spans")).app()
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    """Turn our errors into Tempo's answers: status code and plain text."""
+
+    @wraps(endpoint)
+    def answer(self: "TempoApi", request: Request) -> Response:
+        try:
+            return endpoint(self, request)
+        except StackctlError as error:
+            status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+            return PlainTextResponse(error.message, status)
+
+    return answer
+
+
+class TempoApi:
+    """The endpoints.
+
+    Args:
+        database: the stored spans.
+    """
+
+    def __init__(self, database: SpanDatabase) -> None:
+        self._database = database
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+
+    def app(self) -> Starlette:
+        """Return the routes. Handlers are plain functions, so Starlette runs them in threads."""
+        return Starlette(
+            routes=[
+                Route("/ready", lambda _: PlainTextResponse("ready\n")),
+                Route("/api/echo", lambda _: PlainTextResponse("echo")),
+                Route("/api/status/buildinfo", _build_info),
+                Route("/api/traces/{trace_id}", self.trace),
+                Route("/api/v2/traces/{trace_id}", self.trace_v2),
+                Route("/api/search", self.search),
+                Route("/api/search/tags", self.tags),
+                Route("/api/v2/search/tags", self.tags_v2),
+                Route("/api/search/tag/{tag:path}/values", self.values),
+                Route("/api/v2/search/tag/{tag:path}/values", self.values_v2),
+            ]
+        )
+
+    @_answered
+    def trace(self, request: Request) -> Response:
+        """`/api/traces/{id}`: the trace as JSON, or as protobuf where that is accepted."""
+        data = self._trace(request)
+        if PROTOBUF in request.headers.get("accept", ""):
+            return Response(data.SerializeToString(), media_type=PROTOBUF)
+        return _json(otlp.trace_json(data, "batches"))
+
+    @_answered
+    def trace_v2(self, request: Request) -> Response:
+        """`/api/v2/traces/{id}`: the trace inside an envelope that could say that it is partial."""
+        data = self._trace(request)
+        if PROTOBUF in request.headers.get("accept", ""):
+            return Response(_field(1, data.SerializeToString()), media_type=PROTOBUF)
+        return _json({"trace": otlp.trace_json(data, "resourceSpans"), "metrics": {}})
+
+    @_answered
+    def search(self, request: Request) -> Response:
+        """`/api/search`: by TraceQL in `q`, or by the older `tags` and durations."""
+        asked = search_request(request)
+        with self._slots, self._database.session() as session:
+            found = search(session, asked)
+        return _json({"traces": found, "metrics": {"inspectedTraces": len(found), "completedJobs": 1, "totalJobs": 1}})
+
+    @_answered
+    def tags(self, _: Request) -> Response:
+        """`/api/search/tags`: every attribute key, without scopes."""
+        names = self._run(tag_names)
+        return _json({"tagNames": sorted({key for keys in names.values() for key in keys}), "metrics": {}})
+
+    @_answered
+    def tags_v2(self, request: Request) -> Response:
+        """`/api/v2/search/tags`: attribute keys by scope, and the intrinsics."""
+        scopes = {**self._run(tag_names), "intrinsic": list(INTRINSIC_TAGS)}
+        wanted = request.query_params.get("scope", "none")
+        known = {"none", "event", "link", "instrumentation", *scopes}
+        if wanted not in known:
+            raise bad(f"invalid scope: {wanted}")
+        chosen = {name: tags for name, tags in scopes.items() if wanted in ("none", name)}
+        return _json({"scopes": [{"name": name, "tags": tags} for name, tags in chosen.items()], "metrics": {}})
+
+    @_answered
+    def values(self, request: Request) -> Response:
+        """`/api/search/tag/{tag}/values`: the values as text."""
+        return _json({"tagValues": [row["value"] for row in self._values(request)], "metrics": {}})
+
+    @_answered
+    def values_v2(self, request: Request) -> Response:
+        """`/api/v2/search/tag/{tag}/values`: the values with their types."""
+        return _json({"tagValues": self._values(request), "metrics": {}})
+
+    def _run(self, question: Callable[[Session], Any]) -> Any:
+        with self._slots, self._database.session() as session:
+            return question(session)
+
+    def _trace(self, request: Request) -> Any:
+        wanted = trace_id(request.path_params["trace_id"])
+        data = self._run(lambda session: otlp.trace(session, wanted))
+        if data is None:
+            raise NotFound(f"trace {wanted} not found", next_step="search for traces: /api/search")
+        return data
+
+    def _values(self, request: Request) -> list[dict[str, str]]:
+        field = tag_field(request.path_params["tag"])
+        within = lenient(request.query_params.get("q", ""))
+        values: list[dict[str, str]] = self._run(lambda session: tag_values(session, field, within))
+        return values
+
+
+def _build_info(_: Request) -> Response:
+    # Grafana reads the version to know what it may ask for; what follows the plus says that this is not Tempo itself.
+    tempo = next(component for component in COMPONENTS if component.name == "tempo")
+    return _json({"version": f"{tempo.tag}+stackctl.{__version__}", "revision": "", "branch": "", "goVersion": ""})
+
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """Return a protobuf field of length-delimited bytes, for Tempo's TraceByIDResponse, which OTLP does not define."""
+    length, size = bytearray(), len(payload)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return bytes([number << 3 | 2]) + bytes(length) + payload

@@ -1,0 +1,119 @@
+"""What the Tempo API is asked: query parameters and ids, checked and turned into our terms."""
+
+import re
+from typing import Final
+
+from starlette.requests import Request
+
+from stackctl.embedded.traces.search import SearchRequest
+from stackctl.embedded.traces.spansets import Bounds
+from stackctl.errors import QueryInvalid, QueryUnsupported
+from stackctl.traceql import ast, compile_query, parse
+
+MAX_LIMIT: Final = 10_000
+_EVERYTHING: Final = ast.Pipeline(0, (ast.Filter(0, None),))
+_UNIT_NS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+def trace_id(text: str) -> str:
+    """Return a trace id as 32 hex digits: shorter ones are padded on the left, as Tempo does."""
+    wrong = re.search(r"[^0-9a-fA-F]", text)
+    if wrong:
+        raise bad(
+            f"trace IDs can only contain hex characters: invalid character {wrong[0]!r} at position {wrong.start()}"
+        )
+    if len(text) > 32:
+        raise bad("trace IDs can't be larger than 128 bits")
+    return text.lower().zfill(32)
+
+
+def search_request(request: Request) -> SearchRequest:
+    """Read the parameters of `/api/search`.
+
+    Raises:
+        QueryInvalid: a parameter or the query is malformed.
+    """
+    parameters = request.query_params
+    text = parameters.get("q", "")
+    pipeline = _searchable(text) if text else _by_tags(parameters.get("tags", ""))
+    start, end = _count(request, "start", None), _count(request, "end", None)
+    if start is not None and end is not None and end <= start:
+        raise bad(f"invalid start/end: end {end} must be after start {start}")
+    limit = _count(request, "limit", 20)
+    if not limit or limit > MAX_LIMIT:
+        raise bad(f"invalid limit: must be a positive number up to {MAX_LIMIT}")
+    return SearchRequest(
+        pipeline,
+        Bounds(
+            None if start is None else start * 10**9,
+            None if end is None else end * 10**9,
+            _duration(request, "minDuration"),
+            _duration(request, "maxDuration"),
+        ),
+        limit,
+        _count(request, "spss", 3) or 0,
+    )
+
+
+def _searchable(text: str) -> ast.Pipeline:
+    body = compile_query(text).body
+    if isinstance(body, ast.MetricsMath):
+        raise QueryUnsupported("metrics in a search", next_step="ask /api/metrics/query_range")
+    return body
+
+
+def _by_tags(text: str) -> ast.Pipeline:
+    """Return the pipeline of the older search by tags: `key=value key2="another value"`, all of which must hold."""
+    condition: ast.Expression | None = None
+    for key, quoted, plain in re.findall(r'([^\s="]+)=(?:"((?:\\.|[^"\\])*)"|(\S*))', text):
+        value = re.sub(r"\\(.)", r"\1", quoted) or plain
+        if key in ("status.code", "status") or (key == "error" and value == "true"):
+            wanted = {"unset": 0, "ok": 1}.get(value, 2)
+            pair: tuple[ast.Expression, ast.Literal] = (
+                ast.Intrinsic(0, "span:status", ast.Kind.STATUS),
+                ast.Literal(0, wanted, ast.Kind.STATUS),
+            )
+        elif key in ("name", "root.name", "root.service.name"):
+            intrinsic = {"name": "name", "root.name": "rootName", "root.service.name": "rootServiceName"}[key]
+            pair = (ast.Intrinsic(0, *ast.INTRINSICS[intrinsic]), ast.Literal(0, value, ast.Kind.STRING))
+        else:
+            pair = (ast.Attribute(0, "", key), ast.Literal(0, value, ast.Kind.STRING))
+        holds = ast.Binary(0, "=", *pair)
+        condition = holds if condition is None else ast.Binary(0, "&&", condition, holds)
+    return ast.Pipeline(0, (ast.Filter(0, condition),))
+
+
+def lenient(text: str) -> ast.Pipeline:
+    """Return the pipeline that narrows a list of values; a query that is still being typed narrows nothing (Tempo)."""
+    if not text:
+        return _EVERYTHING
+    try:
+        body = parse(text).body
+    except QueryInvalid:
+        return _EVERYTHING
+    return body if isinstance(body, ast.Pipeline) else _EVERYTHING
+
+
+def _count(request: Request, name: str, default: int | None) -> int | None:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not re.fullmatch(r"\d{1,18}", text):
+        raise bad(f"invalid {name}: must be a non-negative whole number")
+    return int(text)
+
+
+def _duration(request: Request, name: str) -> int | None:
+    """Return a parameter that is a duration as Go writes it (`1.5s`, `1h30m`), in nanoseconds."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    part = r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)"
+    if not re.fullmatch(f"(?:{part})+", text):
+        raise bad(f"invalid {name}: {text!r} is no duration such as 500ms")
+    return sum(round(float(number) * _UNIT_NS[unit]) for number, unit in re.findall(part, text))
+
+
+def bad(message: str) -> QueryInvalid:
+    """Return the error of a malformed parameter: HTTP 400."""
+    return QueryInvalid(message, next_step="correct the request")

@@ -1,0 +1,113 @@
+"""Which attributes there are, and which values they have: what a query editor completes from."""
+
+from typing import Any, Final
+
+from stackctl import semconv
+from stackctl.embedded.traces.database import Session
+from stackctl.embedded.traces.fields import FieldCompiler, Parameters
+from stackctl.embedded.traces.schema import identifier
+from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
+from stackctl.errors import QueryInvalid
+from stackctl.stack import PROBE_SERVICE
+from stackctl.traceql import ast, parse
+
+MAX_VALUES: Final = 1000
+# Intrinsics with values worth completing, by the names that Tempo lists.
+INTRINSIC_TAGS: Final = (
+    "duration",
+    "instrumentation:name",
+    "instrumentation:version",
+    "kind",
+    "name",
+    "rootName",
+    "rootServiceName",
+    "span:duration",
+    "span:id",
+    "span:kind",
+    "span:name",
+    "span:parentID",
+    "span:status",
+    "span:statusMessage",
+    "status",
+    "statusMessage",
+    "trace:duration",
+    "trace:id",
+    "trace:rootName",
+    "trace:rootService",
+    "traceDuration",
+)
+_ENUMS: Final = {
+    ast.Kind.STATUS: ("unset", "ok", "error"),
+    ast.Kind.SPAN_KIND: ("unspecified", "internal", "server", "client", "producer", "consumer"),
+}
+
+
+def tag_names(session: Session) -> dict[str, list[str]]:
+    """Return the keys of attributes that a span other than the probe's has, for `resource` and `span`."""
+    columns = list(session.schema.attributes())
+    found: dict[str, set[str]] = {"resource": set(), "span": set()}
+    for scope, keys in session.schema.rest_keys.items():
+        found[scope] |= keys
+    if columns:
+        service = session.schema.typed("resource", semconv.SERVICE_NAME).get("s")
+        where = f"{service} IS DISTINCT FROM $probe" if service else "TRUE"
+        counts = ", ".join(f"count({identifier(column.name)}) AS c{i}" for i, column in enumerate(columns))
+        row = session.rows(f"SELECT {counts} FROM stored WHERE {where}", {"probe": PROBE_SERVICE})[0]
+        for i, column in enumerate(columns):
+            if row[f"c{i}"]:
+                found[column.scope].add(column.key)
+    return {scope: sorted(keys) for scope, keys in found.items()}
+
+
+def tag_values(session: Session, field: ast.Attribute | ast.Intrinsic, within: ast.Pipeline) -> list[dict[str, str]]:
+    """Return the values of a field.
+
+    Args:
+        within: only spans that this pipeline finds are looked at.
+
+    Returns:
+        `type` (Tempo's: string, int, float, bool, duration, keyword) and `value` of each, at most MAX_VALUES.
+    """
+    parameters = Parameters()
+    both = ast.Pipeline(0, (*within.stages, ast.Select(0, (field,))))
+    compiler = SpansetCompiler(session.schema, parameters, Bounds())
+    found = compiler.compile(both)
+    values = []
+    for sql in FieldCompiler(session.schema, parameters).values(field):
+        keys = f"SELECT tid_hi, tid_lo, span_id FROM {found}"
+        statement = f"""{compiler.with_clause()} SELECT DISTINCT {sql} AS value FROM spans
+            WHERE (tid_hi, tid_lo, span_id) IN ({keys}) AND value IS NOT NULL ORDER BY value LIMIT {MAX_VALUES}"""
+        values += [_value(field, row["value"]) for row in session.rows(statement, parameters.values)]
+    return values[:MAX_VALUES]
+
+
+def tag_field(name: str) -> ast.Attribute | ast.Intrinsic:
+    """Return the field that a tag's name means: `span.x`, `.x`, an intrinsic, or a bare key as `.key`.
+
+    Raises:
+        QueryInvalid: the name is none of them.
+    """
+    try:
+        query = parse(f"{{ {name} }}")
+    except QueryInvalid:
+        return ast.Attribute(0, "", name)
+    condition = query.body.stages[0].condition  # type: ignore[union-attr]  # one filter was parsed
+    if isinstance(condition, ast.Attribute | ast.Intrinsic):
+        return condition
+    return ast.Attribute(0, "", name)
+
+
+def _value(field: ast.Attribute | ast.Intrinsic, value: Any) -> dict[str, str]:
+    if isinstance(field, ast.Intrinsic):
+        if field.kind in _ENUMS:
+            return {"type": "keyword", "value": _ENUMS[field.kind][value]}
+        if field.kind == ast.Kind.DURATION:
+            return {"type": "duration", "value": f"{value}ns"}
+    match value:
+        case bool():
+            return {"type": "bool", "value": str(value).lower()}
+        case int():
+            return {"type": "int", "value": str(value)}
+        case float():
+            return {"type": "float", "value": repr(value)}
+    return {"type": "string", "value": str(value)}
