@@ -65,10 +65,10 @@ class Behaviour:
 
     seed: int = 1
     hallucination_rate: float = 0.15
-    rate_limited: float = 0.02
+    rate_limited: float = 0.03
     retried: float = 0.03
-    server_error: float = 0.01
-    broken_stream: float = 0.02
+    server_error: float = 0.02
+    broken_stream: float = 0.03
     slowness: float = 1.0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import openai
 import orjson
 from opentelemetry import trace
@@ -53,6 +54,7 @@ TOOLS: tuple[dict[str, Any], ...] = (
     },
 )
 
+_Vectors = npt.NDArray[np.float64]
 _tracer = trace.get_tracer("stackctl.demo")
 
 
@@ -105,7 +107,7 @@ class Index:
     def __init__(self, models: Models, embedding_model: str) -> None:
         self._models, self._model = models, embedding_model
         self._lock = threading.Lock()
-        self._vectors: np.ndarray[Any, np.dtype[np.float64]] | None = None
+        self._vectors: _Vectors | None = None
         self.chunks = [chunk for path in sorted(CORPUS.glob("*.md")) for chunk in chunked(path.read_text("utf-8"))]
 
     def search(self, question: str, limit: int) -> list[str]:
@@ -113,26 +115,25 @@ class Index:
 
         By words where the embeddings endpoint fails: worse passages are better than none.
         """
-        with self._lock:
-            if self._vectors is None:
-                self._build()
         try:
-            vector = np.asarray(self._models.embed(self._model, [question])[0])
+            vectors = self._built()
+            scores = vectors @ np.asarray(self._models.embed(self._model, [question])[0])
         except openai.APIError:
             wanted = set(stems(question))
             scores = np.array([float(len(wanted.intersection(stems(chunk)))) for chunk in self.chunks])
-        else:
-            assert self._vectors is not None, "built above"
-            scores = self._vectors @ vector
         with _tracer.start_as_current_span("search index"):
             return [self.chunks[place] for place in np.argsort(-scores, kind="stable")[:limit]]
 
-    def _build(self) -> None:
-        with _tracer.start_as_current_span("build index"):
-            vectors: list[list[float]] = []
-            for start in range(0, len(self.chunks), _BATCH):
-                vectors += self._models.embed(self._model, self.chunks[start : start + _BATCH])
-            self._vectors = np.asarray(vectors)
+    def _built(self) -> _Vectors:
+        """Return the vectors of the chunks; the first question has them made, the others wait."""
+        with self._lock:
+            if self._vectors is None:
+                with _tracer.start_as_current_span("build index"):
+                    made: list[list[float]] = []
+                    for start in range(0, len(self.chunks), _BATCH):
+                        made += self._models.embed(self._model, self.chunks[start : start + _BATCH])
+                    self._vectors = np.asarray(made)
+            return self._vectors
 
 
 class Application:

@@ -177,20 +177,26 @@ async def _events(plan: Plan, identifier: str, *, with_usage: bool) -> AsyncIter
         return orjson.dumps(_frame(plan, identifier, "chat.completion.chunk") | {"choices": choices})
 
     yield event({"role": "assistant", "content": ""})
-    if plan.tool:
-        yield event({"tool_calls": [{"index": 0, **_tool_call(plan.tool)}]})
-    parts = pieces(plan.text)
-    pause = plan.token_seconds * (plan.usage.output - plan.usage.reasoning) / max(1, len(parts))
+    deltas = _tool_deltas(plan.tool) if plan.tool else [{"content": piece} for piece in pieces(plan.text)]
+    pause = plan.token_seconds * (plan.usage.output - plan.usage.reasoning) / max(1, len(deltas))
     due = time.monotonic()
-    for place, part in enumerate(parts):
+    for place, delta in enumerate(deltas):
         if place:
             due += pause
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-        yield event({"content": part})
+        yield event(delta)
     yield event({}, "tool_calls" if plan.tool else "stop")
     if with_usage:
         frame = _frame(plan, identifier, "chat.completion.chunk")
         yield orjson.dumps(frame | {"choices": [], "usage": _usage(plan.usage)})
+
+
+def _tool_deltas(tool: tuple[str, str]) -> list[dict[str, Any]]:
+    """Return the deltas that carry a tool call: its name first, then its arguments in pieces."""
+    first = _tool_call((tool[0], ""))
+    cut = [tool[1][place : place + 6] for place in range(0, len(tool[1]), 6)]
+    rest = [{"index": 0, "function": {"arguments": piece}} for piece in cut]
+    return [{"tool_calls": [call]} for call in ({"index": 0, **first}, *rest)]
 
 
 def _completion(plan: Plan, identifier: str) -> dict[str, Any]:
