@@ -1,7 +1,8 @@
 """Which spans are the leaf inference calls that count, as one condition.
 
-Exactly the calls to a model count. Agents, workflows, tools, retrievals and `fetch_response` (a read of a stored answer) have
-other operations; the wrappers that borrow an inference operation are named by their dialects. A call that failed is a call.
+Exactly the calls to a model count. Agents, workflows, tools, retrievals and `fetch_response` (a read of a stored
+answer) have other operations; the wrappers that borrow an inference operation are named by their dialects. A call
+that failed is a call.
 """
 
 from collections.abc import Iterable

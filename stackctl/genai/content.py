@@ -1,9 +1,10 @@
 """What may be stored: keys, value forms, masks and caps. Fail-closed, the same for spans, evaluations and metrics.
 
-By default no prompt, completion, tool argument, document, query text, embedding or exception text reaches a store. The order is
-a deny list of keys, then an allow list (the conventions' keys that hold no free text), then the form that an allowed key's text
-must have, then masks for secrets. Even an allowed key's text must look like an identifier: what an application puts where a
-name belongs is masked when it is prose. `capture_content` lets the denied keys through; forms and masks stay.
+By default no prompt, completion, tool argument, document, query text, embedding or exception text reaches a store.
+The order is a deny list of keys, then an allow list (the conventions' keys that hold no free text), then the form
+that an allowed key's text must have, then masks for secrets. Even an allowed key's text must look like an
+identifier: what an application puts where a name belongs is masked when it is prose. `capture_content` lets the
+denied keys through; forms and masks stay.
 """
 
 import enum
@@ -13,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from stackctl import semconv
+from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.dialects import DIALECTS
 
 MASKED: Final = "[masked]"
@@ -55,7 +57,10 @@ SECRETS: Final[tuple[Secret, ...]] = (
     Secret(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-)[A-Za-z0-9_-]{10,}", "[key]"),
     Secret(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?", "[token]"),
     Secret(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", "[token]"),
-    Secret(r"(?i)\b(password|passwd|secret|api[_-]?key|access[_-]?token)\b[\"']?\s*[=:]\s*[\"']?[^\s\"',;&]{4,}", "[secret]"),
+    Secret(
+        r"(?i)\b(password|passwd|secret|api[_-]?key|access[_-]?token)\b[\"']?\s*[=:]\s*[\"']?[^\s\"',;&]{4,}",
+        "[secret]",
+    ),
     Secret(r"://[^/\s:@]{1,64}:[^/\s@]{1,128}@", "://[secret]@"),
     Secret(r"[A-Za-z0-9._%+-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}\b", "[email]"),
 )
@@ -65,8 +70,8 @@ SECRET_LEAD: Final = (
     r"bearer|basic|passw|secret|key|token|://[^/]*:[^/]*@|@[^/]*\."
 )
 
-# --- keys ---------------------------------------------------------------------------------------------------------------------
-# A key with one of these words as a part of its own carries content, whoever made it: no pattern of the user's lets it through.
+# --- keys -------------------------------------------------------------------------------------------------------------
+# A key with one of these words as a part of its own carries content, whoever made it, whatever the user allows.
 _CONTENT_WORDS: Final = (
     r"prompts?|completions?|messages?|input|inputs|output|outputs|content|contents|body|query|question|answer|documents?|"
     r"chunks?|passages?|context|arguments|args|kwargs|parameters|instructions?|system_instructions|embeddings?|vectors?|"
@@ -88,7 +93,7 @@ _GEN_AI_KEYS: Final = (
     *("request.model", "request.max_tokens", "request.temperature", "request.top_p", "request.top_k", "request.seed"),
     *("request.frequency_penalty", "request.presence_penalty", "request.choice.count", "request.stream"),
     *("request.encoding_formats", "request.reasoning.level", "request.previous_response.id"),
-    *("response.id", "response.model", "response.finish_reasons", "response.time_to_first_chunk"),
+    *("response.id", "response.model", "response.finish_reasons", "response.status", "response.time_to_first_chunk"),
     *("agent.id", "agent.name", "agent.version", "tool.name", "tool.type", "tool.call.id", "workflow.name"),
     *("data_source.id", "retrieval.top_k", "embeddings.dimension.count", "token.type", "prompt.name", "prompt.version"),
     *("memory.store.id", "memory.record.id", "evaluation.name", "evaluation.score.value", "evaluation.score.label"),
@@ -98,17 +103,50 @@ _KEYS: Final[frozenset[str]] = frozenset(
         *(f"gen_ai.{key}" for key in _GEN_AI_KEYS),
         *("openai.api.type", "openai.request.service_tier", "openai.response.service_tier"),
         "openai.response.system_fingerprint",
-        *("error.type", "exception.type", "exception.escaped", "user.id", "enduser.id", "session.id", "session.previous_id"),
-        *("server.address", "server.port", "client.address", "client.port", "peer.service", "url.scheme", "url.template"),
+        *(
+            "error.type",
+            "exception.type",
+            "exception.escaped",
+            "user.id",
+            "enduser.id",
+            "session.id",
+            "session.previous_id",
+        ),
+        *(
+            "server.address",
+            "server.port",
+            "client.address",
+            "client.port",
+            "peer.service",
+            "url.scheme",
+            "url.template",
+        ),
         *("http.method", "http.status_code", "http.route", "http.scheme", "http.flavor", "http.request.method"),
-        *("http.response.status_code", "http.request.resend_count", "http.request.body.size", "http.response.body.size"),
-        *("network.transport", "network.type", "network.protocol.name", "network.protocol.version", "network.peer.port"),
+        *(
+            "http.response.status_code",
+            "http.request.resend_count",
+            "http.request.body.size",
+            "http.response.body.size",
+        ),
+        *(
+            "network.transport",
+            "network.type",
+            "network.protocol.name",
+            "network.protocol.version",
+            "network.peer.port",
+        ),
         *("network.peer.address", "net.peer.name", "net.peer.port", "net.host.name", "net.host.port"),
         *("rpc.system", "rpc.service", "rpc.method", "rpc.grpc.status_code", "rpc.response.status_code"),
         *("db.system", "db.system.name", "db.name", "db.namespace", "db.operation", "db.operation.name"),
         *("db.collection.name", "db.response.status_code", "db.response.returned_rows", "db.operation.batch.size"),
         *("messaging.system", "messaging.operation.name", "messaging.operation.type", "messaging.destination.name"),
-        *("mcp.method.name", "mcp.protocol.version", "mcp.session.id", "jsonrpc.request.id", "jsonrpc.protocol.version"),
+        *(
+            "mcp.method.name",
+            "mcp.protocol.version",
+            "mcp.session.id",
+            "jsonrpc.request.id",
+            "jsonrpc.protocol.version",
+        ),
         *("service.name", "service.namespace", "service.version", "service.instance.id", "service.criticality"),
         *("deployment.environment", "deployment.environment.name", "deployment.id", "deployment.name"),
         *("host.name", "host.id", "host.arch", "host.type", "os.type", "os.name", "os.version"),
@@ -116,9 +154,12 @@ _KEYS: Final[frozenset[str]] = frozenset(
         *("process.runtime.version", "thread.id", "thread.name", "code.function", "code.function.name"),
         *("code.namespace", "code.lineno", "code.line.number"),
         *(key for dialect in DIALECTS for key in dialect.verbatim),
+        *DERIVED_TYPES,
     }
 )
-_FAMILIES: Final = r"(gen_ai\.(usage|aggregated_usage)|telemetry|k8s|container|cloud|faas|otel|stackctl)\.[a-z0-9_.]{1,96}"
+_FAMILIES: Final = (
+    r"(gen_ai\.(usage|aggregated_usage)|telemetry|k8s|container|cloud|faas|otel|stackctl)\.[a-z0-9_.]{1,96}"
+)
 
 # Allowed keys whose text is not a plain identifier.
 _FORMS: Final[Mapping[str, Form]] = {
@@ -146,8 +187,8 @@ _FORMS: Final[Mapping[str, Form]] = {
 }
 # Routes and templates are an application's code, not its input, but may hold braces and other signs.
 
-# --- names, events, links -----------------------------------------------------------------------------------------------------
-# A span name from code: one or two words of letters and joints, a small number behind; no digits within, so no id or token.
+# --- names, events, links ---------------------------------------------------------------------------------------------
+# A span name from code: one or two words of letters and joints, a small number behind; no id, no token.
 SPAN_NAME: Final = r"^[A-Za-z_]+([._:/-][A-Za-z_]+){0,5}( [A-Za-z_/{]+([._:/{}-]+[A-Za-z_]*){0,7})?( [0-9]{1,3})?$"
 SPAN_NAME_CAP: Final = 80
 SCOPE_NAME: Final = r"^[A-Za-z_@][A-Za-z0-9_.@/-]{0,127}$"

@@ -1,10 +1,12 @@
 """Values that the pipeline derives of a call: their types, and the thresholds that keep nonsense out.
 
-The arithmetic stands here once, in words and constants; the column executor and the Collector's statements follow it.
+The arithmetic stands here once, in words and constants; the column executor and the Collector's statements follow
+it.
 
-    output rate           visible output tokens after the first one, by the time after it: (output - reasoning - 1) /
-                          (duration - time to first). Reasoning tokens come before the first visible one. Only where the first
-                          token is known, at least one more token followed, and the gap is long enough to divide by.
+    output rate           visible output tokens after the first one, by the time after it:
+                          (output - reasoning - 1) / (duration - time to first). Reasoning comes before the first
+                          visible token. Only where the first token is known, at least one more followed, and the
+                          gap is long enough to divide by.
     context utilization   input tokens / the context window of the priced model.
 """
 

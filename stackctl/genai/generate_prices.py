@@ -1,8 +1,8 @@
 """Write `prices.csv` from the installed genai-prices: `python -m stackctl.genai.generate_prices [--date YYYY-MM-DD]`.
 
-A development command (extra `prices`): the shipped CSV is all that the product reads. genai-prices matches names by clauses
-(starts with, contains, regex); where a name that is known somewhere would be matched so, it is spelled out as a row, since both
-executors look up exact names only.
+A development command (extra `prices`): the shipped CSV is all that the product reads. genai-prices matches names by
+clauses (starts with, contains, regex); where a name that is known somewhere would be matched so, it is spelled out
+as a row, since both executors look up exact names only.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """The metric catalogue: every `llm_*` and `rag_*` series as a row over stored spans and evaluation records.
 
-Both executors read these rows after accounting, pricing and deriving, so a value is one attribute, the duration or the number
-one, and a label is one attribute, a constant or nothing. Several rows may share a name: each fills one constant label.
+Both executors read these rows after accounting, pricing and deriving, so a value is one attribute, the duration or
+the number one, and a label is one attribute, a constant or nothing. Several rows may share a name: each fills one
+constant label.
 """
 
 import enum
@@ -24,6 +25,8 @@ from stackctl.genai.rows import (
     SpanAttr,
     When,
 )
+
+_ONE: Final = One()
 
 
 class Bound(enum.Enum):
@@ -66,7 +69,7 @@ class MetricRow:
     of: Literal["span", "evaluation"]
     unit: str
     help: str
-    value: Source = One()
+    value: Source = _ONE
     when: When = ALWAYS
     labels: tuple[Label, ...] = ()
     constants: tuple[tuple[str, str], ...] = ()
@@ -74,7 +77,7 @@ class MetricRow:
     exemplars: bool = True
 
 
-# --- bucket bounds ------------------------------------------------------------------------------------------------------------
+# --- bucket bounds ----------------------------------------------------------------------------------------------------
 # Seven bounds a decade, no step above 1.5: a p95 out of factor-2 buckets is guesswork.
 SECONDS: Final = (
     *(0.005, 0.006, 0.008),
@@ -97,7 +100,7 @@ SHARE_OF_WINDOW: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 
 SCORES: Final = tuple(n / 20 for n in range(21))
 DOCUMENTS: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
-# --- labels -------------------------------------------------------------------------------------------------------------------
+# --- labels -----------------------------------------------------------------------------------------------------------
 _SERVICE: Final = Label(semconv.LABEL_SERVICE, ResourceAttr(semconv.SERVICE_NAME))
 _ENVIRONMENT: Final = Label(semconv.LABEL_ENVIRONMENT, ResourceAttr(semconv.DEPLOYMENT_ENVIRONMENT))
 _ERROR: Final = Label(semconv.LABEL_ERROR, SpanAttr(semconv.ERROR_TYPE))
@@ -119,7 +122,7 @@ _EVALUATION: Final = (
     Label(semconv.LABEL_ERROR, Field("error_type")),
 )
 
-# --- conditions ---------------------------------------------------------------------------------------------------------------
+# --- conditions -------------------------------------------------------------------------------------------------------
 ACCOUNTED: Final = Equals(SpanAttr(semconv.ACCOUNTED), (True,))
 PRICED: Final = All((ACCOUNTED, Equals(SpanAttr(semconv.COST_STATUS), (semconv.STATUS_PRICED,))))
 # A call whose first token was stamped. The Responses API's first event is `response.created`, which is no token.

@@ -1,7 +1,8 @@
 """The price book: what a model's tokens cost, who is paid, and what one call came to, in exact decimals.
 
-The rows are `prices.csv`, generated from genai-prices by `python -m stackctl.genai.generate_prices`; nothing is fetched at run
-time. A call that no row fits is unpriced and a call whose tokens are not known has no usage: neither is ever a zero.
+The rows are `prices.csv`, generated from genai-prices by `python -m stackctl.genai.generate_prices`; nothing is
+fetched at run time. A call that no row fits is unpriced and a call whose tokens are not known has no usage: neither
+is ever a zero.
 """
 
 import csv
@@ -19,10 +20,10 @@ CELL: Final = re.compile(r"[A-Za-z0-9._:/@+-]*")
 PER_TOKENS: Final = Decimal(1_000_000)
 
 
-# --- whom the server's address names ------------------------------------------------------------------------------------------
+# --- whom the server's address names ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class HostRow:
-    """Which provider a server's address belongs to: a pattern of the whole host name, in the syntax RE2 and Python share."""
+    """Which provider a host belongs to, by a pattern of its whole name, in the syntax that RE2 and Python share."""
 
     host: str
     provider: str
@@ -35,7 +36,9 @@ SIMULATOR_HOST: Final = "openai.simulator.stackctl.internal"
 HOSTS: Final[tuple[HostRow, ...]] = (
     HostRow(re.escape(SIMULATOR_HOST), "openai"),
     HostRow(r"(.+\.)?api\.openai\.com", "openai"),
-    HostRow(r"(.+\.)?(openai\.azure\.com|azure-api\.net|cognitiveservices\.azure\.com|services\.ai\.azure\.com)", "azure"),
+    HostRow(
+        r"(.+\.)?(openai\.azure\.com|azure-api\.net|cognitiveservices\.azure\.com|services\.ai\.azure\.com)", "azure"
+    ),
     HostRow(r"(.+\.)?models\.ai\.azure\.com", "azure"),
     HostRow(r"api\.anthropic\.com", "anthropic"),
     HostRow(r"bedrock-(runtime|mantle)(-fips)?\.[a-z0-9-]+\.(amazonaws\.com|api\.aws)", "aws"),
@@ -76,7 +79,7 @@ PROVIDERS: Final[Mapping[str, str]] = {
 }
 
 
-# --- how a model's name is brought into the book's spelling -------------------------------------------------------------------
+# --- how a model's name is brought into the book's spelling -----------------------------------------------------------
 @dataclass(frozen=True)
 class Rewrite:
     """One step towards the book's spelling of a model; the result of each step is looked up.
@@ -102,7 +105,11 @@ REWRITES: Final[tuple[Rewrite, ...]] = (
     Rewrite(r"-(20[0-9]{2}-[01][0-9]-[0-3][0-9]|20[0-9]{2}[01][0-9][0-3][0-9])$", "", "a dated snapshot"),
     Rewrite(r"-00[0-9]$", "", "Gemini's numbered snapshots"),
     Rewrite(r"-latest$", "", "an alias of the newest snapshot"),
-    Rewrite(r"^(us|eu|apac|global|jp|au|ca|us-gov)\.", "", "Bedrock's region; rows with prices of their own are found before"),
+    Rewrite(
+        r"^(us|eu|apac|global|jp|au|ca|us-gov)\.",
+        "",
+        "Bedrock's region; rows with prices of their own are found before",
+    ),
 )
 _REWRITES: Final = tuple((re.compile(row.pattern), row.replacement) for row in REWRITES)
 _HOSTS: Final = tuple((re.compile(row.host), row.provider) for row in HOSTS)

@@ -1,8 +1,8 @@
 """Row types: the closed union of operations in which dialects, accounting and metrics are written.
 
-A rule sees one span with its scope and resource, never its neighbours, since that is what both executors see: Arrow columns
-(`stackctl.embedded.columns`) and OTTL statements in a Collector. So every operation here has a plain reading in both. Regular
-expressions are RE2's, which Arrow and the Collector share; Python's `re` is never the judge.
+A rule sees one span with its scope and resource, never its neighbours, since that is what both executors see: Arrow
+columns (`stackctl.embedded.columns`) and OTTL statements in a Collector. So every operation here has a plain reading
+in both. Regular expressions are RE2's, which Arrow and the Collector share; Python's `re` is never the judge.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ QUANTITIES: Final = (
 )
 
 
-# --- sources: where a value comes from ----------------------------------------------------------------------------------------
+# --- sources: where a value comes from --------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class SpanAttr:
     """A span attribute. An empty string counts as absent: libraries write it for "not known"."""
@@ -104,7 +104,7 @@ class One:
 Source = SpanAttr | ResourceAttr | Field | EventAttr | EventTime | Duration | One
 
 
-# --- conversions: what becomes of the value -----------------------------------------------------------------------------------
+# --- conversions: what becomes of the value ---------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Copy:
     """The value as it is, in the type of its canonical key."""
@@ -164,7 +164,7 @@ class Extract:
 Convert = Copy | Scale | Const | MapValue | JsonField | JsonList | IsoOffset | EventOffset | Extract
 
 
-# --- conditions ---------------------------------------------------------------------------------------------------------------
+# --- conditions -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Has:
     """The source has a value."""
@@ -214,12 +214,12 @@ When = Has | Equals | Matches | Not | All | Any
 ALWAYS: Final = All()
 
 
-# --- rows ---------------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Row:
     """How one canonical key is found in one dialect.
 
-    A canonical key that already has a value is never overwritten, so among rows of one key the first that gives a value wins.
+    A canonical key that already has a value is never overwritten: of several rows the first that gives a value wins.
 
     Attributes:
         key: the canonical span attribute that is written; its type stands in `KEY_TYPES`.

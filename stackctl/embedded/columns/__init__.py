@@ -1,8 +1,8 @@
 """The rows of `stackctl.genai` executed on Arrow columns: from decoded spans to the spans that are counted and stored.
 
-    Pipeline    normalise, account, price, derive, redact, in this order
-    Batch       a table's columns, with the reading of a row's sources
-    holds       which records of a batch a row's condition takes
+Pipeline    normalise, account, price, derive, redact, in this order
+Batch       a table's columns, with the reading of a row's sources
+holds       which records of a batch a row's condition takes
 """
 
 from .batch import Batch

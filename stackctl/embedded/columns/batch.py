@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stackctl.genai.rows import (
     Duration,
@@ -21,7 +20,7 @@ from stackctl.genai.rows import (
     When,
 )
 
-from .constants import EMPTY, NULLS
+from .arrow import EMPTY, NULLS, Column, pc
 from .events import FirstEvents
 from .rest import Rest
 
@@ -41,7 +40,7 @@ class Batch:
 
     def __init__(self, table: pa.Table) -> None:
         self.rows: int = table.num_rows
-        self.columns: dict[str, pa.Array] = {
+        self.columns: dict[str, Column] = {
             name: _contiguous(column) for name, column in zip(table.column_names, table.columns, strict=True)
         }
         self.memo: dict[When, Mask] = {}
@@ -53,7 +52,7 @@ class Batch:
         """Return the columns as a table, in the order in which they came or were made."""
         return pa.table(self.columns)
 
-    def put(self, name: str, column: pa.Array) -> None:
+    def put(self, name: str, column: Column) -> None:
         """Set a column; an attribute's is dropped where it holds nothing but nulls."""
         self.memo.clear()
         if column.null_count == self.rows and ":" in name:
@@ -66,18 +65,18 @@ class Batch:
         if self.columns.pop(name, None) is not None:
             self.memo.clear()
 
-    def span(self, key: str, kind: ValueType) -> pa.Array | None:
+    def span(self, key: str, kind: ValueType) -> Column | None:
         """Return the span attribute's column of one type, or None."""
         return self.columns.get(f"s:{key}:{kind}")
 
-    def spans(self, key: str) -> Iterator[tuple[ValueType, pa.Array]]:
+    def spans(self, key: str) -> Iterator[tuple[ValueType, Column]]:
         """Yield the span attribute's columns in the types that it has."""
         for kind in _VALUE_TYPES:
             column = self.columns.get(f"s:{key}:{kind}")
             if column is not None:
                 yield kind, column
 
-    def read(self, source: Source) -> list[pa.Array]:
+    def read(self, source: Source) -> list[Column]:
         """Return the columns in which a source has values, none where it has no value in the whole batch.
 
         A list, since one key may have come in several types.
@@ -100,12 +99,16 @@ class Batch:
             case EventAttr(event, key):
                 return self._first_events().attributes(event, key)
 
-    def _span_attribute(self, key: str) -> list[pa.Array]:
+    def _span_attribute(self, key: str) -> list[Column]:
         columns = [without_empty(column) for _, column in self.spans(key)]
-        unplaced = None if self._rest is None else self._rest.values(key)
+        unplaced = self.unplaced(key)
         return columns if unplaced is None else [*columns, without_empty(unplaced)]
 
-    def durations(self) -> pa.Array:
+    def unplaced(self, key: str) -> Column | None:
+        """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""
+        return None if self._rest is None else self._rest.values(key)
+
+    def durations(self) -> Column:
         """Durations in seconds; null where a span ends before it starts."""
         nanoseconds = self.columns["dur_ns"].to_numpy(zero_copy_only=False)
         return pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
@@ -116,7 +119,7 @@ class Batch:
         return self._events
 
 
-def floats(column: pa.Array | None, rows: int) -> npt.NDArray[np.float64]:
+def floats(column: Column | None, rows: int) -> npt.NDArray[np.float64]:
     """Return a numeric column as floats with NaN for null; all NaN where there is no column."""
     if column is None:
         return np.full(rows, np.nan)
@@ -124,17 +127,14 @@ def floats(column: pa.Array | None, rows: int) -> npt.NDArray[np.float64]:
     return values  # type: ignore[no-any-return]
 
 
-def _contiguous(column: pa.ChunkedArray) -> pa.Array:
-    if column.num_chunks == 1:
-        array = column.chunk(0)
-    else:
-        array = column.combine_chunks()
-        if isinstance(array, pa.ChunkedArray):  # no chunk at all
-            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=column.type)
+def _contiguous(column: Column) -> Column:
+    array = (
+        column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    )
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
-def without_empty(column: pa.Array) -> pa.Array:
+def without_empty(column: Column) -> Column:
     """Text columns with the empty string as null: libraries write it for "not known"."""
     if not pa.types.is_string(column.type):
         return column

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import re2
 
+from stackctl.errors import SettingsInvalid
 from stackctl.genai import rows
 from stackctl.genai.rows import Scalar, When
 
+from .arrow import FALSE, Column, pc
 from .batch import Batch, Mask
-from .constants import FALSE
 
 _FIRST = pa.scalar(0, pa.int32())
 
@@ -46,15 +46,19 @@ def _judge(when: When, batch: Batch) -> Mask:
         case rows.Not(of):
             return ~holds(of, batch)
         case rows.All(parts):
-            return np.logical_and.reduce([np.ones(batch.rows, np.bool_), *(holds(part, batch) for part in parts)])
+            every = np.ones(batch.rows, np.bool_)
+            for part in parts:
+                every = every & holds(part, batch)
+            return every
         case rows.Any(parts):
             return _union([holds(part, batch) for part in parts], batch.rows)
 
 
 def _union(masks: Sequence[Mask], count: int) -> Mask:
-    if len(masks) == 1:
-        return masks[0]
-    return np.logical_or.reduce([np.zeros(count, np.bool_), *masks])
+    union = np.zeros(count, np.bool_)
+    for mask in masks:
+        union = union | mask
+    return union
 
 
 def _mask(column: Any) -> Mask:
@@ -63,7 +67,7 @@ def _mask(column: Any) -> Mask:
     return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _equal(column: pa.Array, values: tuple[Scalar, ...]) -> Mask:
+def _equal(column: Column, values: tuple[Scalar, ...]) -> Mask:
     """Compare within one type only: a number is never equal to a text or a bool."""
     same = [value for value in values if _same_type(value, column.type)]
     if not same:
@@ -83,7 +87,7 @@ def _same_type(value: Scalar, kind: pa.DataType) -> bool:
             return bool(pa.types.is_string(kind))
 
 
-def _matching(column: pa.Array, pattern: str) -> Mask:
+def _matching(column: Column, pattern: str) -> Mask:
     """Match each distinct text once."""
     encoded = column.dictionary_encode()
     verdicts = np.fromiter(
@@ -99,6 +103,25 @@ def _matching(column: pa.Array, pattern: str) -> Mask:
 def text_matches(pattern: str, text: str) -> bool:
     """Whether the text holds a match of an RE2 pattern."""
     return compiled(pattern).search(text) is not None
+
+
+def checked_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the user's patterns if RE2 accepts each.
+
+    Raises:
+        SettingsInvalid: names the first that it does not.
+    """
+    quiet = re2.Options()
+    quiet.log_errors = False
+    for pattern in patterns:
+        try:
+            re2.compile(pattern, quiet)
+        except re2.error as error:
+            raise SettingsInvalid(
+                f"content.allow_keys: {pattern!r} is not a regular expression of RE2's syntax",
+                next_step="Correct the pattern (https://github.com/google/re2/wiki/Syntax), for example app\\\\..*",
+            ) from error
+    return patterns
 
 
 @lru_cache(maxsize=1024)

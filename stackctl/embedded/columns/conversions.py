@@ -6,14 +6,13 @@ from functools import lru_cache, partial
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stackctl.genai import rows
 from stackctl.genai.rows import Convert, ValueType
 
+from .arrow import ARROW_TYPES, FALSE, NULLS, Column, pc
 from .batch import Batch
 from .conditions import compiled
-from .constants import ARROW_TYPES, FALSE, NULLS
 
 _WHOLE = r"^[+-]?[0-9]{1,18}$"
 _NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
@@ -24,7 +23,7 @@ _TRUE = pa.scalar("true", pa.string())
 _NANOSECONDS = pa.scalar(1e9, pa.float64())
 
 
-def convert(how: Convert, column: pa.Array, to: ValueType, batch: Batch) -> pa.Array:
+def convert(how: Convert, column: Column, to: ValueType, batch: Batch) -> Column:
     """Return the converted column. A value that cannot be converted becomes null, never a guess."""
     match how:
         case rows.Copy():
@@ -48,7 +47,7 @@ def convert(how: Convert, column: pa.Array, to: ValueType, batch: Batch) -> pa.A
             return typed(_by_text(column, partial(_first_group, pattern)), to)
 
 
-def typed(column: pa.Array, to: ValueType) -> pa.Array:
+def typed(column: Column, to: ValueType) -> Column:
     """Return a scalar column in another value type; what has no exact reading there becomes null."""
     target = ARROW_TYPES[to]
     if column.type.equals(target):
@@ -60,14 +59,14 @@ def typed(column: pa.Array, to: ValueType) -> pa.Array:
     if to == "b":
         return _from_text(pa.nulls(len(column), pa.string()), to)
     if pa.types.is_boolean(column.type):
-        return pa.nulls(len(column), target)
+        return pa.array([None] * len(column), target)
     if to == "i" and pa.types.is_floating(column.type):
         whole = pc.and_(pc.equal(pc.floor(column), column), pc.less_equal(pc.abs(column), _LARGEST_EXACT))
         return pc.if_else(pc.fill_null(whole, FALSE), column, NULLS[column.type]).cast(target)
     return column.cast(target, safe=False)
 
 
-def _from_text(column: pa.Array, to: ValueType) -> pa.Array:
+def _from_text(column: Column, to: ValueType) -> Column:
     if to == "b":
         lower = pc.utf8_lower(column)
         return pc.if_else(pc.is_in(lower, _TRUTHS), pc.equal(lower, _TRUE), NULLS[pa.bool_()])
@@ -75,12 +74,12 @@ def _from_text(column: pa.Array, to: ValueType) -> pa.Array:
     return pc.if_else(fits, column, NULLS[column.type]).cast(ARROW_TYPES[to])
 
 
-def _seconds_since_start(times: pa.Array, batch: Batch) -> pa.Array:
+def _seconds_since_start(times: Column, batch: Batch) -> Column:
     elapsed = pc.subtract(times, batch.columns["start_ns"])
     return pc.divide(elapsed.cast(pa.float64(), safe=False), _NANOSECONDS)
 
 
-def _by_text(column: pa.Array, reading: Callable[[str], str | int | None], to: pa.DataType | None = None) -> pa.Array:
+def _by_text(column: Column, reading: Callable[[str], str | int | None], to: pa.DataType | None = None) -> Column:
     """Apply a function once to each distinct text of the column."""
     if not pa.types.is_string(column.type):
         column = column.cast(pa.string())
@@ -140,5 +139,3 @@ def _iso_nanoseconds(text: str) -> int | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     return round((moment - _EPOCH) / datetime.timedelta(microseconds=1)) * 1000
-
-

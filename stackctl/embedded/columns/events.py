@@ -4,7 +4,8 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from .arrow import Column, pc
 
 
 class FirstEvents:
@@ -15,19 +16,19 @@ class FirstEvents:
         rows: how many spans.
     """
 
-    def __init__(self, column: pa.Array | None, rows: int) -> None:
+    def __init__(self, column: Column | None, rows: int) -> None:
         self._column = column
         self._rows = rows
         self._found: dict[str, list[dict[str, Any] | None]] = {}
 
-    def times(self, event: str) -> pa.Array | None:
+    def times(self, event: str) -> Column | None:
         """Times in nanoseconds since 1970 of the first such events, or None where no span has one."""
         found = self._first(event)
         if not any(found):
             return None
         return pa.array([None if one is None else one.get("time_ns") for one in found], pa.int64())
 
-    def attributes(self, event: str, key: str) -> list[pa.Array]:
+    def attributes(self, event: str, key: str) -> list[Column]:
         """Scalar values of one attribute of the first such events, as text; empty where there is none."""
         texts = [_text((one or {}).get("attributes", {}).get(key)) for one in self._first(event)]
         return [pa.array(texts, pa.string())] if any(text is not None for text in texts) else []

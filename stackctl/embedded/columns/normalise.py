@@ -4,14 +4,13 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import ALWAYS, KEY_TYPES, QUANTITIES, Dialect, Erase, Row, ValueType
 
+from .arrow import NULLS, ZERO, Column, pc
 from .batch import Batch, Mask, without_empty
 from .conditions import holds, scope_holds
-from .constants import NULLS, ZERO
 from .conversions import convert, typed
 
 
@@ -38,17 +37,18 @@ def _drop_ours(batch: Batch) -> None:
 
 
 def _unite_types(batch: Batch, key: str, kind: ValueType) -> None:
-    """Leave one column of the key, in its own type."""
-    column: pa.Array | None = None
-    for found, other in list(batch.spans(key)):
-        if found == kind:
-            column = other if column is None else pc.coalesce(other, column)
-        else:
+    """Leave one column of the key, in its own type; a value without a column, such as a list, finds its place too."""
+    column: Column | None = None
+    for found, other in sorted(batch.spans(key), key=lambda pair: pair[0] != kind):
+        if found != kind:
             batch.drop(f"s:{key}:{found}")
-            column = typed(other, kind) if column is None else pc.coalesce(column, typed(other, kind))
-    if column is None:
-        return
-    batch.put(f"s:{key}:{kind}", without_empty(column))
+        column = typed(other, kind) if column is None else pc.coalesce(column, typed(other, kind))
+    unplaced = batch.unplaced(key)
+    if unplaced is not None:
+        unplaced = typed(unplaced, kind)
+        column = unplaced if column is None else pc.coalesce(column, unplaced)
+    if column is not None:
+        batch.put(f"s:{key}:{kind}", without_empty(column))
 
 
 def _erase(batch: Batch, erase: Erase) -> None:

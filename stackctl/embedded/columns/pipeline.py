@@ -1,5 +1,8 @@
 """The span pipeline as columns: normalise, account, price, derive, redact."""
 
+from collections import Counter
+from collections.abc import Callable
+
 import pyarrow as pa
 
 from stackctl import semconv
@@ -10,7 +13,7 @@ from stackctl.genai.rows import Dialect
 from stackctl.stack import EngineConfig
 
 from .batch import Batch
-from .conditions import holds
+from .conditions import checked_patterns, holds
 from .deriving import derive
 from .normalise import normalise
 from .pricing import Pricer
@@ -18,12 +21,18 @@ from .redact import Redactor
 
 
 class Pipeline:
-    """Turns decoded spans into the spans that are counted and stored.
+    """Turns decoded spans and evaluations into those that are counted and stored.
 
     Args:
         config: prices' hosts, muted scopes and content settings.
         dialects: the rows to run; the shipped ones unless a test invents some.
         book: the price rows; the shipped ones unless given.
+
+    Attributes:
+        lost: records that a rule failed on: they are neither stored nor counted.
+
+    Raises:
+        SettingsInvalid: a pattern of `allow_keys` is not RE2's.
     """
 
     def __init__(
@@ -35,10 +44,26 @@ class Pipeline:
         self._dialects = dialects
         self._counts = counts(dialects, config.exclude_scopes)
         self._pricer = Pricer(book or prices.shipped(), config.price_hosts)
-        self._redactor = Redactor(config.allow_keys, config.capture_content)
+        self._redactor = Redactor(checked_patterns(config.allow_keys), config.capture_content)
+        self.lost = 0
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many values redaction dropped, by attribute key."""
+        return self._redactor.dropped
 
     def process(self, table: pa.Table) -> pa.Table:
-        """Return the table that is stored and from which metrics are derived (SpanTable contract, both ways)."""
+        """Return the spans that are stored and from which metrics are derived (SpanTable contract, both ways).
+
+        A span that a rule fails on is left out and counted in `lost`: what could not be redacted must not pass.
+        """
+        return self._without_failures(self._spans, table)
+
+    def evaluations(self, table: pa.Table) -> pa.Table:
+        """Return the evaluation records that are stored and counted, redacted; failures as for spans."""
+        return self._without_failures(self._evaluations, table)
+
+    def _spans(self, table: pa.Table) -> pa.Table:
         batch = Batch(table)
         normalise(batch, self._dialects)
         accounted = holds(self._counts, batch)
@@ -47,3 +72,22 @@ class Pipeline:
         derive(batch)
         self._redactor.redact(batch)
         return batch.table()
+
+    def _evaluations(self, table: pa.Table) -> pa.Table:
+        batch = Batch(table)
+        self._redactor.redact_evaluations(batch)
+        return batch.table()
+
+    def _without_failures(self, run: Callable[[pa.Table], pa.Table], table: pa.Table) -> pa.Table:
+        """Run over the whole table, and where that fails over its halves, down to the records that fail."""
+        if not table.num_rows:
+            return table
+        try:
+            return run(table)
+        except Exception:  # noqa: BLE001 - whatever a rule raises on a sender's value, the others must be kept
+            if table.num_rows == 1:
+                self.lost += 1
+                return table.slice(0, 0)
+        half = table.num_rows // 2
+        parts = [self._without_failures(run, part) for part in (table.slice(0, half), table.slice(half))]
+        return pa.concat_tables(parts, promote_options="default").combine_chunks()

@@ -1,7 +1,7 @@
 """Account and price as columns: which spans count, what each cost, and how far its window was filled.
 
-Whom and what to look up is decided once for each distinct combination of address, provider and models; the sums run over whole
-columns in float64, which agree with `genai.prices.cost_of` to 1e-12.
+Whom and what to look up is decided once for each distinct combination of address, provider and models; the sums run
+over whole columns in float64, which agree with `genai.prices.cost_of` to 1e-12.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stackctl import semconv
 from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
 from stackctl.genai.rows import Equals, SpanAttr
 
+from .arrow import Column, pc
 from .batch import Batch, Mask, floats
 from .conditions import holds
 
@@ -41,7 +41,7 @@ _NO_VALUE: Final = pa.scalar(-1, pa.int32())
 
 @dataclass(frozen=True)
 class _Book:
-    """The price book as arrays: one row a price, one column a tier, the first for no tier. NaN where there is no price."""
+    """The price book as arrays: a row for each price, a column for each tier and one before them; NaN is no price."""
 
     starts: Floats
     rates: Floats  # price x tier x (input, cache read, cache write, output), USD per token
@@ -105,7 +105,7 @@ class Pricer:
         if not len(self._prices):
             return np.full((len(found), 4), np.nan)
         tier = (np.nan_to_num(input_tokens)[:, None] > book.starts[found]).sum(axis=1)
-        rates = book.rates[found, tier]
+        rates: Floats = book.rates[found, tier]
         rates[found == _UNPRICED] = np.nan
         return rates
 
@@ -167,7 +167,7 @@ _USAGE: Final = (
 )
 
 
-def _encoded(column: pa.Array | None, rows: Ints) -> tuple[list[str | int | None], Ints]:
+def _encoded(column: Column | None, rows: Ints) -> tuple[list[str | int | None], Ints]:
     """Distinct values with None first, and for each row the place of its value among them."""
     if column is None:
         return [None], np.zeros(len(rows), np.int64)
@@ -198,7 +198,7 @@ def _put_numbers(batch: Batch, key: str, rows: Ints, values: Floats) -> None:
     batch.put(f"s:{key}:d", pa.array(spread, mask=np.isnan(spread)))
 
 
-def _put_texts(batch: Batch, key: str, rows: Ints, texts: pa.Array, places: Ints) -> None:
+def _put_texts(batch: Batch, key: str, rows: Ints, texts: Column, places: Ints) -> None:
     """Set a text on some rows by its place among `texts`; place -1, and the other rows, have none."""
     spread = np.full(batch.rows, -1, np.int64)
     spread[rows] = places

@@ -5,18 +5,19 @@ Runs last, on the table that is about to be stored, so that normalising may read
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stackctl import semconv
 from stackctl.genai import content
 from stackctl.genai.content import Form
 from stackctl.genai.rows import KEY_TYPES
 
+from .arrow import Column, pc
 from .batch import Batch
 from .rest import Rest
 from .texts import clean_text, each_distinct, mask_text, unclean
@@ -52,6 +53,12 @@ class Redactor:
         self._rewrite(batch, "events", self._event)
         self._rewrite(batch, "links", _bare_link)
 
+    def redact_evaluations(self, batch: Batch) -> None:
+        """Redact evaluation records: names and labels must look like names, the rest like identifiers."""
+        self._attributes(batch)
+        for column, key in _EVALUATION_KEYS:
+            _change(batch, column, partial(content.clean, key))
+
     def keeps(self, key: str) -> bool:
         """Whether an attribute of this key may be stored."""
         return content.keep_key(key, self._allow, self._capture)
@@ -62,7 +69,7 @@ class Redactor:
         self.dropped[key if known else _OTHER_KEYS] += how_many
 
     def _attributes(self, batch: Batch) -> None:
-        texts: dict[str, tuple[str, pa.Array]] = {}
+        texts: dict[str, tuple[str, Column]] = {}
         for name in [name for name in batch.columns if name.startswith(_ATTRIBUTE_PREFIXES)]:
             column = batch.columns[name]
             key = name[2:-2]
@@ -74,7 +81,7 @@ class Redactor:
         for name in unclean(texts):
             self._clean(batch, name, *texts[name])
 
-    def _clean(self, batch: Batch, name: str, key: str, column: pa.Array) -> None:
+    def _clean(self, batch: Batch, name: str, key: str, column: Column) -> None:
         if self._capture and content.is_content(key):
             lengths = pc.utf8_length(column)
             if pc.max(lengths).as_py() > content.CONTENT_CAP:
@@ -84,15 +91,19 @@ class Redactor:
     def _rest(self, batch: Batch, name: str) -> None:
         column = batch.columns.get(name)
         if column is not None and column.null_count < batch.rows:
-            batch.put(name, Rest(column).keep(self._chosen, self.count))
+            batch.put(name, Rest(column).keep(self._chosen, self._count_unplaced))
 
     def _chosen(self, key: str, value: Any) -> Any:
-        """What stays of an attribute without a column."""
-        if not self.keeps(key):
+        """What stays of an attribute without a column; a canonical one has found its column already."""
+        if key in KEY_TYPES or not self.keeps(key):
             return None
         if content.form_of(key) is Form.WORDS:
             return value if content.clean(key, _json(value)) != content.MASKED else None
         return _cleaned_value(key, value)
+
+    def _count_unplaced(self, key: str, how_many: int) -> None:
+        if key not in KEY_TYPES:
+            self.count(key, how_many)
 
     def _names(self, batch: Batch) -> None:
         """Rebuild the names of calls from their vetted parts; keep other names only where they look like code's."""
@@ -106,7 +117,7 @@ class Redactor:
             named = kept if rebuilt is None else pc.coalesce(rebuilt, kept)
             unnamed = pc.sum(pc.equal(named, _UNNAMED)).as_py()
             if unnamed:
-                self.count("span name", unnamed)
+                self.count("span.name", unnamed)
         else:
             named = rebuilt
         batch.put("name", named)
@@ -118,7 +129,7 @@ class Redactor:
         if self._capture:
             batch.put("status_msg", mask_text(column))
         else:
-            self.count("status message", pc.sum(pc.not_equal(column, _EMPTY)).as_py() or 0)
+            self.count("status.message", pc.sum(pc.not_equal(column, _EMPTY)).as_py() or 0)
             batch.put("status_msg", pa.nulls(batch.rows, pa.string()))
 
     def _rewrite(self, batch: Batch, name: str, one: Callable[[Any], Any]) -> None:
@@ -139,7 +150,7 @@ class Redactor:
         attributes = event.get("attributes") or {}
         allowed = attributes.keys() if self._capture else content.EVENTS.get(name)
         if allowed is None:
-            self.count("span event")
+            self.count("span.event")
             return None
         kept = {key: value for key, value in attributes.items() if key in allowed and self.keeps(key)}
         for key in attributes.keys() - kept.keys():
@@ -148,6 +159,13 @@ class Redactor:
         return {"name": content.mask(name), "time_ns": event.get("time_ns"), "attributes": cleaned}
 
 
+# Columns of the evaluation table and the attributes whose form they must have.
+_EVALUATION_KEYS: Final = (
+    ("name", semconv.EVALUATION_NAME),
+    ("label", semconv.EVALUATION_LABEL),
+    ("error_type", semconv.ERROR_TYPE),
+    ("response_id", semconv.RESPONSE_ID),
+)
 _UNNAMED: Final = pa.scalar(content.UNNAMED, pa.string())
 _EMPTY: Final = pa.scalar("", pa.string())
 _SPACE: Final = pa.scalar(" ", pa.string())
@@ -155,8 +173,8 @@ _SPACE: Final = pa.scalar(" ", pa.string())
 _NAME_PARTS: Final = (semconv.TOOL_NAME, semconv.AGENT_NAME, semconv.REQUEST_MODEL, semconv.DATA_SOURCE_ID)
 
 
-def _call_names(batch: Batch) -> pa.Array | None:
-    """Names of spans with an operation, as the conventions build them, of attributes already cleaned; null for others."""
+def _call_names(batch: Batch) -> Column | None:
+    """Names of spans with an operation, built as the conventions do of attributes already cleaned; null for others."""
     operation = batch.span(semconv.OPERATION, "s")
     if operation is None:
         return None

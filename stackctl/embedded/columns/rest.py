@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from .arrow import Column
+
 # Longer texts are read each time rather than remembered: they hold content, and few are alike.
 _REMEMBERED_LENGTH = 512
 
@@ -18,20 +20,20 @@ class Rest:
         column: JSON objects or null.
     """
 
-    def __init__(self, column: pa.Array) -> None:
+    def __init__(self, column: Column) -> None:
         encoded = column.dictionary_encode()
         self._indices = encoded.indices
         self._objects = [_read(text) for text in encoded.dictionary.to_pylist()]
         self._keys = {key for attributes in self._objects for key in attributes}
 
-    def values(self, key: str) -> pa.Array | None:
+    def values(self, key: str) -> Column | None:
         """Return the attribute's values as text, arrays and maps as JSON, or None where no span has it."""
         if key not in self._keys:
             return None
         texts = [_text(attributes.get(key)) for attributes in self._objects]
         return pa.array(texts, pa.string()).take(self._indices)
 
-    def keep(self, choose: Callable[[str, Any], Any], dropped: Callable[[str, int], None]) -> pa.Array:
+    def keep(self, choose: Callable[[str, Any], Any], dropped: Callable[[str, int], None]) -> Column:
         """Return the column with each value replaced by what `choose` makes of it.
 
         Args:

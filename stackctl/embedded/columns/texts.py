@@ -1,7 +1,8 @@
 """Text columns of kept keys, cleaned: the common case is judged on whole buffers, the rest once per distinct value.
 
-Nearly all text is identifiers without secrets. Whether that is so is read from a column's bytes at once: a table says which
-bytes a form allows, and one search looks for what every secret holds. Only a column that fails is taken apart.
+Nearly all text is identifiers without secrets. Whether that is so is read from a column's bytes at once: a table
+says which bytes a form allows, and one search looks for what every secret holds. Only a column that fails is taken
+apart.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,8 +16,10 @@ import re2
 from stackctl.genai import content
 from stackctl.genai.content import Form
 
+from .arrow import Column
+
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-# Bytes of which any sequence within the length has the form. Text of other bytes may have it too, and is looked at closer.
+# Bytes of which any sequence within the length has the form. Text of other bytes may have it too: looked at closer.
 _PLAIN_BYTES: Final = {
     Form.WORD: (_LETTERS + "._:/@+=#-", 256),
     Form.MODEL: (_LETTERS + "._:/@+-", 128),
@@ -34,7 +37,7 @@ def _table(letters: str) -> npt.NDArray[np.bool_]:
 _TABLES: Final = {form: (_table(letters), cap) for form, (letters, cap) in _PLAIN_BYTES.items()}
 
 
-def unclean(columns: Mapping[str, tuple[str, pa.Array]]) -> list[str]:
+def unclean(columns: Mapping[str, tuple[str, Column]]) -> list[str]:
     """Return the names of the columns that need cleaning, out of columns by name with their attribute keys.
 
     All columns of one form are judged together first, since most batches have nothing to clean.
@@ -47,23 +50,25 @@ def unclean(columns: Mapping[str, tuple[str, pa.Array]]) -> list[str]:
         cap = content.TEXT_CAP
         pieces = [_bytes(columns[name][1]) for name in names]
         if not _surely_clean(form, cap, np.concatenate([data for data, _ in pieces]), max(size for _, size in pieces)):
-            suspects += (name for name, piece in zip(names, pieces, strict=True) if not _surely_clean(form, cap, *piece))
+            suspects += (
+                name for name, piece in zip(names, pieces, strict=True) if not _surely_clean(form, cap, *piece)
+            )
     return suspects
 
 
-def clean_text(key: str, column: pa.Array) -> pa.Array:
+def clean_text(key: str, column: Column) -> Column:
     """Return the column with each text in its key's form, masked and capped."""
     return each_distinct(column, lambda text: content.clean(key, text))
 
 
-def mask_text(column: pa.Array) -> pa.Array:
+def mask_text(column: Column) -> Column:
     """Return the column with secrets masked and long texts cut."""
     if _surely_clean(Form.TEXT, content.TEXT_CAP, *_bytes(column)):
         return column
     return each_distinct(column, lambda text: content.mask(text[: content.TEXT_CAP]))
 
 
-def each_distinct(column: pa.Array, change: Callable[[str], str | None]) -> pa.Array:
+def each_distinct(column: Column, change: Callable[[str], str | None]) -> Column:
     """Return the column with a function applied once to each distinct text."""
     encoded = column.dictionary_encode()
     changed = pa.array([change(text) for text in encoded.dictionary.to_pylist()], pa.string())
@@ -79,7 +84,7 @@ def _surely_clean(form: Form, cap: int, data: npt.NDArray[np.uint8], longest: in
     return longest <= most and bool(allowed[data].all()) and not _SECRET_LEAD.search(data.tobytes())
 
 
-def _bytes(column: pa.Array) -> tuple[npt.NDArray[np.uint8], int]:
+def _bytes(column: Column) -> tuple[npt.NDArray[np.uint8], int]:
     """The column's UTF-8 bytes in one piece, and the length in bytes of its longest value."""
     buffers: list[Any] = column.buffers()
     if not len(column) or buffers[2] is None:

@@ -1,7 +1,8 @@
 """opentelemetry-instrumentation-genai-openai 1.3b0 and what else writes the conventions' newest keys.
 
-Its keys are the canonical ones. What is left are the conventions' own renames since core v1.28, which older releases of any
-library on util-genai still send: https://github.com/open-telemetry/semantic-conventions-genai, non-normative/migration.md.
+Its keys are the canonical ones. What is left are the conventions' own renames since core v1.28, which older releases
+of any library on util-genai still send: https://github.com/open-telemetry/semantic-conventions-genai,
+non-normative/migration.md.
 """
 
 from typing import Final

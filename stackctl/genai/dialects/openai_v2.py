@@ -1,7 +1,7 @@
 """opentelemetry-instrumentation-openai-v2 2.4b0, both modes: conventions 1.30 by default, 1.37 when asked for.
 
-`gen_ai.system` and the other renames of the conventions are the GenAI dialect's. It never sends cached, written or reasoning
-tokens, nor a time to the first chunk: unknown, which nothing here can mend.
+`gen_ai.system` and the other renames of the conventions are the GenAI dialect's. It never sends cached, written or
+reasoning tokens, nor a time to the first chunk: unknown, which nothing here can mend.
 """
 
 from typing import Final
