@@ -41,7 +41,7 @@ async def serve_grpc(take: Take, guard: Guard, host: str, port: int) -> grpc.aio
     return server
 
 
-def _handler(signal: Signal, take: Take, guard: Guard) -> grpc.GenericRpcHandler:
+def _handler(signal: Signal, take: Take, guard: Guard) -> grpc.GenericRpcHandler[bytes, bytes]:
     async def export(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         try:
             if guard.token is not None:
@@ -54,7 +54,7 @@ def _handler(signal: Signal, take: Take, guard: Guard) -> grpc.GenericRpcHandler
 
     return grpc.method_handlers_generic_handler(
         signal.service,
-        {"Export": grpc.unary_unary_rpc_method_handler(export)},  # type: ignore[arg-type]
+        {"Export": grpc.unary_unary_rpc_method_handler(export)},
     )
 
 

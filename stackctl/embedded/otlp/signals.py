@@ -27,13 +27,14 @@ class Signal(Enum):
     @property
     def rejected_field(self) -> str:
         """Field of the partial success that counts refused records."""
-        return {"TRACES": "rejected_spans", "METRICS": "rejected_data_points", "LOGS": "rejected_log_records"}[
-            self.name
-        ]
+        return _REJECTED_FIELDS[self.value]
 
     def message(self, kind: str) -> Any:
         """Message class of its export call: kind is `Request` or `Response`."""
         return _messages(self.value)[kind]
+
+
+_REJECTED_FIELDS = {"trace": "rejected_spans", "metrics": "rejected_data_points", "logs": "rejected_log_records"}
 
 
 @cache

@@ -9,5 +9,5 @@ Files below `spans/`:
     evals-<first>-<last>-<newest>.parquet   the evaluations of the same frames
     digests-<first>-<last>-<newest>.bin     what requests those frames came from
 
-`<first>` and `<last>` are frame sequence numbers. A reader ignores frames that a segment covers: the swap is one rename.
+`<first>` and `<last>` are frame sequence numbers. Readers ignore frames that a segment covers: the swap is a rename.
 """

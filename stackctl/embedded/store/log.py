@@ -1,5 +1,6 @@
 """The file that frames are appended to: written, synced, and cut back when the disk refuses."""
 
+import mmap
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Self
 
 from stackctl.embedded.store.frame import Gap, StoredFrame, scan
 from stackctl.embedded.store.layout import sync_directory
-from stackctl.embedded.store.reader import map_file
 from stackctl.errors import StoreUnusable
 
 Sync = Callable[[int], None]
@@ -71,6 +71,7 @@ class LogFile:
         Returns:
             The file ready for appending, its whole frames, and how many bytes were no frame (cut at the file's end).
         """
+        path.touch(mode=0o600)
         frames, gaps = read_log(path)
         size = max((frame.end for frame in frames), default=0)
         return cls(path, size, sync), frames, sum(gap.end - gap.start for gap in gaps)
@@ -80,7 +81,7 @@ def read_log(path: Path) -> tuple[list[StoredFrame], list[Gap]]:
     """Frames of a log file and the places that hold none."""
     frames: list[StoredFrame] = []
     gaps: list[Gap] = []
-    for item in scan(map_file(path)):
+    for item in scan(_map_file(path)):
         if isinstance(item, Gap):
             gaps.append(item)
         else:
@@ -104,3 +105,11 @@ def _refused(path: Path, error: OSError) -> StoreUnusable:
         f"the disk refuses {path.name}: {error.strerror}",
         next_step="free space in the data directory; the stack recovers by itself",
     )
+
+
+def _map_file(path: Path) -> memoryview:
+    """A whole file as memory that the kernel can drop again."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

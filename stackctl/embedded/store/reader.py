@@ -1,10 +1,9 @@
 """What the query process sees: sealed segments and, in memory, the frames that no segment covers yet.
 
-Consistent without locks: log files are listed before segments, and a log file is removed only after its segment stands, so
+Consistent without locks: log files are listed before segments, and a log file is removed only after its segment stands:
 a span is in exactly one of the two. Frames that are written but not acknowledged (see `committed`) stay invisible.
 """
 
-import mmap
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -160,14 +159,6 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table | None:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
 
 
-def map_file(path: Path) -> memoryview:
-    """A whole file as memory that the kernel can drop again; empty for an empty file."""
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
 def _covering(files: list[Sealed], hot: Sequence[int]) -> list[Sealed]:
     """Evaluation files whose log file is not read as hot: those are sealed a moment before their spans."""
     return [file for file in files if not any(file.covers(first) for first in hot)]
@@ -176,7 +167,7 @@ def _covering(files: list[Sealed], hot: Sequence[int]) -> list[Sealed]:
 def _merge(pieces: list[pa.Table]) -> None:
     """Keep the number of pieces small, so that a scan over them stays cheap.
 
-    The small pieces at the end become one; only when large ones pile up are those merged too, so a row is copied few times.
+    Small pieces at the end become one; large ones are merged only when they pile up, so a row is copied few times.
     """
     if len(pieces) <= _MAX_PIECES:
         return

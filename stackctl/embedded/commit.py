@@ -1,0 +1,215 @@
+"""One group commit: what happens to requests between the queue and their acknowledgement.
+
+decode -> rules -> derive -> one frame, synced -> counted in memory -> acknowledged. Nothing is acknowledged before it
+is durable, nothing is durable before it is redacted, and whatever fails fails the requests that it concerns.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from stackctl.embedded.otlp import decode
+from stackctl.embedded.otlp.decode import Decoded
+from stackctl.embedded.otlp.receive import Outcome, Request
+from stackctl.embedded.otlp.signals import FAILED, INVALID, UNAVAILABLE, Accepted, Refused, Signal
+from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.store.digests import digest
+from stackctl.embedded.store.frame import Frame
+from stackctl.embedded.store.writer import SpanStore
+from stackctl.errors import StoreUnusable
+
+log = logging.getLogger("stackctl.ingest")
+
+
+class Rules(Protocol):
+    """The genai rows over columns (`stackctl.embedded.columns.Pipeline`)."""
+
+    def process(self, table: pa.Table) -> pa.Table:
+        """Spans as they are counted and stored."""
+
+    def evaluations(self, table: pa.Table) -> pa.Table:
+        """Evaluations as they are counted and stored."""
+
+
+class Derive(Protocol):
+    """The catalogue's series (`stackctl.embedded.series.derive.Derivation`)."""
+
+    def from_spans(self, table: pa.Table) -> Increments:
+        """What processed spans add."""
+
+    def from_evaluations(self, table: pa.Table) -> Increments:
+        """What evaluations add."""
+
+
+class Counters(Protocol):
+    """The writer of samples (`stackctl.embedded.series.head.Head`)."""
+
+    def apply(self, increments: Increments, seq: int, arrival_ms: int) -> None:
+        """Count what frame `seq` added."""
+
+    def otlp_metrics(self, requests: Sequence[bytes], arrival_ms: int) -> Sequence[str | None]:
+        """Append applications' own metrics, durable on return; per request why it was refused, or None."""
+
+
+@dataclass
+class Totals:
+    """Counts since the process started, for `/-/status`.
+
+    Attributes:
+        spans: stored spans.
+        evaluations: stored evaluations.
+        repeated_requests: requests that were stored before and only acknowledged again.
+        rejected_spans: spans without valid ids.
+        dropped_log_records: log records that are no evaluation; there is no log store.
+        disk_ok: False from a refused write until one succeeds.
+    """
+
+    spans: int = 0
+    evaluations: int = 0
+    repeated_requests: int = 0
+    rejected_spans: int = 0
+    dropped_log_records: int = 0
+    disk_ok: bool = True
+
+
+@dataclass
+class _Prepared:
+    """Decoded, processed and counted, but not yet on disk."""
+
+    spans: pa.Table | None = None
+    evaluations: pa.Table | None = None
+    increments: list[Increments] = field(default_factory=list)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    dropped: int = 0
+    rejected: int = 0
+
+
+class Committer:
+    """Commits groups of requests, one after another, in one thread."""
+
+    def __init__(self, store: SpanStore, rules: Rules, derive: Derive, counters: Counters) -> None:
+        self._store, self._rules, self._derive, self._counters = store, rules, derive, counters
+        self.totals = Totals()
+
+    def commit(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Make requests durable together; return each one's outcome."""
+        digests = [digest(request.signal.value, request.body) for request in requests]
+        # The first of equal requests stands for the others: a sender that was too impatient gets the same answer twice.
+        first = {one: number for number, one in reversed(list(enumerate(digests)))}
+        fresh = {number: requests[number] for one, number in first.items() if one not in self._store.digests}
+        outcomes = self._commit_fresh(fresh, digests) if fresh else {}
+        self.totals.repeated_requests += len(requests) - len(fresh)
+        return [outcomes.get(first[one], Accepted()) for one in digests]
+
+    def _commit_fresh(self, fresh: dict[int, Request], digests: Sequence[bytes]) -> dict[int, Outcome]:
+        prepared = self._prepare(fresh)
+        try:
+            prepared.outcomes |= self._append_metrics(fresh)
+            self._store_frame(prepared, fresh, digests)
+        except StoreUnusable as error:
+            if self.totals.disk_ok:
+                log.error("refusing requests: %s", error.message)
+            self.totals.disk_ok = False
+            return prepared.outcomes | _all(fresh, Refused(UNAVAILABLE, "the disk refuses writes; try again"))
+        self.totals.disk_ok = True
+        return prepared.outcomes
+
+    def _prepare(self, fresh: dict[int, Request]) -> _Prepared:
+        """Decode and process; where that breaks, one request at a time, so that the breaking ones alone are lost."""
+        try:
+            return self._process(fresh)
+        except Exception as error:  # noqa: BLE001 - rules meet whatever applications send: one must not stop the stack
+            if len(fresh) == 1:
+                # Its type only: a message may quote content.
+                log.error("a request was lost: rules failed with %s", type(error).__name__)
+                return _Prepared(outcomes=_all(fresh, Refused(FAILED, "the request could not be processed")))
+        return _merge([self._prepare({number: request}) for number, request in fresh.items()])
+
+    def _process(self, fresh: dict[int, Request]) -> _Prepared:
+        prepared = _Prepared()
+        spans = _chosen(fresh, Signal.TRACES)
+        if spans:
+            found = decode.gathered_spans([r.body for r in spans.values()], _arrival(spans))
+            _settle(prepared, list(spans), found)
+            if found.table.num_rows:
+                prepared.spans = self._rules.process(found.table)
+                prepared.increments.append(self._derive.from_spans(prepared.spans))
+        logs = _chosen(fresh, Signal.LOGS)
+        if logs:
+            found = decode.gathered_evaluations([r.body for r in logs.values()], _arrival(logs))
+            _settle(prepared, list(logs), found)
+            if found.table.num_rows:
+                prepared.evaluations = self._rules.evaluations(found.table)
+                prepared.increments.append(self._derive.from_evaluations(prepared.evaluations))
+        return prepared
+
+    def _append_metrics(self, fresh: dict[int, Request]) -> dict[int, Outcome]:
+        metrics = _chosen(fresh, Signal.METRICS)
+        if not metrics:
+            return {}
+        reasons = self._counters.otlp_metrics([r.body for r in metrics.values()], _arrival(metrics))
+        return {
+            number: Accepted() if reason is None else Refused(INVALID, reason)
+            for number, reason in zip(metrics, reasons, strict=True)
+        }
+
+    def _store_frame(self, prepared: _Prepared, fresh: dict[int, Request], digests: Sequence[bytes]) -> None:
+        taken = [digests[n] for n in fresh if isinstance(prepared.outcomes[n], Accepted)]
+        if not taken:
+            return
+        increments = Increments.merge(prepared.increments)
+        arrival_ms = _arrival(fresh)
+        raw = increments.to_bytes() if increments else b""
+        frame = Frame(arrival_ms, tuple(taken), prepared.spans, prepared.evaluations, raw)
+        seq = self._store.append(frame)
+        self._counters.apply(increments, seq, arrival_ms)
+        self.totals.spans += 0 if prepared.spans is None else prepared.spans.num_rows
+        self.totals.evaluations += 0 if prepared.evaluations is None else prepared.evaluations.num_rows
+        self.totals.dropped_log_records += prepared.dropped
+        self.totals.rejected_spans += prepared.rejected
+
+
+def _settle(prepared: _Prepared, numbers: list[int], found: Decoded) -> None:
+    """Note the outcome of each decoded request."""
+    for at, number in enumerate(numbers):
+        if at in found.errors:
+            prepared.outcomes[number] = Refused(INVALID, found.errors[at])
+        else:
+            rejected = found.refused.get(at, 0)
+            reason = "trace ids must have 16 bytes, span ids 8, and not be zero" if rejected else ""
+            prepared.outcomes[number] = Accepted(rejected, reason)
+    prepared.dropped += found.dropped
+    prepared.rejected += sum(found.refused.values())
+
+
+def _merge(parts: Sequence[_Prepared]) -> _Prepared:
+    whole = _Prepared()
+    for part in parts:
+        whole.increments += part.increments
+        whole.outcomes |= part.outcomes
+        whole.dropped += part.dropped
+        whole.rejected += part.rejected
+    whole.spans = _united([part.spans for part in parts])
+    whole.evaluations = _united([part.evaluations for part in parts])
+    return whole
+
+
+def _united(tables: Sequence[pa.Table | None]) -> pa.Table | None:
+    found = [table for table in tables if table is not None]
+    return pa.concat_tables(found, promote_options="default") if found else None
+
+
+def _chosen(requests: dict[int, Request], signal: Signal) -> dict[int, Request]:
+    return {number: request for number, request in requests.items() if request.signal is signal}
+
+
+def _arrival(requests: dict[int, Request]) -> int:
+    """The group's arrival: that of its last request, so that times never run behind what was answered before."""
+    return max(request.arrival_ms for request in requests.values())
+
+
+def _all(requests: dict[int, Request], outcome: Outcome) -> dict[int, Outcome]:
+    return dict.fromkeys(requests, outcome)

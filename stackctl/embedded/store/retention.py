@@ -1,0 +1,122 @@
+"""What a store forgets and what it merges: age and bytes by arrival, and small segments into larger ones."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pyarrow.parquet as pq
+
+from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, without_covered
+from stackctl.embedded.store.reader import concat
+from stackctl.embedded.store.seal import place_table
+
+log = logging.getLogger("stackctl.store")
+
+# Many small files make lookups slow (1000 files: 0.2 s), large ones make retention coarse and compaction dear.
+MERGE_AT_FILES: Final = 12
+MAX_MERGED_BYTES: Final = 48 * 1024**2
+MAX_MERGED_SPAN_MS: Final = 6 * 3600 * 1000
+# A query that began before a merge may still open the merged files.
+GRACE_SECONDS: Final = 120.0
+
+
+class Retention:
+    """Deletes and merges segments. Run it in one thread, beside nothing else that seals.
+
+    Args:
+        layout: the store.
+        seconds: telemetry that arrived longer ago is deleted.
+        size_bytes: the oldest arrivals go first while the data directory holds more.
+    """
+
+    def __init__(self, layout: Layout, seconds: int, size_bytes: int) -> None:
+        self._layout, self._seconds, self._size_bytes = layout, seconds, size_bytes
+
+    def run(self, now_ms: int) -> None:
+        """Forget what is too old or too much, merge what is too small.
+
+        Args:
+            now_ms: unix milliseconds.
+
+        Raises:
+            OSError: the disk refused; nothing is half done.
+        """
+        self._drop_merged()
+        self._drop_old(now_ms - self._seconds * 1000)
+        self._drop_beyond_size()
+        for kind in (SPANS, EVALUATIONS):
+            self._merge(kind)
+
+    def _drop_old(self, horizon_ms: int) -> None:
+        """Delete segments whose newest arrival is before a time; the log and digests have rules of their own."""
+        for kind in (SPANS, EVALUATIONS):
+            for file in self._removable(kind):
+                if file.newest_ms < horizon_ms:
+                    self._delete(file, "age")
+
+    def _drop_beyond_size(self) -> None:
+        excess = _size(self._layout.root.parent) - self._size_bytes
+        for file in self._removable(SPANS):
+            if excess <= 0:
+                return
+            excess -= self._layout.path(file).stat().st_size
+            self._delete(file, "size")
+            for evaluations in self._removable(EVALUATIONS):
+                if evaluations.last <= file.last:
+                    self._delete(evaluations, "size")
+
+    def _removable(self, kind: str) -> list[Sealed]:
+        """Segments whose log file is gone: while it stands, a deleted segment would come back as hot frames."""
+        logs = self._layout.logs()
+        return [file for file in self._layout.sealed(kind) if not logs or file.last < logs[0]]
+
+    def _delete(self, file: Sealed, why: str) -> None:
+        self._layout.path(file).unlink(missing_ok=True)
+        log.info("deleted %s for %s", file.filename, why)
+
+    def _merge(self, kind: str) -> None:
+        """Make one file of neighbours that are small; a reader prefers it as soon as it stands."""
+        run = self._small_run(self._removable(kind))
+        if len(run) < MERGE_AT_FILES:
+            return
+        table = concat([pq.ParquetFile(self._layout.path(file)).read() for file in run])
+        assert table is not None, "a run has files"
+        place_table(self._layout, Sealed(run[0].first, run[-1].last, run[-1].newest_ms, kind), table.combine_chunks())
+
+    def _small_run(self, files: Sequence[Sealed]) -> list[Sealed]:
+        """The first run of neighbours that together stay within the limits and are enough to be worth it."""
+        run: list[Sealed] = []
+        size = 0
+        for file in files:
+            bytes_here = self._layout.path(file).stat().st_size
+            if run and (size + bytes_here > MAX_MERGED_BYTES or file.newest_ms - run[0].newest_ms > MAX_MERGED_SPAN_MS):
+                if len(run) >= MERGE_AT_FILES:
+                    return run
+                run, size = [], 0
+            run.append(file)
+            size += bytes_here
+        return run
+
+    def _drop_merged(self) -> None:
+        """Delete what a merge made superfluous, once no query can be reading it any more."""
+        for kind in (SPANS, EVALUATIONS, DIGESTS):
+            found = [s for s in map(Sealed.parse, sorted(p.name for p in self._layout.root.iterdir())) if s is not None]
+            files = [file for file in found if file.kind == kind]
+            kept = without_covered(files)
+            for file in set(files) - set(kept):
+                cover = next(wide for wide in kept if wide.first <= file.first and file.last <= wide.last)
+                if time.time() - self._layout.path(cover).stat().st_mtime > GRACE_SECONDS:
+                    self._layout.path(file).unlink()
+
+
+def _size(directory: Path) -> int:
+    """Bytes of all files below a directory; files that vanish meanwhile count nothing."""
+    total = 0
+    for path in directory.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total
