@@ -21,6 +21,12 @@ class Kind(StrEnum):
 
 NUMERIC: Final = frozenset({Kind.INT, Kind.FLOAT, Kind.DURATION})
 
+# What status and span kind are called, by their OTLP numbers.
+ENUM_NAMES: Final[dict[Kind, tuple[str, ...]]] = {
+    Kind.STATUS: ("unset", "ok", "error"),
+    Kind.SPAN_KIND: ("unspecified", "internal", "server", "client", "producer", "consumer"),
+}
+
 # Every intrinsic by the names that a query may use: old bare ones and scoped ones. To: canonical name, type.
 INTRINSICS: Final[dict[str, tuple[str, Kind]]] = {
     "name": ("span:name", Kind.STRING),
@@ -198,12 +204,14 @@ class Metrics(Node):
         arguments: the expression measured, then parameters such as quantiles.
         by: what the series are split by.
         threshold: comparison operator and number that a series' value must meet, or None.
+        selected: the spans that `compare` sets against the others.
     """
 
     function: str
     arguments: tuple[Expression, ...]
     by: tuple[Expression, ...]
     threshold: tuple[str, Literal] | None
+    selected: Filter | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ LOGICAL = frozenset({"&&", "||"})
 ARITHMETIC = frozenset({"+", "-", "*", "/", "%", "^"})
 REGEX = frozenset({"=~", "!~"})
 EQUALITY = frozenset({"=", "!="})
-_PARAMETERS = {"quantile_over_time": (2, None), "rate": (0, 0), "count_over_time": (0, 0), "compare": (0, None)}
+_PARAMETERS = {"quantile_over_time": (2, None), "rate": (0, 0), "count_over_time": (0, 0)}
 
 
 def check(query: ast.Query, text: str) -> None:
@@ -172,11 +172,12 @@ def _check_of_span(expression: ast.Expression) -> None:
 
 
 def _check_metrics(stage: ast.Metrics) -> None:
+    if stage.selected is not None:
+        _check_stage(stage.selected)
+        return
     least, most = _PARAMETERS.get(stage.function, (1, 1))
     if len(stage.arguments) < least or (most is not None and len(stage.arguments) > most):
         raise _wrong(stage.at, f"{stage.function}() takes another number of arguments, not {len(stage.arguments)}")
-    if stage.function == "compare":
-        return
     for expression in stage.arguments[:1]:
         kind = kind_of(expression)
         if kind not in NUMERIC | {Kind.ANY}:

@@ -33,15 +33,7 @@ _KEYWORDS: dict[str, tuple[bool | int | None, ast.Kind]] = {
     "true": (True, ast.Kind.BOOL),
     "false": (False, ast.Kind.BOOL),
     "nil": (None, ast.Kind.NIL),
-    "unset": (0, ast.Kind.STATUS),
-    "ok": (1, ast.Kind.STATUS),
-    "error": (2, ast.Kind.STATUS),
-    "unspecified": (0, ast.Kind.SPAN_KIND),
-    "internal": (1, ast.Kind.SPAN_KIND),
-    "server": (2, ast.Kind.SPAN_KIND),
-    "client": (3, ast.Kind.SPAN_KIND),
-    "producer": (4, ast.Kind.SPAN_KIND),
-    "consumer": (5, ast.Kind.SPAN_KIND),
+    **{name: (number, kind) for kind, names in ast.ENUM_NAMES.items() for number, name in enumerate(names)},
 }
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", '"': '"'}
 _ESCAPE = re.compile(r'\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|([abfnrtv\\"])|(.))', re.S)
@@ -211,6 +203,9 @@ class _Build(Transformer[Token, Any]):
         *arguments, by, threshold = parts
         given = tuple(argument for argument in arguments if argument is not None)
         return ast.Metrics(_at(function), str(function), given, by or (), threshold)
+
+    def compare(self, function: Token, selected: ast.Filter, *parameters: ast.Literal) -> ast.Metrics:
+        return ast.Metrics(_at(function), str(function), parameters, (), None, selected)
 
     def by(self, _: Token, *expressions: ast.Expression) -> tuple[ast.Expression, ...]:
         return expressions

@@ -17,10 +17,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from stackctl import __version__
-from stackctl.embedded.api.tempo_parameters import bad, lenient, search_request, trace_id
+from stackctl.embedded.api.tempo_parameters import bad, lenient, metrics_request, search_request, trace_id
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.database import Session, SpanDatabase
+from stackctl.embedded.traces.metrics import MetricSeries, Steps, measure, series_json
 from stackctl.embedded.traces.search import search
 from stackctl.embedded.traces.tags import INTRINSIC_TAGS, tag_field, tag_names, tag_values
 from stackctl.errors import NotFound, QueryInvalid, QueryUnsupported, StackctlError, UpstreamFailed
@@ -81,6 +82,8 @@ class TempoApi:
                 Route("/api/traces/{trace_id}", self.trace),
                 Route("/api/v2/traces/{trace_id}", self.trace_v2),
                 Route("/api/search", self.search),
+                Route("/api/metrics/query_range", self.metrics_range),
+                Route("/api/metrics/query", self.metrics_instant),
                 Route("/api/search/tags", self.tags),
                 Route("/api/v2/search/tags", self.tags_v2),
                 Route("/api/search/tag/{tag:path}/values", self.values),
@@ -111,6 +114,21 @@ class TempoApi:
         with self._slots, self._database.session() as session:
             found = search(session, asked)
         return _json({"traces": found, "metrics": {"inspectedTraces": len(found), "completedJobs": 1, "totalJobs": 1}})
+
+    @_answered
+    def metrics_range(self, request: Request) -> Response:
+        """`/api/metrics/query_range`: a TraceQL metrics query at every step."""
+        pipeline, steps = metrics_request(request)
+        found = self._run(lambda session: measure(session, pipeline, steps))
+        return _json({"series": [_range_json(series, steps) for series in found], "metrics": {}})
+
+    @_answered
+    def metrics_instant(self, request: Request) -> Response:
+        """`/api/metrics/query`: a TraceQL metrics query over the whole range at once."""
+        pipeline, steps = metrics_request(request, instant=True)
+        found = self._run(lambda session: measure(session, pipeline, steps))
+        rows = [{**series_json(series), "value": value} for series in found for value in series.points.values()]
+        return _json({"series": rows, "metrics": {}})
 
     @_answered
     def tags(self, _: Request) -> Response:
@@ -161,6 +179,13 @@ def _build_info(_: Request) -> Response:
     # Grafana reads the version to know what it may ask for; what follows the plus says that this is not Tempo itself.
     tempo = next(component for component in COMPONENTS if component.name == "tempo")
     return _json({"version": f"{tempo.tag}+stackctl.{__version__}", "revision": "", "branch": "", "goVersion": ""})
+
+
+def _range_json(series: MetricSeries, steps: Steps) -> dict[str, Any]:
+    samples = [
+        {"timestampMs": str(steps.end_ms(step)), "value": value} for step, value in sorted(series.points.items())
+    ]
+    return {**series_json(series), "samples": samples, "exemplars": []}
 
 
 def _json(content: Any) -> Response:

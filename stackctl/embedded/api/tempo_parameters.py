@@ -1,16 +1,21 @@
 """What the Tempo API is asked: query parameters and ids, checked and turned into our terms."""
 
 import re
+import time
+from datetime import datetime
 from typing import Final
 
 from starlette.requests import Request
 
+from stackctl.embedded.traces.fields import unsupported
+from stackctl.embedded.traces.metrics import Steps
 from stackctl.embedded.traces.search import SearchRequest
 from stackctl.embedded.traces.spansets import Bounds
 from stackctl.errors import QueryInvalid, QueryUnsupported
 from stackctl.traceql import ast, compile_query, parse
 
 MAX_LIMIT: Final = 10_000
+MAX_STEPS: Final = 11_000
 _EVERYTHING: Final = ast.Pipeline(0, (ast.Filter(0, None),))
 _UNIT_NS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
@@ -53,6 +58,59 @@ def search_request(request: Request) -> SearchRequest:
         limit,
         _count(request, "spss", 3) or 0,
     )
+
+
+def metrics_request(request: Request, instant: bool = False) -> tuple[ast.Pipeline, Steps]:
+    """Read the parameters of `/api/metrics/query_range` and `/api/metrics/query`: the last hour if no range is said.
+
+    Args:
+        instant: the whole range is one interval.
+
+    Raises:
+        QueryInvalid: a parameter or the query is malformed, or the query measures nothing.
+        QueryUnsupported: the query calculates with the results of two.
+    """
+    body = compile_query(request.query_params.get("q") or request.query_params.get("query", "")).body
+    if isinstance(body, ast.MetricsMath):
+        raise unsupported("arithmetic between metrics")
+    if not any(isinstance(stage, ast.Metrics) for stage in body.stages):
+        raise bad("not a metrics query: it ends in no function such as rate()")
+    end = _time(request, "end", time.time_ns())
+    start = _time(request, "start", end - (_duration(request, "since") or 3600 * 10**9))
+    if end <= start:
+        raise bad("invalid start/end: the end must be after the start")
+    if instant:
+        return body, Steps(end, end - start, 1)
+    step = _step(request.query_params.get("step", ""), end - start)
+    first, last = start // step * step, -(-end // step) * step
+    count = (last - first) // step + 1
+    if count > MAX_STEPS:
+        raise bad(f"invalid step: {count} steps, more than {MAX_STEPS}")
+    return body, Steps(first, step, count)
+
+
+def _time(request: Request, name: str, default: int) -> int:
+    """Return a time in nanoseconds since the epoch, from seconds (also fractions), nanoseconds or RFC 3339."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if re.fullmatch(r"\d{1,18}(\.\d+)?", text):
+        # Tempo's rule: a number too large for seconds is nanoseconds.
+        return int(text) if text.isdigit() and len(text) > 13 else round(float(text) * 10**9)
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 10**9)
+    except ValueError:
+        raise bad(f"invalid {name}: {text!r} is no time") from None
+
+
+def _step(text: str, range_ns: int) -> int:
+    """Return a step in nanoseconds: a duration, or seconds; about a hundred steps if none is said."""
+    if not text:
+        return max(range_ns // 100 // 10**9, 1) * 10**9
+    step = round(float(text) * 10**9) if re.fullmatch(r"\d{1,9}(\.\d+)?", text) else go_duration("step", text)
+    if step <= 0:
+        raise bad("invalid step: must be longer than nothing")
+    return step
 
 
 def _searchable(text: str) -> ast.Pipeline:
@@ -106,8 +164,15 @@ def _count(request: Request, name: str, default: int | None) -> int | None:
 def _duration(request: Request, name: str) -> int | None:
     """Return a parameter that is a duration as Go writes it (`1.5s`, `1h30m`), in nanoseconds."""
     text = request.query_params.get(name, "")
-    if not text:
-        return None
+    return go_duration(name, text) if text else None
+
+
+def go_duration(name: str, text: str) -> int:
+    """Return a duration in nanoseconds.
+
+    Raises:
+        QueryInvalid: the text is none; the message names the parameter.
+    """
     part = r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)"
     if not re.fullmatch(f"(?:{part})+", text):
         raise bad(f"invalid {name}: {text!r} is no duration such as 500ms")

@@ -16,10 +16,6 @@ from stackctl.traceql.check import mentions
 # Intrinsics that an answer shows in fields of their own, not as attributes of the span.
 _OWN_FIELD: Final = TRACE_FACTS | {"span:name", "span:duration", "span:id", "trace:id"}
 _INTRINSIC_KEY: Final = {"span:status": "status", "span:kind": "kind", "span:statusMessage": "statusMessage"}
-_ENUM_NAMES: Final = {
-    "span:status": ("unset", "ok", "error"),
-    "span:kind": ("unspecified", "internal", "server", "client", "producer", "consumer"),
-}
 _TraceKey = tuple[int, int]
 
 
@@ -83,7 +79,7 @@ class _Column:
     """A value that the query mentions, and the SQL of each type that it may have."""
 
     key: str
-    intrinsic: str
+    kind: ast.Kind
     sql: tuple[str, ...]
     parameters: Parameters
 
@@ -96,9 +92,9 @@ def _mentioned(session: Session, pipeline: ast.Pipeline) -> list[_Column]:
         if isinstance(node, ast.Intrinsic):
             if node.name not in _OWN_FIELD:
                 key = _INTRINSIC_KEY.get(node.name, node.name)
-                columns[key] = _Column(key, node.name, fields.values(node), parameters)
+                columns[key] = _Column(key, node.kind, fields.values(node), parameters)
         else:
-            columns[str(node)] = _Column(node.name, "", fields.values(node), parameters)
+            columns[str(node)] = _Column(node.name, ast.Kind.ANY, fields.values(node), parameters)
     return list(columns.values())
 
 
@@ -148,7 +144,7 @@ def _span(row: dict[str, Any], columns: list[_Column]) -> dict[str, Any]:
     for i, column in enumerate(columns):
         value = next((row[f"v{i}_{j}"] for j in range(len(column.sql)) if row[f"v{i}_{j}"] is not None), None)
         if value is not None:
-            named = _ENUM_NAMES.get(column.intrinsic)
+            named = ast.ENUM_NAMES.get(column.kind)
             attributes.append(otlp.key_value_json(column.key, named[value] if named else value))
     found = {
         "spanID": otlp.span_id_hex(row["span_id"]),

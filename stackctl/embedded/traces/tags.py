@@ -36,10 +36,6 @@ INTRINSIC_TAGS: Final = (
     "trace:rootService",
     "traceDuration",
 )
-_ENUMS: Final = {
-    ast.Kind.STATUS: ("unset", "ok", "error"),
-    ast.Kind.SPAN_KIND: ("unspecified", "internal", "server", "client", "producer", "consumer"),
-}
 
 
 def tag_names(session: Session) -> dict[str, list[str]]:
@@ -99,8 +95,8 @@ def tag_field(name: str) -> ast.Attribute | ast.Intrinsic:
 
 def _value(field: ast.Attribute | ast.Intrinsic, value: Any) -> dict[str, str]:
     if isinstance(field, ast.Intrinsic):
-        if field.kind in _ENUMS:
-            return {"type": "keyword", "value": _ENUMS[field.kind][value]}
+        if field.kind in ast.ENUM_NAMES:
+            return {"type": "keyword", "value": ast.ENUM_NAMES[field.kind][value]}
         if field.kind == ast.Kind.DURATION:
             return {"type": "duration", "value": f"{value}ns"}
     match value:
