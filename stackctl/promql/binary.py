@@ -209,5 +209,4 @@ def _refuse_repeats(node: tree.Binary, signatures: list[Signature], labels: list
 
 def _written(labels: Labels) -> str:
     """Write labels as Prometheus' messages do."""
-    inner = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()) if name != NAME)
-    return f"{labels.get(NAME, '')}{{{inner}}}"
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"

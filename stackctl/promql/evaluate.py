@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from stackctl.errors import QueryInvalid, QueryUnsupported
-from stackctl.promql import aggregate, binary, functions, relabel, select, tree
+from stackctl.promql import aggregate, binary, functions, rates, relabel, select, tree
 from stackctl.promql.parse import parse
 from stackctl.promql.select import Block, Context
 from stackctl.promql.values import (
@@ -118,11 +118,8 @@ def _call(context: Context, node: tree.Call) -> Value:
         vector = _vector(context, node.args[0])
         return vector.with_values(functions.OF_VALUES[name](vector.v)).without_name()
     if name in functions.CALENDAR:
-        vector = (
-            _vector(context, node.args[0])
-            if node.args
-            else Vector.single(np.floor_divide(context.times, 1000).astype(float))
-        )
+        seconds = np.floor_divide(context.times, 1000).astype(float)
+        vector = _vector(context, node.args[0]) if node.args else Vector.single(seconds)
         return vector.with_values(functions.CALENDAR[name](vector.v)).without_name()
     if name in functions.OTHERS:
         return functions.OTHERS[name](context, [evaluate(context, arg) for arg in node.args])
@@ -203,8 +200,8 @@ def _any_sample(context: Context, node: tree.Node) -> Mask:
 
 def _absent(context: Context, node: tree.Node, present: Mask) -> Vector:
     labels = {}
-    if isinstance(node, tree.Selector) and len(node.alternatives) == 1:
-        labels = relabel.absent_labels(node.alternatives[0])
+    if isinstance(node, tree.Selector):
+        labels = relabel.absent_labels(node.matchers)
     return Vector.single(np.ones(context.steps), labels, ~present).present()
 
 
@@ -225,6 +222,9 @@ def _kind(node: tree.Node) -> str | None:
 
 def _samples(context: Context, node: tree.Node) -> list[Series]:
     """Return the samples of a range vector at an instant query's moment."""
+    if isinstance(node, tree.Selector) and node.extended is not None:
+        smoothed = node.extended == "smoothed"
+        return [one for block in _blocks(context, node) for one in rates.extended_samples(block, smoothed)]
     return [
         Series(labels, block.t[block.first[0] : block.stop[0]], row[block.first[0] : block.stop[0]])
         for block in _blocks(context, node)

@@ -105,13 +105,18 @@ OF_VALUES: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
-def _calendar(part: Callable[[Any], Any]) -> Callable[[Floats], Floats]:
-    """Make a function of seconds since the epoch from one of numpy dates (UTC); beyond dates the answer is NaN."""
+def _calendar(part: Callable[[Any], Any], unrepresentable: int) -> Callable[[Floats], Floats]:
+    """Make a function of seconds since the epoch from one of numpy's dates (UTC).
+
+    Args:
+        unrepresentable: what Prometheus on amd64 answers for NaN, infinities and what exceeds 64 bit: Go makes the
+            smallest integer of them, and dates from it.
+    """
 
     def evaluate(v: Floats) -> Floats:
-        usable = np.isfinite(v) & (np.abs(v) < 1e14)
-        moments = np.trunc(np.where(usable, v, 0.0)).astype("datetime64[s]")
-        return np.where(usable, part(moments).astype(float), math.nan)
+        usable = np.abs(v) < 2.0**63
+        moments = np.trunc(np.where(usable, v, 0.0)).astype(np.int64).astype("datetime64[s]")
+        return np.where(usable, part(moments).astype(float), float(unrepresentable))
 
     return evaluate
 
@@ -130,14 +135,14 @@ def _days_in_month(moments: Any) -> Any:
 
 
 CALENDAR: dict[str, Callable[[Floats], Floats]] = {
-    "minute": _calendar(lambda moments: _number(moments, "m") % 60),
-    "hour": _calendar(lambda moments: _number(moments, "h") % 24),
-    "day_of_week": _calendar(lambda moments: (_number(moments, "D") + 4) % 7),
-    "day_of_month": _calendar(_day_in("M")),
-    "day_of_year": _calendar(_day_in("Y")),
-    "days_in_month": _calendar(_days_in_month),
-    "month": _calendar(lambda moments: _number(moments, "M") % 12 + 1),
-    "year": _calendar(lambda moments: _number(moments, "Y") + 1970),
+    "minute": _calendar(lambda moments: _number(moments, "m") % 60, 30),
+    "hour": _calendar(lambda moments: _number(moments, "h") % 24, 15),
+    "day_of_week": _calendar(lambda moments: (_number(moments, "D") + 4) % 7, 0),
+    "day_of_month": _calendar(_day_in("M"), 4),
+    "day_of_year": _calendar(_day_in("Y"), 339),
+    "days_in_month": _calendar(_days_in_month, 31),
+    "month": _calendar(lambda moments: _number(moments, "M") % 12 + 1, 12),
+    "year": _calendar(lambda moments: _number(moments, "Y") + 1970, 292_277_026_596),
 }
 
 

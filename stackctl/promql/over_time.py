@@ -7,14 +7,16 @@ others look at frames: the samples of a few series' windows as an array (series,
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from stackctl.errors import QueryInvalid
 from stackctl.promql import sums
 from stackctl.promql.rates import Answer
 from stackctl.promql.select import Block
-from stackctl.promql.values import Floats, Index, Mask, Times
+from stackctl.promql.values import Floats, Index, Mask
 
 # Values held by one frame: bounds the memory of a query over long windows (32 MB per array).
 _FRAME_VALUES = 4_000_000
@@ -93,8 +95,25 @@ def _sum(block: Block) -> tuple[Floats, Floats]:
     return total, _reduced(np.add, block, np.abs(block.matrix))
 
 
+def _compensated(block: Block) -> tuple[Floats, Floats]:
+    """Return sums of windows and what rounding took from them, bit by bit as Prometheus adds them."""
+    result = sums.Compensated((len(block.rows), len(block.ends)))
+    for frame in frames(block):
+        for place in range(frame.v.shape[2]):
+            result.add(frame.v[:, :, place], frame.used[:, place])
+    return result.total, result.lost
+
+
+def _is_small(block: Block) -> bool:
+    """Say whether one frame holds all windows, so that exactness to the last bit costs little."""
+    return int((block.stop - block.first).max()) * len(block.rows) * len(block.ends) <= _FRAME_VALUES
+
+
 def sum_over_time(block: Block) -> Answer:
     """Sum of the samples."""
+    if _is_small(block):
+        total, lost = _compensated(block)
+        return np.where(np.isinf(total), total, total + lost), block.filled
     total, magnitude = _sum(block)
     longest = int((block.stop - block.first).max())
     for row, step, samples in _windows(block, sums.uncertain(total, magnitude, longest)):
@@ -104,8 +123,13 @@ def sum_over_time(block: Block) -> Answer:
 
 def avg_over_time(block: Block) -> Answer:
     """Mean of the samples; divides first where the sum would overflow."""
-    total, ok = sum_over_time(block)
-    mean = total / np.maximum(block.stop - block.first, 1)
+    count, ok = np.maximum(block.stop - block.first, 1), block.filled
+    if _is_small(block):
+        total, lost = _compensated(block)
+        mean = total / count + lost / count
+    else:
+        total, _ = sum_over_time(block)
+        mean = total / count
     for row, step, samples in _windows(block, np.isinf(total)):
         if np.isfinite(samples).all():
             mean[row, step] = sums.exact(samples / len(samples))
@@ -265,7 +289,7 @@ def predict_linear(block: Block, ahead: Floats, times: Floats) -> Answer:
     return _folded(block, fold, least=2)
 
 
-def _regression(frame: Frame, x_ms: Times) -> tuple[Floats, Floats]:
+def _regression(frame: Frame, x_ms: npt.NDArray[Any]) -> tuple[Floats, Floats]:
     """Return slope and intercept of each window's line; `x_ms` are sample times relative to the intercept."""
     shape = frame.v.shape[:2]
     x_all = x_ms / 1e3

@@ -16,14 +16,18 @@ from stackctl.promql import tokens, tree
 from stackctl.promql.values import NAME, Matcher
 
 _MILLISECOND = timedelta(milliseconds=1)
+_LONGEST = timedelta(microseconds=2**63 / 1000)
+"""Prometheus holds durations as 64 bit nanoseconds."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPS: dict[str, Literal["=", "!=", "=~", "!~"]] = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
+_NO_REASON = "invalid promql query"
 _FILLS = "the fill modifiers of binary operators"
 # promql-parser's words for an arithmetic in brackets or behind offset, which Prometheus calls a duration expression.
 _DURATION_EXPRESSION = re.compile(
     r"unexpected character inside brackets: '[-+*/%^(]'|unexpected character in duration expression"
 )
-_BINARY_ONLY_NEW = re.compile(r"(?<![\w:])(trim_upper|trim_lower)(?![\w:])|[<>]/")
+_DURATION_OPERAND = re.compile(r"(?<![\w:])offset\s*[-+]?\s*\(")
+_NEW_OPERATORS = re.compile(r"(?<![\w:])(trim_upper|trim_lower)(?![\w:])|[<>]/")
 
 
 def parse(query: str) -> tree.Node:
@@ -39,7 +43,7 @@ def parse(query: str) -> tree.Node:
     except ValueError as error:
         raise _refusal(query, str(error)) from error
     except OverflowError as error:
-        raise QueryInvalid("parse error: duration out of range", next_step="Use a shorter duration.") from error
+        raise _out_of_range("duration") from error
     return _Converter(stripped).convert(expression)
 
 
@@ -52,8 +56,7 @@ def metric_names(query: str) -> set[str]:
     return {
         matcher.value
         for selector in selectors(parse(query))
-        for matchers in selector.alternatives
-        for matcher in matchers
+        for matcher in selector.matchers
         if matcher.name == NAME and matcher.op == "="
     }
 
@@ -68,17 +71,30 @@ def selectors(node: tree.Node) -> Iterator[tree.Selector]:
 
 def _refusal(query: str, reason: str) -> QueryInvalid | QueryUnsupported:
     """Turn promql-parser's reason into an error with a position, or into a refusal where the query is valid."""
-    if _DURATION_EXPRESSION.search(reason):
-        return _unsupported("duration expressions")
     unquoted = "".join(token.text if token.kind != "string" else '""' for token in tokens.tokens(query))
-    if _BINARY_ONLY_NEW.search(unquoted):
+    if _DURATION_EXPRESSION.search(reason) or _DURATION_OPERAND.search(unquoted):
+        return _unsupported("duration expressions")
+    if _NEW_OPERATORS.search(unquoted):
         return _unsupported("the native histogram operators </ and >/")
     position = _position(query, reason)
+    if reason == _NO_REASON:
+        unexpected = next((token.text for token in tokens.tokens(query) if token.at == position), None)
+        reason = "unexpected end of input" if unexpected is None else f"unexpected {unexpected}"
     line = query.count("\n", 0, position) + 1
     column = position - (query.rfind("\n", 0, position) + 1) + 1
     return QueryInvalid(
-        f"{line}:{column}: parse error: {reason}", next_step="Correct the query at that place.", position=position
+        f"{line}:{column}: parse error: {_in_prometheus_words(reason)}",
+        next_step="Correct the query at that place.",
+        position=position,
     )
+
+
+def _in_prometheus_words(reason: str) -> str:
+    """Quote with double quotes, and name types as Prometheus does."""
+    reason = re.sub(r"'([^']*)'", r'"\1"', reason)
+    for theirs, known in (("matrix", "range vector"), ("vector", "instant vector")):
+        reason = re.sub(rf"\b(expected type|got) {theirs}\b", rf"\1 {known}", reason)
+    return reason
 
 
 def _position(query: str, reason: str) -> int:
@@ -121,8 +137,16 @@ def _unsupported(what: str) -> QueryUnsupported:
     )
 
 
+def _out_of_range(what: str) -> QueryInvalid:
+    return QueryInvalid(f"parse error: {what} out of range", next_step=f"Use a smaller {what}.")
+
+
 def _ms(duration: timedelta | None) -> int:
-    return 0 if duration is None else duration // _MILLISECOND
+    if duration is None:
+        return 0
+    if abs(duration) > _LONGEST:
+        raise _out_of_range("duration")
+    return duration // _MILLISECOND
 
 
 class _Converter:
@@ -168,11 +192,13 @@ class _Converter:
         word = self.stripped.extended.get(self.ordinal)
         self.ordinal += 1
         named = (Matcher(NAME, "=", selector.name),) if selector.name else ()
-        sets = selector.matchers.or_matchers or [selector.matchers.matchers]
-        alternatives = tuple(named + tuple(_matcher(matcher) for matcher in matchers) for matchers in sets)
-        if range_ms is None and word is not None:
-            raise _unsupported(f"{word} on an instant selector")
-        return tree.Selector(alternatives, _ms(selector.offset), _at(selector.at), range_ms, word)
+        if selector.matchers.or_matchers:  # that parser takes it from another dialect
+            raise QueryInvalid(
+                'parse error: unexpected identifier "or" in label matching, expected "," or "}"',
+                next_step="Combine two selectors with the operator or.",
+            )
+        matchers = named + tuple(_matcher(matcher) for matcher in selector.matchers.matchers)
+        return tree.Selector(matchers, _ms(selector.offset), _at(selector.at), range_ms, word)
 
     def subquery(self, subquery: Any) -> tree.Subquery:
         step = None if subquery.step is None else _ms(subquery.step)
@@ -218,14 +244,14 @@ def _matcher(matcher: Any) -> Matcher:
 def _at(at: Any) -> tree.At:
     if at is None:
         return None
-    match _variant(at.type):
-        case "Start":
-            return "start"
-        case "End":
-            return "end"
-        case _:
-            moment = at.at if at.at.tzinfo else at.at.replace(tzinfo=UTC)
-            return math.floor((moment - _EPOCH) / _MILLISECOND + 0.5)
+    kind = _variant(at.type)
+    if kind != "At":
+        return "start" if kind == "Start" else "end"
+    try:
+        moment: datetime = at.at if at.at.tzinfo else at.at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise _out_of_range("timestamp for @ modifier") from error
+    return math.floor((moment - _EPOCH) / _MILLISECOND + 0.5)
 
 
 def _variant(enum: Any) -> str:

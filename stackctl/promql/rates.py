@@ -5,13 +5,13 @@ below zero for counters; `anchored` and `smoothed` (feature promql-extended-rang
 the window's ends, the last one before, or an interpolated one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import numpy as np
 
 from stackctl.promql.select import Block
-from stackctl.promql.values import Floats, Index, Mask, Times
+from stackctl.promql.values import Floats, Index, Mask, Series, Times
 
 Answer: TypeAlias = tuple[Floats, Mask]
 """Values and where they exist, each of shape (series, steps); the mask may lack the first axis."""
@@ -147,6 +147,28 @@ def extended(block: Block, counter: bool, per_second: bool, smoothed: bool) -> A
     if per_second:
         result /= block.range_ms / 1000.0
     return result, ok
+
+
+def extended_samples(block: Block, smoothed: bool) -> Iterator[Series]:
+    """Yield what a bare anchored or smoothed range selector holds at an instant query's moment.
+
+    The values at the window's two ends are put there as samples; those strictly between stay.
+    """
+    end, start = int(block.ends[0]), int(block.ends[0]) - block.range_ms
+    last = int(block.stop[0]) - 1
+    if smoothed:
+        last = min(int(block.t.searchsorted(end, "left")), last)
+    first = int(_anchor(block, np.array([start]))[0])
+    if block.t[last] <= start:
+        return
+    inner = slice(first + int(block.t[first] <= start), last + int(block.t[last] < end))
+    t = np.concatenate(([start], block.t[inner], [end]))
+    for labels, row in zip(block.labels, block.rows, strict=True):
+        left, right = row[first], row[last]
+        if smoothed:
+            left = np.interp(start, block.t, row) if block.t[first] < start else left
+            right = np.interp(end, block.t, row) if block.t[last] > end and last > block.first[0] else right
+        yield Series(labels, t, np.concatenate(([left], row[inner], [right])))
 
 
 def _at_bound(block: Block, before: Index, after: Index, t: Times, counter: bool, wanted: Mask) -> Floats:

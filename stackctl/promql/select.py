@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from stackctl.promql import tree
-from stackctl.promql.values import Floats, Index, Labels, Mask, Matcher, Series, Storage, Times, Vector, is_stale, key
+from stackctl.promql.values import Floats, Index, Labels, Mask, Series, Storage, Times, Vector, is_stale
 
 LOOKBACK_MS = 300_000
 SUBQUERY_STEP_MS = 60_000
@@ -101,17 +101,6 @@ class Block:
         return np.split(picked, len(indexes), axis=1)
 
 
-def fetch(context: Context, alternatives: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int) -> list[Series]:
-    """Return the series any of the matcher lists selects, each once."""
-    if len(alternatives) == 1:
-        return list(context.storage.select(alternatives[0], start_ms, end_ms))
-    found: dict[tuple[tuple[str, str], ...], Series] = {}
-    for matchers in alternatives:
-        for series in context.storage.select(matchers, start_ms, end_ms):
-            found.setdefault(key(series.labels), series)
-    return list(found.values())
-
-
 def instant(context: Context, selector: tree.Selector, times_instead: bool = False) -> Vector:
     """Evaluate an instant selector.
 
@@ -120,8 +109,10 @@ def instant(context: Context, selector: tree.Selector, times_instead: bool = Fal
     """
     ends = context.ends(selector.at, selector.offset_ms)
     oldest = int(ends.min()) - context.lookback_ms
-    series = fetch(context, selector.alternatives, oldest + 1, int(ends.max()))
-    series = [one for one in series if len(one.t_ms)]
+    if selector.extended == "smoothed":
+        return _interpolated(context, selector, ends)
+    found = context.storage.select(selector.matchers, oldest + 1, int(ends.max()))
+    series = [one for one in found if len(one.t_ms)]
     v = np.empty((len(series), context.steps))
     ok = np.empty((len(series), context.steps), np.bool_)
     for t, members in _by_times([one.t_ms for one in series]):
@@ -138,6 +129,23 @@ def instant(context: Context, selector: tree.Selector, times_instead: bool = Fal
     return Vector([one.labels for one in series], v, ok).present()
 
 
+def _interpolated(context: Context, selector: tree.Selector, ends: Times) -> Vector:
+    """Evaluate a `smoothed` instant selector: on the line between the samples before and behind each moment."""
+    reach = context.lookback_ms
+    found = context.storage.select(selector.matchers, int(ends.min()) - reach + 1, int(ends.max()) + reach)
+    labels: list[Labels] = []
+    v, ok = [np.zeros((0, context.steps))], [np.zeros((0, context.steps), np.bool_)]
+    for block in blocks(found, ends, 0, reach, reach):
+        behind = np.minimum(block.t.searchsorted(ends, "left"), block.stop - 1)
+        before = np.maximum(np.where(block.t.take(behind, mode="clip") > ends, behind - 1, behind), block.first)
+        y1, y2 = block.take(before, behind)
+        t1, t2 = block.t.take(before, mode="clip"), block.t.take(behind, mode="clip")
+        labels.extend(block.labels)
+        v.append(np.where(t2 > t1, y1 + (y2 - y1) * (ends - t1) / np.maximum(t2 - t1, 1), y1))
+        ok.append(np.broadcast_to(block.filled, v[-1].shape))
+    return Vector(labels, np.concatenate(v), np.concatenate(ok)).present()
+
+
 def windows(context: Context, selector: tree.Selector) -> Iterator[Block]:
     """Yield the blocks of a range selector's windows; for `anchored` and `smoothed` they reach further.
 
@@ -149,7 +157,7 @@ def windows(context: Context, selector: tree.Selector) -> Iterator[Block]:
     before = context.lookback_ms if selector.extended else 0
     after = context.lookback_ms if selector.extended == "smoothed" else 0
     reach = selector.range_ms + before
-    series = fetch(context, selector.alternatives, int(ends.min()) - reach + 1, int(ends.max()) + after)
+    series = context.storage.select(selector.matchers, int(ends.min()) - reach + 1, int(ends.max()) + after)
     yield from blocks(series, ends, selector.range_ms, before, after, context.lookback_ms)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from stackctl.promql.values import Floats, Mask
 
 # A plain sum of n numbers is off by at most n * 2^-53 * sum|x|; this much of |sum| is still 10 times below 1e-9.
+_FEW = 32
+"""Up to so many series are added as Prometheus adds them, bit by bit; more would cost too much."""
 _ERROR_PER_TERM = 2.0**-53 * 1e10
 
 
@@ -37,6 +39,11 @@ def exact(v: Floats) -> float:
 def over_rows(v: Floats, ok: Mask) -> Floats:
     """Return for each step the sum over the series present, shape (steps,)."""
     present = np.where(ok, v, 0.0)
+    if 2 < len(v) <= _FEW:
+        compensated = Compensated((v.shape[1],))
+        for row in present:
+            compensated.add(row)
+        return np.where(np.isinf(compensated.total), compensated.total, compensated.value())
     total: Floats = np.add.reduce(present, axis=0)
     if len(v) < 2:
         return total

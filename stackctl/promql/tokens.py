@@ -2,7 +2,8 @@
 
 Prometheus' feature promql-extended-range-selectors adds `anchored` and `smoothed` behind a selector. They are
 replaced by spaces (positions stay), and remembered by the ordinal of the selector they belong to. Strings in
-backticks are rewritten as quoted ones, because that parser takes their backslashes for escapes.
+backticks are rewritten as quoted ones, because that parser takes their backslashes for escapes; so are numbers with
+underscores, which it does not read.
 """
 
 import re
@@ -22,27 +23,15 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _AGGREGATIONS = frozenset(
-    (
-        "sum",
-        "avg",
-        "min",
-        "max",
-        "count",
-        "group",
-        "stddev",
-        "stdvar",
-        "topk",
-        "bottomk",
-        "quantile",
-        "count_values",
-        "limitk",
-        "limit_ratio",
-    )
-)
+    ("sum", "avg", "min", "max", "count", "group", "stddev", "stdvar", "topk", "bottomk", "quantile")
+) | {"count_values", "limitk", "limit_ratio"}
 _BEFORE_LABELS = frozenset(("by", "without", "on", "ignoring", "group_left", "group_right"))
-_OPERATORS = frozenset(
-    ("and", "or", "unless", "atan2", "bool", "offset", "inf", "nan", "fill", "fill_left", "fill_right")
-)
+_OPERATORS = frozenset(("and", "or", "unless", "atan2", "bool", "offset", "inf", "nan")) | {
+    "fill",
+    "fill_left",
+    "fill_right",
+}
+_GROUPED = re.compile(r"\d+(_\d+)+")
 _EXTENDED: dict[str, Extended] = {"anchored": "anchored", "smoothed": "smoothed"}
 
 
@@ -94,6 +83,8 @@ def _rewritten(token: Token, removed: set[int]) -> str:
     if token.kind == "string" and token.text[0] == "`":
         body = token.text[1:-1].replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{body}"'
+    if token.kind == "number" and _GROUPED.fullmatch(token.text):
+        return token.text.replace("_", "").ljust(len(token.text))
     return token.text
 
 
@@ -149,9 +140,9 @@ class _Walk:
 
     def mark(self, token: Token, word: Extended) -> None:
         assert self.current is not None
-        if self.current in self.extended:
+        if self.extended.get(self.current, word) != word:
             raise QueryInvalid(
-                f"parse error: {token.text} modifier may not be set multiple times",
+                "parse error: anchored and smoothed modifiers cannot be used together",
                 next_step="Keep one of the two words.",
                 position=token.at,
             )

@@ -32,11 +32,11 @@ class Selector:
     """An instant selector, or a range selector when `range_ms` is set.
 
     Attributes:
-        alternatives: lists of matchers, any of which may match (more than one only with `or` in braces).
+        matchers: all must be fulfilled.
         extended: the word `anchored` or `smoothed` behind the selector.
     """
 
-    alternatives: tuple[tuple[Matcher, ...], ...]
+    matchers: tuple[Matcher, ...]
     offset_ms: int = 0
     at: At = None
     range_ms: int | None = None
