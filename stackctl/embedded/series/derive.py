@@ -164,7 +164,8 @@ class _Counting:
         exemplars["row"], exemplars["bucket"], exemplars["value"] = rows[chosen], buckets[chosen], observed[chosen]
         for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
             exemplars[name] = self.batch.columns[column].to_numpy(zero_copy_only=False)[picked[chosen]]
-        return exemplars[(exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)]
+        traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
+        return exemplars[traced]
 
 
 def _observations(codes: Codes, observed: Floats, buckets: Codes, shape: tuple[int, int]) -> Floats:

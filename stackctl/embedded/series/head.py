@@ -1,0 +1,273 @@
+"""The head: the one writer of samples. Counts increments, ticks, and takes in applications' own metrics.
+
+Counters never fall: each tick stores the newest span-log frame whose increments it holds (`applied_seq`), so a start
+goes on from the last values and adds what later frames say. A series' first sample is preceded by its former value
+(zero for a new one) one millisecond before the change arrived, so that `increase(...[...] anchored)` sees it too.
+"""
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stackctl.embedded.store.digests import MAX_DIGESTS, WINDOW_MS
+from stackctl.embedded.store.log import Sync
+from stackctl.genai.metrics import BY_NAME
+
+from .family import Family
+from .frame import Exemplar, SampleFrame
+from .increments import Block, Increments
+from .log import SampleLog, SeriesLayout
+from .points import STALE, Arrived, Points
+from .slots import Mask, Rows, Slots, cumulative, last_times, slots_of
+
+
+@dataclass(frozen=True)
+class Pace:
+    """When samples are written.
+
+    Attributes:
+        full_ms: every live series is sampled so often.
+        wanted_ms: what changed is sampled no more often than this while a reader waits.
+        live_ms: a catalogue series is sampled so long after its last change.
+        keep_ms: a series unchanged for longer is forgotten, its counter with it.
+        roll_ms, roll_bytes: age and size at which a log file is closed and becomes a block.
+    """
+
+    full_ms: int = 15_000
+    wanted_ms: int = 250
+    live_ms: int = 24 * 3_600_000
+    keep_ms: int = 7 * 24 * 3_600_000
+    roll_ms: int = 2 * 3_600_000
+    roll_bytes: int = 64 * 1024**2
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Head:
+    """Holds every series' value. Safe to call from several threads; one process only (the store's lock says which).
+
+    Start: `Head(data_dir)`, then `apply` each span-log frame newer than `applied_seq`, then `start`. Stop: `close`.
+
+    Args:
+        data_dir: the stack's data directory.
+        clock_ms: unix milliseconds.
+        sync: makes a file's bytes durable.
+
+    Raises:
+        StoreUnusable: the directory or the log cannot be used.
+
+    Attributes:
+        applied_seq: newest span-log frame that was applied.
+        durable_seq: newest span-log frame whose increments are in a synced sample; older frames may go.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        pace: Pace | None = None,
+        clock_ms: Callable[[], int] = _clock_ms,
+        sync: Sync = os.fdatasync,
+    ) -> None:
+        self.layout = SeriesLayout.below(data_dir)
+        self.layout.create()
+        self.applied_seq = self.durable_seq = 0
+        self._pace = pace or Pace()
+        self._clock_ms = clock_ms
+        self._lock = threading.RLock()
+        self._log = SampleLog(self.layout, sync)
+        self._slots = Slots()
+        self._requests: OrderedDict[bytes, int] = OrderedDict()  # digest to arrival
+        self._fresh: list[tuple[int, Family]] = []  # families that no frame defines yet
+        self._exemplars: dict[int, Exemplar] = {}
+        self._last_tick_ms = 0  # the samples' own time, which never goes back
+        self._ticked_ms = self._full_ms = self._rolled_ms = 0  # by the clock
+        self._recover()
+
+    def _recover(self) -> None:
+        ours = frozenset(BY_NAME)
+        frames = self._log.recover()
+        for frame in frames:
+            self._slots.restore(frame, ours)
+            self._last_tick_ms = max(self._last_tick_ms, last_times(frame.times))
+            self.applied_seq = self.durable_seq = max(self.applied_seq, frame.applied_seq)
+            self._note(frame.digests)
+        if not self._log.number:
+            self._log.roll(self._state())
+        self._rolled_ms = (last_times(frames[0].times) if frames else 0) or self._clock_ms()
+
+    def start(self) -> None:
+        """Write what was replayed at the time it arrived, then every live series at its last value."""
+        with self._lock:
+            pending = last_times(self._slots.changed_ms[self._slots.pending_ms > 0])
+            if pending:
+                self._tick(pending + 1, full=False)
+            self._tick(self._clock_ms(), full=True)
+
+    # --- catalogue series ---------------------------------------------------------------------------------------------
+    def apply(self, increments: Increments, seq: int) -> None:
+        """Add what a span-log frame brought. A frame that was applied before adds nothing.
+
+        Args:
+            seq: the frame's sequence number; frames come in ascending order.
+        """
+        with self._lock:
+            if seq <= self.applied_seq:
+                return
+            for block in increments.blocks:
+                self._add(block, increments.arrival_ms)
+            self.applied_seq = seq
+
+    def _add(self, block: Block, arrival_ms: int) -> None:
+        slots = self._slots
+        known = slots.firsts(block.name, block.bounds)
+        for labels in block.labels:
+            if labels not in known:
+                family = Family(block.name, block.kind, labels, block.bounds)
+                self._fresh.append((slots.add(family, ours=True), family))
+        firsts = np.fromiter((known[labels] for labels in block.labels), np.int64, len(block.labels))
+        gained = cumulative(block.kind, block.values)
+        rows = slots_of(firsts, gained.shape[1])
+        slots.value[rows] += gained
+        slots.changed_ms[rows] = arrival_ms
+        slots.pending_ms[rows] = np.where(slots.pending_ms[rows] > 0, slots.pending_ms[rows], arrival_ms)
+        if len(block.exemplars):
+            self._remember(block, firsts)
+
+    def _remember(self, block: Block, firsts: Rows) -> None:
+        found = block.exemplars
+        halves = zip(found["tid_hi"].view(np.uint64).tolist(), found["tid_lo"].view(np.uint64).tolist(), strict=True)
+        traces = [f"{high:016x}{low:016x}" for high, low in halves]
+        slots = (firsts[found["row"]] + found["bucket"]).tolist()
+        for one in map(Exemplar, slots, found["value"].tolist(), traces, found["time_ms"].tolist()):
+            self._exemplars[one.slot] = one
+
+    # --- applications' own metrics ------------------------------------------------------------------------------------
+    def known(self, digest: bytes) -> bool:
+        """Whether a metrics request was stored within the last ten minutes."""
+        with self._lock:
+            return digest in self._requests
+
+    def _note(self, requests: Iterable[tuple[bytes, int]]) -> None:
+        """Remember requests and forget those that are too old or too many."""
+        for digest, arrival_ms in requests:
+            self._requests[digest] = arrival_ms
+            while len(self._requests) > MAX_DIGESTS or next(iter(self._requests.values())) < arrival_ms - WINDOW_MS:
+                self._requests.popitem(last=False)
+
+    def append(self, points: Sequence[Points], arrival_ms: int, digests: Sequence[bytes] = ()) -> None:
+        """Store applications' samples, synced when this returns.
+
+        Args:
+            points: as decoded by `otlp_metrics`.
+            arrival_ms: when their requests arrived, unix milliseconds.
+            digests: of the requests, by which a repeated one is known.
+
+        Raises:
+            StoreUnusable: the disk refused; nothing is stored and the same request may come again.
+        """
+        with self._lock:
+            arrived = Arrived(self._slots, arrival_ms)
+            for one in points:
+                arrived.take(one)
+            stamped = [(digest, arrival_ms) for digest in digests]
+            frame = arrived.frame(self._fresh, self.durable_seq, stamped)
+            self._fresh += arrived.fresh  # they have their slots, whether or not the disk takes this frame
+            self._log.append(frame)
+            arrived.commit()
+            self._fresh = []
+            self._note(stamped)
+
+    # --- ticks --------------------------------------------------------------------------------------------------------
+    def beat(self) -> None:
+        """Do what is due: a tick, or the next log file. To be called every 100 ms or so.
+
+        Raises:
+            StoreUnusable: the disk refused; the next beat tries again, nothing counted is lost.
+        """
+        with self._lock:
+            now = self._clock_ms()
+            if now - self._rolled_ms >= self._pace.roll_ms or self._log.size >= self._pace.roll_bytes:
+                self._roll(now)
+            # Absolute: a clock that was set back must not stop the samples.
+            elif abs(now - self._full_ms) >= self._pace.full_ms:
+                self._tick(now, full=True)
+            elif abs(now - self._ticked_ms) >= self._pace.wanted_ms and self._wanted():
+                self._tick(now, full=False)
+
+    def tick(self) -> None:
+        """Write every live series now. Raises as `beat` does."""
+        with self._lock:
+            self._tick(self._clock_ms(), full=True)
+
+    def close(self) -> None:
+        """Write the last tick and close the log."""
+        with self._lock:
+            self._tick(self._clock_ms(), full=True)
+            self._log.close()
+
+    def _wanted(self) -> bool:
+        if not (self._slots.pending_ms > 0).any():
+            return False
+        try:
+            touched_ms = self.layout.wanted.stat().st_mtime_ns // 1_000_000
+        except FileNotFoundError:
+            return False
+        return touched_ms >= self._ticked_ms
+
+    def _tick(self, now_ms: int, full: bool) -> None:
+        """Write a sample of every live series, or of those that changed."""
+        slots = self._slots
+        # Room for the former values between this tick and the one before, even when the clock was set back.
+        at = max(now_ms, self._last_tick_ms + 2)
+        changed = slots.pending_ms > 0
+        due = slots.ours & (at - slots.changed_ms <= self._pace.live_ms) if full else changed
+        reborn = changed & ~slots.live
+        ended = slots.live & ~due if full else np.zeros(slots.used, np.bool_)
+        before = np.clip(slots.pending_ms[reborn] - 1, self._last_tick_ms + 1, at - 1)
+        ats = np.full(int(due.sum() + ended.sum()), at)
+        frame = SampleFrame(
+            np.concatenate([np.flatnonzero(reborn), np.flatnonzero(due), np.flatnonzero(ended)]).astype(np.int32),
+            np.concatenate([before, ats]),
+            np.concatenate([slots.sampled[reborn], slots.value[due], np.full(int(ended.sum()), STALE)]),
+            self._fresh,
+            self.applied_seq,
+            exemplars=list(self._exemplars.values()),
+        )
+        if len(frame.slots) or self.applied_seq != self.durable_seq:
+            self._log.append(frame)
+        self._last_tick_ms, self._ticked_ms = at, now_ms
+        if full:
+            self._full_ms = now_ms
+        self._ticked(frame, due, full)
+
+    def _ticked(self, frame: SampleFrame, due: Mask, full: bool) -> None:
+        """Note that a tick is on disk."""
+        slots = self._slots
+        slots.sampled[due] = slots.value[due]
+        slots.last_ms[frame.slots] = frame.times
+        slots.pending_ms[due] = 0
+        slots.live[:] = due if full else slots.live | due
+        self._fresh, self._exemplars = [], {}
+        self.durable_seq = self.applied_seq
+
+    # --- files --------------------------------------------------------------------------------------------------------
+    def _roll(self, now_ms: int) -> None:
+        """Close the file after a full tick and begin the next one with what is still alive."""
+        self._tick(now_ms, full=True)
+        idle = now_ms - np.maximum(self._slots.changed_ms, self._slots.last_ms) > self._pace.keep_ms
+        if idle.any():
+            self._slots = self._slots.without(idle)
+        self._log.roll(self._state())
+        self._rolled_ms = now_ms
+
+    def _state(self) -> SampleFrame:
+        return self._slots.state(self.durable_seq, list(self._requests.items()))

@@ -1,0 +1,163 @@
+"""The sample log below `series/`: numbered files of frames, each beginning with the whole state.
+
+    log/<number>.samples     frames; the highest number is being written, lower ones wait to become blocks
+    blocks/<number>-<first>-<last>/   a sealed log file (`blocks.py`); first and last sample in unix ms
+
+A new file appears under its name with its state frame synced, so after any stop the newest file brings the state back.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from stackctl.embedded.store.layout import sync_directory
+from stackctl.embedded.store.log import LogFile, Sync
+from stackctl.errors import StoreUnusable
+
+from .frame import SampleFrame, encode, scan
+
+_LOG: Final = re.compile(r"(\d{10})\.samples")
+
+
+@dataclass(frozen=True)
+class SeriesLayout:
+    """Paths of the samples of one data directory.
+
+    Attributes:
+        root: the directory `series/`.
+    """
+
+    root: Path
+
+    @classmethod
+    def below(cls, data_dir: Path) -> Self:
+        """The samples of a data directory."""
+        return cls(data_dir / "series")
+
+    @property
+    def log_dir(self) -> Path:
+        """Directory of the log files."""
+        return self.root / "log"
+
+    @property
+    def blocks_dir(self) -> Path:
+        """Directory of the sealed blocks."""
+        return self.root / "blocks"
+
+    @property
+    def wanted(self) -> Path:
+        """Touched by the query process: a reader waits for new numbers."""
+        return self.root / "wanted"
+
+    def log_file(self, number: int) -> Path:
+        """Path of a log file."""
+        return self.log_dir / f"{number:010d}.samples"
+
+    def logs(self) -> list[int]:
+        """Numbers of the log files, ascending."""
+        names = os.listdir(self.log_dir) if self.log_dir.is_dir() else []
+        return sorted(int(found[1]) for found in map(_LOG.fullmatch, names) if found)
+
+    def create(self) -> None:
+        """Make the directories, owner only.
+
+        Raises:
+            StoreUnusable: they cannot be made.
+        """
+        try:
+            for directory in (self.log_dir, self.blocks_dir):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnusable(
+                f"cannot use {self.root}: {error.strerror}",
+                next_step="Choose another --data-dir, or mend its permissions.",
+            ) from error
+
+
+class SampleLog:
+    """The log being written.
+
+    Args:
+        layout: where it lies; its directories are there.
+        sync: makes a file's bytes durable; tests count or break it.
+
+    Attributes:
+        number: of the file being written; 0 before the first `roll`.
+    """
+
+    def __init__(self, layout: SeriesLayout, sync: Sync = os.fdatasync) -> None:
+        self.layout = layout
+        self.number = 0
+        self._sync = sync
+        self._file: LogFile | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file being written."""
+        return self._file.size if self._file else 0
+
+    def recover(self) -> list[SampleFrame]:
+        """Open the newest file that has a whole state frame, cut its torn tail and return its frames; none at first.
+
+        Raises:
+            StoreUnusable: the file cannot be opened or cut.
+        """
+        for number in reversed(self.layout.logs()):
+            path = self.layout.log_file(number)
+            frames = list(scan(path.read_bytes()))
+            if frames and frames[0][0].state:
+                self.number = number
+                self._file = LogFile(path, frames[-1][1], self._sync)
+                return [frame for frame, _ in frames]
+            # Damage: a file gets its name after its state frame is synced. Set aside for who wants to look.
+            path.rename(path.with_suffix(".damaged"))
+        return []
+
+    def append(self, frame: SampleFrame) -> None:
+        """Write one frame and make it durable.
+
+        Raises:
+            StoreUnusable: the disk refused; the log is as before.
+        """
+        if self._file is None:
+            raise AssertionError("roll() opens the first file")
+        self._file.append([encode(frame)])
+
+    def roll(self, state: SampleFrame) -> None:
+        """Begin the next file with a state frame.
+
+        Raises:
+            StoreUnusable: the disk refused; the old file goes on.
+        """
+        number = max([self.number, *self.layout.logs(), *_block_numbers(self.layout)]) + 1
+        path = self.layout.log_file(number)
+        fresh = path.with_suffix(".new")
+        try:
+            fresh.unlink(missing_ok=True)
+            file = LogFile(fresh, 0, self._sync)
+            file.append([encode(state)])
+            fresh.rename(path)
+            sync_directory(self.layout.log_dir)
+        except OSError as error:
+            raise StoreUnusable(
+                f"the disk refuses {path.name}: {error.strerror}",
+                next_step="Free space in the data directory; the stack recovers by itself.",
+            ) from error
+        self.close()
+        self.number, self._file = number, file
+
+    def closed(self) -> list[int]:
+        """Numbers of files that are written no more and wait to become blocks."""
+        return [number for number in self.layout.logs() if number < self.number]
+
+    def close(self) -> None:
+        """Close the file being written; everything in it is durable already."""
+        if self._file:
+            self._file.close()
+
+
+def _block_numbers(layout: SeriesLayout) -> Iterable[int]:
+    return (int(name.split("-")[0]) for name in os.listdir(layout.blocks_dir) if name[:10].isdigit())
