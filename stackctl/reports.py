@@ -26,12 +26,17 @@ class ComponentReport:
 
 @dataclass(frozen=True)
 class StackReport:
-    """`up` and `status`."""
+    """`up` and `status`.
+
+    Attributes:
+        token_file: where the bearer token lies that the endpoints ask for; None on loopback.
+    """
 
     runtime: str
     components: tuple[ComponentReport, ...]
     endpoints: dict[str, str | None]
     data_dir: str
+    token_file: str | None
 
 
 @dataclass(frozen=True)

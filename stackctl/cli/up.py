@@ -59,6 +59,8 @@ def up(
             say(f"applied: {change}")
         emit(report(find(opts.data_dir)), opts, _show_stack)
         sys.stdout.flush()
+        if not demo and not opts.json:
+            say("next: stackctl demo, or your own program: stackctl run -- python app.py")
         if demo:
             from stackctl.cli.demo import run_demo
 
@@ -164,6 +166,8 @@ def _show_stack(report: "StackReport") -> None:
         if address:
             print(f"  {name:<11} {address:<24} {ENDPOINT_BY_NAME[name].speaks}")
     print(f"  {'data':<11} {report.data_dir}")
+    if report.token_file:
+        print(f"  {'token':<11} {report.token_file:<24} bearer token that every endpoint asks for")
 
 
 def _show_status(report: "StatusReport") -> None:
@@ -181,8 +185,13 @@ def _show_status(report: "StatusReport") -> None:
 
 def _show_config(report: "ConfigReport") -> None:
     for row in report.settings:
-        value = row.value if row.value not in ((), {}, []) else "-"
-        print(f"{row.key:<26} {value!s:<32} {row.origin:<16} {row.env}")
+        print(f"{row.key:<26} {_shown(row.value):<32} {row.origin:<16} {row.env}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value not in ((), {}, []) else "-"
 
 
 def _plain(value: object) -> object:

@@ -2,6 +2,7 @@
 
 import http.client
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ def report(stack: state.RunningStack) -> StackReport:
         components=tuple(_component(stack, component) for component in stack.components),
         endpoints=dict(stack.endpoints),
         data_dir=str(stack.data_dir),
+        token_file=str(stack.token_file) if stack.token_file else None,
     )
 
 
@@ -30,10 +32,7 @@ def status(stack: state.RunningStack) -> StatusReport:
     """Return the report of `status`: that of `up`, and what the engine counts."""
     base = report(stack)
     return StatusReport(
-        runtime=base.runtime,
-        components=base.components,
-        endpoints=base.endpoints,
-        data_dir=base.data_dir,
+        **{field.name: getattr(base, field.name) for field in fields(base)},
         disk_bytes=disk_bytes(stack.data_dir),
         engine=engine_counters(stack),
     )

@@ -107,8 +107,7 @@ def test_down_keeps_the_data_and_can_delete_it(tmp_path, data_dir):
 def test_the_data_directory_is_the_owners_alone(stack):
     """Nobody else on the machine may read telemetry: the directory is 0700 and the files in it at most 0600."""
     assert stack.data_dir.stat().st_mode & 0o777 == 0o700
-    readable = [path for path in (stack.data_dir / "run").iterdir() if path.is_file() and path.stat().st_mode & 0o077]
-    assert readable == []
+    assert [path for path in stack.data_dir.rglob("*") if path.is_file() and path.stat().st_mode & 0o077] == []
 
 
 def test_status_tells_an_unhealthy_component(tmp_path, data_dir):
