@@ -5,17 +5,19 @@ is durable, nothing is durable before it is redacted, and whatever fails fails t
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
+from google.protobuf.message import DecodeError
 
 from stackctl.embedded.otlp import decode
 from stackctl.embedded.otlp.decode import Decoded
 from stackctl.embedded.otlp.receive import Outcome, Request
 from stackctl.embedded.otlp.signals import FAILED, INVALID, UNAVAILABLE, Accepted, Refused, Signal
 from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.series.points import Points
 from stackctl.embedded.store.digests import digest
 from stackctl.embedded.store.frame import Frame
 from stackctl.embedded.store.writer import SpanStore
@@ -47,11 +49,18 @@ class Derive(Protocol):
 class Counters(Protocol):
     """The writer of samples (`stackctl.embedded.series.head.Head`)."""
 
-    def apply(self, increments: Increments, seq: int, arrival_ms: int) -> None:
+    def apply(self, increments: Increments, seq: int) -> None:
         """Count what frame `seq` added."""
 
-    def otlp_metrics(self, requests: Sequence[bytes], arrival_ms: int) -> Sequence[str | None]:
-        """Append applications' own metrics, durable on return; per request why it was refused, or None."""
+    def known(self, digest: bytes) -> bool:
+        """Whether a metrics request was stored lately."""
+
+    def append(self, points: Sequence[Points], arrival_ms: int, digests: Sequence[bytes] = ()) -> None:
+        """Store applications' own samples, durable on return."""
+
+
+# A metrics request's data points; raises DecodeError for bytes that are none.
+DecodePoints = Callable[[bytes], Sequence[Points]]
 
 
 @dataclass
@@ -90,8 +99,10 @@ class _Prepared:
 class Committer:
     """Commits groups of requests, one after another, in one thread."""
 
-    def __init__(self, store: SpanStore, rules: Rules, derive: Derive, counters: Counters) -> None:
-        self._store, self._rules, self._derive, self._counters = store, rules, derive, counters
+    def __init__(
+        self, store: SpanStore, rules: Rules, derive: Derive, counters: Counters, points: DecodePoints
+    ) -> None:
+        self._store, self._rules, self._derive, self._counters, self._points = store, rules, derive, counters, points
         self.totals = Totals()
 
     def commit(self, requests: Sequence[Request]) -> list[Outcome]:
@@ -99,15 +110,21 @@ class Committer:
         digests = [digest(request.signal.value, request.body) for request in requests]
         # The first of equal requests stands for the others: a sender that was too impatient gets the same answer twice.
         first = {one: number for number, one in reversed(list(enumerate(digests)))}
-        fresh = {number: requests[number] for one, number in first.items() if one not in self._store.digests}
+        fresh = {number: requests[number] for one, number in first.items() if not self._known(requests[number], one)}
         outcomes = self._commit_fresh(fresh, digests) if fresh else {}
         self.totals.repeated_requests += len(requests) - len(fresh)
         return [outcomes.get(first[one], Accepted()) for one in digests]
 
+    def _known(self, request: Request, found: bytes) -> bool:
+        """Whether a request was stored before; the series log remembers metrics, the span log everything else."""
+        if request.signal is Signal.METRICS:
+            return self._counters.known(found)
+        return found in self._store.digests
+
     def _commit_fresh(self, fresh: dict[int, Request], digests: Sequence[bytes]) -> dict[int, Outcome]:
         prepared = self._prepare(fresh)
         try:
-            prepared.outcomes |= self._append_metrics(fresh)
+            prepared.outcomes |= self._append_metrics(_chosen(fresh, Signal.METRICS), digests)
             self._store_frame(prepared, fresh, digests)
         except StoreUnusable as error:
             if self.totals.disk_ok:
@@ -146,18 +163,27 @@ class Committer:
                 prepared.increments.append(self._derive.from_evaluations(prepared.evaluations))
         return prepared
 
-    def _append_metrics(self, fresh: dict[int, Request]) -> dict[int, Outcome]:
-        metrics = _chosen(fresh, Signal.METRICS)
-        if not metrics:
-            return {}
-        reasons = self._counters.otlp_metrics([r.body for r in metrics.values()], _arrival(metrics))
-        return {
-            number: Accepted() if reason is None else Refused(INVALID, reason)
-            for number, reason in zip(metrics, reasons, strict=True)
-        }
+    def _append_metrics(self, metrics: dict[int, Request], digests: Sequence[bytes]) -> dict[int, Outcome]:
+        """Store applications' own samples; durable on return."""
+        points: list[Points] = []
+        outcomes: dict[int, Outcome] = {}
+        for number, request in metrics.items():
+            try:
+                points += self._points(request.body)
+                outcomes[number] = Accepted()
+            except DecodeError:
+                outcomes[number] = Refused(INVALID, decode.NOT_OTLP)
+        taken = [digests[number] for number, outcome in outcomes.items() if isinstance(outcome, Accepted)]
+        if taken:
+            self._counters.append(points, _arrival(metrics), taken)
+        return outcomes
 
     def _store_frame(self, prepared: _Prepared, fresh: dict[int, Request], digests: Sequence[bytes]) -> None:
-        taken = [digests[n] for n in fresh if isinstance(prepared.outcomes[n], Accepted)]
+        taken = [
+            digests[number]
+            for number, request in fresh.items()
+            if request.signal is not Signal.METRICS and isinstance(prepared.outcomes[number], Accepted)
+        ]
         if not taken:
             return
         increments = Increments.merge(prepared.increments)
@@ -165,7 +191,7 @@ class Committer:
         raw = increments.to_bytes() if increments else b""
         frame = Frame(arrival_ms, tuple(taken), prepared.spans, prepared.evaluations, raw)
         seq = self._store.append(frame)
-        self._counters.apply(increments, seq, arrival_ms)
+        self._counters.apply(increments, seq)
         self.totals.spans += 0 if prepared.spans is None else prepared.spans.num_rows
         self.totals.evaluations += 0 if prepared.evaluations is None else prepared.evaluations.num_rows
         self.totals.dropped_log_records += prepared.dropped

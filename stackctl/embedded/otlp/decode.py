@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 DECODERS: dict[str, Callable[[Sequence[bytes], int], Flat]] = {"ptars": wide.flatten, "protobuf": plain.flatten}
 # ptars raises ValueError for bytes that are no message, Arrow for columns beyond 2 GB, protobuf DecodeError.
+NOT_OTLP = "not a valid OTLP protobuf message"
 _UNDECODABLE = (ValueError, DecodeError, RecursionError)
 
 
@@ -119,4 +120,4 @@ def _apart(
 
 def _reason(error: Exception) -> str:
     """A sentence without any of the request's content."""
-    return "nested too deeply" if isinstance(error, RecursionError) else "not a valid OTLP protobuf message"
+    return "nested too deeply" if isinstance(error, RecursionError) else NOT_OTLP

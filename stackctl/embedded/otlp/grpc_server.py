@@ -41,7 +41,7 @@ async def serve_grpc(take: Take, guard: Guard, host: str, port: int) -> grpc.aio
     return server
 
 
-def _handler(signal: Signal, take: Take, guard: Guard) -> grpc.GenericRpcHandler[bytes, bytes]:
+def _handler(signal: Signal, take: Take, guard: Guard) -> "grpc.GenericRpcHandler[bytes, bytes]":
     async def export(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         try:
             if guard.token is not None:
