@@ -71,14 +71,14 @@ SECRET_LEAD: Final = (
 )
 
 # --- keys -------------------------------------------------------------------------------------------------------------
-# A key with one of these words as a part of its own carries content, whoever made it, whatever the user allows.
+# A key with one of these words as the end of one of its parts carries content, whoever made it, whatever the user allows.
 _CONTENT_WORDS: Final = (
     r"prompts?|completions?|messages?|input|inputs|output|outputs|content|contents|body|query|question|answer|documents?|"
     r"chunks?|passages?|context|arguments|args|kwargs|parameters|instructions?|system_instructions|embeddings?|vectors?|"
     r"statement|stacktrace|payload|text|explanation|reasoning_content|transcript"
 )
 _CONTENT_KEYS: Final = (
-    rf"(.*\.)?({_CONTENT_WORDS})(\..*)?",
+    rf"(.*\.)?([A-Za-z0-9]+_)*({_CONTENT_WORDS})(\..*)?",
     r"exception\.(message|stacktrace)",
     r"http\.(url|target|user_agent)|url\.(full|path|query|fragment|original)|user_agent\.original",
     r"http\.(request|response)\.(header|body\.content).*",

@@ -21,8 +21,8 @@ from stackctl.genai.prices import CELL, COLUMNS, CSV_NAME, spellings
 _PRICE_KEYS: Final = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 # A Collector reads a row by a fixed length behind its key: the last row needs text behind it.
 _PADDING: Final = "# " + "-" * 254
-# Bedrock's region prefixes and Azure's and Vertex's name endings, under which a model may be asked for.
-_PREFIXES: Final = {"aws": ("us.", "eu.", "apac.", "global.")}
+# What may stand before a name: Bedrock's regions, OpenAI's mark of a fine-tuned model.
+_PREFIXES: Final = {"aws": ("us.", "eu.", "apac.", "global."), "openai": ("ft:",)}
 
 Cells = tuple[str, ...]
 

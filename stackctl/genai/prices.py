@@ -223,7 +223,7 @@ def provider_of(address: str | None, sent: str | None, hosts: Mapping[str, str],
         return PROVIDERS.get(sent, sent) if sent else None
     host = re.sub(r"^[a-z+]+://", "", address.lower()).split("/", 1)[0]
     name = host if host.count(":") != 1 else host.split(":")[0]
-    for key in (host, f"{name}:{port}", name):
+    for key in (host if host != name else f"{name}:{port}", name):
         if key in hosts:
             return hosts[key]
     return next((provider for pattern, provider in _HOSTS if pattern.fullmatch(name)), None)
