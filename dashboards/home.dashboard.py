@@ -113,14 +113,14 @@ dashboard = house.Board(
         house.row(
             "Over time",
             house.timeseries(
-                "Calls a second",
+                "Calls a second by application",
                 "How busy each application is.",
                 "reqps",
                 {"{{service_name}}": "sum by (service_name) (rate(llm_requests_total[$__rate_interval]))"},
                 traces="{ span.stackctl.accounted = true }",
             ),
             house.timeseries(
-                "Failed calls",
+                "Failed calls by application",
                 "Share of each application's calls that ended in an error.",
                 "percentunit",
                 {"{{service_name}}": measures.failed(measures.MOMENT, by="service_name")},
@@ -128,7 +128,7 @@ dashboard = house.Board(
                 traces="{ span.stackctl.accounted = true && status = error }",
             ),
             house.timeseries(
-                "First token, p95",
+                "First token by application, p95",
                 "95 of 100 streamed calls of each application showed their first token within this time.",
                 "s",
                 {

@@ -96,7 +96,7 @@ dashboard = house.Board(
         house.row(
             "Which answers",
             house.trace_table(
-                "Hallucinated answers",
+                "Answers to look at",
                 "Evaluations that found a claim without support, newest first. A click opens the whole trace.",
                 '{ span.gen_ai.evaluation.score.label = "hallucinated" }'
                 " | select(resource.service.name, span.gen_ai.evaluation.name, span.gen_ai.evaluation.score.value)",

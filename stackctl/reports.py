@@ -107,3 +107,210 @@ class StatusReport(StackReport):
 
     disk_bytes: int
     engine: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class SpendReport:
+    """What some inference calls cost, and how many of them that is known of.
+
+    Attributes:
+        calls: accounted calls; the next three are a partition of them.
+        no_usage: calls whose library sent no token counts.
+        cost_usd: sum of the priced calls; None when none of them is priced, which is not the same as nothing.
+    """
+
+    calls: int
+    priced: int
+    unpriced: int
+    no_usage: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True)
+class CostGroupReport(SpendReport):
+    """The calls that share the values of `labels`; a value is empty where calls lack it."""
+
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """`cost`.
+
+    Attributes:
+        source: where the sums come from, one line for people.
+        groups: most expensive first.
+    """
+
+    window_seconds: float
+    by: tuple[str, ...]
+    source: str
+    total: SpendReport
+    groups: tuple[CostGroupReport, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """One judgement on a span: `score` and `label` are None where the judge gave none, `error` where it failed."""
+
+    name: str
+    score: float | None
+    label: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class SpanReport:
+    """One span of `traces show`.
+
+    Attributes:
+        depth: 0 for a root.
+        offset_ms: from the start of the trace to its own.
+        model: the answering model, else the one asked for; None for what is no call to a model.
+        first_token_ms: from the span's start to the first content; None where it was not measured.
+        call: an accounted inference call.
+    """
+
+    span_id: str
+    parent_id: str | None
+    depth: int
+    name: str
+    service: str
+    kind: str
+    offset_ms: float
+    duration_ms: float
+    status: str
+    status_message: str
+    operation: str | None
+    model: str | None
+    call: bool
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cost_usd: Decimal | None
+    cost_status: str | None
+    first_token_ms: float | None
+    retrieved_documents: int | None
+    evaluations: tuple[EvaluationReport, ...]
+
+
+@dataclass(frozen=True)
+class TraceReport:
+    """`traces show`: spans from the root down, siblings in order of their start.
+
+    Attributes:
+        start: RFC 3339, UTC.
+        errors: spans with an error status.
+        models: of its calls, without repetition.
+    """
+
+    trace_id: str
+    start: str
+    service: str
+    name: str
+    duration_ms: float
+    errors: int
+    models: tuple[str, ...]
+    spend: SpendReport
+    spans: tuple[SpanReport, ...]
+
+
+@dataclass(frozen=True)
+class TraceRowReport:
+    """One line of `traces list`; fields as in `TraceReport`, `spans` and `errors` counted."""
+
+    trace_id: str
+    start: str
+    service: str
+    name: str
+    duration_ms: float
+    spans: int
+    errors: int
+    models: tuple[str, ...]
+    spend: SpendReport
+
+
+@dataclass(frozen=True)
+class TraceListReport:
+    """`traces list`: newest first."""
+
+    traces: tuple[TraceRowReport, ...]
+
+
+@dataclass(frozen=True)
+class BoardReport:
+    """One board of `dashboards list`."""
+
+    uid: str
+    title: str
+    description: str
+    panels: int
+    queries: int
+
+
+@dataclass(frozen=True)
+class BoardsReport:
+    """`dashboards list`."""
+
+    boards: tuple[BoardReport, ...]
+
+
+@dataclass(frozen=True)
+class PushReport:
+    """`dashboards push`: where the boards are now."""
+
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RenderReport:
+    """`dashboards render`.
+
+    Attributes:
+        changed: file names that were written or removed; with `--check` those that would be.
+    """
+
+    directory: str
+    boards: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QueryProblemReport:
+    """A query of `dashboards verify` that fails, names an unknown metric or finds nothing.
+
+    Attributes:
+        panel: the panel's title, or `$name` for a variable.
+    """
+
+    board: str
+    panel: str
+    query: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class EmptyPanelReport:
+    """A panel of `dashboards verify` that a healthy stack leaves empty.
+
+    Attributes:
+        scenario: the demo scenario that fills it.
+    """
+
+    board: str
+    panel: str
+    scenario: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """`dashboards verify`."""
+
+    boards: int
+    panels: int
+    queries: int
+    window_seconds: int
+    problems: tuple[QueryProblemReport, ...]
+    empty: tuple[EmptyPanelReport, ...]

@@ -12,6 +12,7 @@ from stackctl.boards import policy
 from stackctl.boards.house import DEFINITION_SUFFIX
 from stackctl.errors import NotFound, SettingsInvalid
 
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
 _RENDERED: Final = ("grafana", "dashboards")  # below `provisioning/`
 
 
@@ -81,16 +82,16 @@ def load(path: Path) -> Any:
     return board
 
 
-def write(rendered: Sequence[Rendered], out: Path) -> list[Path]:
+def write(rendered: Sequence[Rendered], out: Path) -> list[str]:
     """Write the boards' files into a directory, and remove the JSON of boards that are no more.
 
     Returns:
-        The files that are new, changed or gone.
+        The names of the files that are new, changed or gone.
     """
     out.mkdir(parents=True, exist_ok=True)
-    changed = [out / name for name in differing(rendered, out)]
+    changed = differing(rendered, out)
     for one in rendered:
-        if out / one.file_name in changed:
+        if one.file_name in changed:
             (out / one.file_name).write_text(one.text, encoding="utf-8")
     for path in _stale(rendered, out):
         path.unlink()
@@ -106,6 +107,12 @@ def differing(rendered: Sequence[Rendered], out: Path) -> list[str]:
 def committed() -> Path:
     """Return the directory of the rendered boards that Grafana is provisioned with."""
     return files.shipped("provisioning").joinpath(*_RENDERED)
+
+
+def default_directory() -> Path:
+    """Return where boards are written when nobody says: a checkout's own folder; an installation is not written into."""
+    directory = committed()
+    return Path("boards") if directory.is_relative_to(_PACKAGE) else directory
 
 
 def _rendered(path: Path, portable: bool) -> Rendered:
