@@ -135,12 +135,14 @@ class Connection:
         await self._send_json(200, _completion(plan, identifier))
 
     async def _fail(self, failure: str) -> None:
+        # openai's client waits as long as this header says before it tries again.
+        soon = "retry-after-ms: 40\r\n"
         if failure == "server_error":
-            await self._send_error(500, "server_error", "The server had an error while processing your request.")
+            message = "The server had an error while processing your request."
+            await self._send_error(500, "server_error", message, soon)
         else:
-            # openai's client waits as long as this header says before it tries again.
             message = "Rate limit reached for requests. Please try again later."
-            await self._send_error(429, "rate_limit_exceeded", message, "retry-after-ms: 40\r\n")
+            await self._send_error(429, "rate_limit_exceeded", message, soon)
 
     async def _send_error(self, status: int, kind: str, message: str, headers: str = "") -> None:
         error = {"message": message, "type": kind, "param": None, "code": kind}

@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 class ReceivedSpan:
     name: str
     scope: str
+    trace_id: str
     span_id: str
     parent_id: str
     attributes: dict[str, Any]
@@ -39,6 +40,7 @@ class OtlpSink:
                             ReceivedSpan(
                                 span.name,
                                 scoped.scope.name,
+                                span.trace_id.hex(),
                                 span.span_id.hex(),
                                 span.parent_span_id.hex(),
                                 _plain(span.attributes),
