@@ -64,12 +64,18 @@ def dimensions(names: Sequence[str]) -> tuple[Dimension, ...]:
     return tuple(known[name] for name in names)
 
 
+def needs_spans(names: Sequence[str]) -> bool:
+    """True when the metrics do not know one of these dimensions. Raises as `dimensions` does."""
+    return not all(cut.label for cut in dimensions(names))
+
+
 def cost(
-    prometheus: PrometheusClient, tempo: TempoClient, by: Sequence[str], window_seconds: float, now: float
+    prometheus: PrometheusClient, tempo: TempoClient | None, by: Sequence[str], window_seconds: float, now: float
 ) -> CostReport:
     """Add up what inference calls cost.
 
     Args:
+        tempo: read where `needs_spans` says so.
         by: names of dimensions; none for the total alone.
         window_seconds: how far back.
         now: the end of the window, seconds since the epoch.
@@ -79,8 +85,10 @@ def cost(
         QueryUnsupported: a cut that needs spans which are not all stored.
     """
     cuts = dimensions(by)
-    if all(cut.label for cut in cuts):
+    if not needs_spans(by):
         return _from_metrics(prometheus, cuts, window_seconds, now)
+    if tempo is None:
+        raise Misuse(f"--by {','.join(by)} needs stored spans", next_step="say where they are: --tempo URL")
     total = _from_metrics(prometheus, (), window_seconds, now).total
     return _from_spans(tempo, cuts, window_seconds, now, total)
 

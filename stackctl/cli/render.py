@@ -1,0 +1,257 @@
+"""Reports as text for people: tables, a trace as a waterfall. What came over the network is text, never markup."""
+
+import os
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stackctl.reports import (
+    CostReport,
+    EvaluationReport,
+    SpanReport,
+    SpendReport,
+    TraceListReport,
+    TraceReport,
+)
+
+# Where stdout is a file or a pipe there is no width to keep to; this one cuts nothing of a usual table.
+PIPE_WIDTH = 160
+_LONGEST_NAME = 44
+_UNKNOWN = "unknown"
+
+
+def console() -> Console:
+    """Return the console of stdout: colour on a terminal only, and none with NO_COLOR."""
+    terminal = sys.stdout.isatty()
+    width = None if terminal else int(os.environ.get("COLUMNS", PIPE_WIDTH))
+    return Console(file=sys.stdout, width=width, highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
+
+
+def traces(report: TraceListReport) -> None:
+    """Write `traces list`."""
+    if not report.traces:
+        console().print("no traces")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("trace", no_wrap=True, style="cyan", min_width=32)
+    for name in ("time", "service", "root"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for name in ("duration", "spans"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("model", overflow="ellipsis", no_wrap=True)
+    table.add_column("cost", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for row in report.traces:
+        table.add_row(
+            row.trace_id,
+            _clock(row.start),
+            Text(row.service),
+            Text(row.name),
+            duration(row.duration_ms),
+            str(row.spans),
+            Text(", ".join(row.models) or "-"),
+            _spend_cell(row.spend),
+            _errors(row.errors),
+        )
+    console().print(table)
+
+
+def trace(report: TraceReport) -> None:
+    """Write `traces show`: the trace in two lines, then each span as a bar on one time axis, its details below."""
+    out = console()
+    out.print(
+        Text.assemble(
+            ("trace ", "dim"), (report.trace_id, "cyan"), ("  ", ""), (report.service, "bold"), ("  ", ""), report.name
+        )
+    )
+    out.print(_summary(report))
+    out.print()
+    for line in _waterfall(report, out.width):
+        out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def cost(report: CostReport) -> None:
+    """Write `cost`: sums with their coverage, and where they come from."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=bool(report.groups))
+    labels = report.by or ("",)
+    for position, name in enumerate(labels):
+        table.add_column(name, "total" if position == 0 else "", footer_style="bold")
+    for name, footer in zip(("cost USD", *_COUNTS), _spend_cells(report.total), strict=True):
+        table.add_column(name, footer, justify="right", no_wrap=True, footer_style="bold")
+    for group in report.groups:
+        names = [Text(group.labels.get(name) or f"(no {name})") for name in report.by]
+        table.add_row(*names, *_spend_cells(group))
+    if not report.groups:
+        table.add_row("total", *_spend_cells(report.total))
+    out = console()
+    out.print(table)
+    out.print(Text(f"source: {report.source}, over the last {_window(report.window_seconds)}", style="dim"))
+    if report.total.unpriced or report.total.no_usage:
+        out.print(
+            Text(
+                f"not in the sum: {report.total.unpriced} calls without a known price, "
+                f"{report.total.no_usage} without usage",
+                style="yellow",
+            )
+        )
+
+
+def duration(ms: float) -> str:
+    """Return a duration as people read it: 340 us, 41 ms, 2.31 s, 3 min 5 s."""
+    if ms < 1:
+        return f"{ms * 1000:.0f} us"
+    if ms < 1000:
+        return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.2f} s"
+    return f"{int(ms // 60_000)} min {ms % 60_000 / 1000:.0f} s"
+
+
+def money(value: Decimal | None) -> str:
+    """Return an amount of USD with as many digits as small sums need; unknown is not nothing."""
+    if value is None:
+        return _UNKNOWN
+    return f"${value:.2f}" if value >= 100 else f"${value:.6f}"
+
+
+_COUNTS = ("calls", "priced", "unpriced", "no usage", "tokens in", "tokens out")
+
+
+def _spend_cells(spend: SpendReport) -> list[str]:
+    counts = (spend.calls, spend.priced, spend.unpriced, spend.no_usage, spend.input_tokens, spend.output_tokens)
+    return [money(spend.cost_usd), *(f"{count:,}" for count in counts)]
+
+
+def _spend_cell(spend: SpendReport) -> str:
+    """Return a trace's cost; a plus where a call is missing in it."""
+    if not spend.calls:
+        return "-"
+    return money(spend.cost_usd) + ("+" if spend.cost_usd is not None and spend.priced < spend.calls else "")
+
+
+def _errors(count: int) -> Text:
+    if not count:
+        return Text("ok", style="green")
+    return Text(f"{count} error{'s' if count > 1 else ''}", style="bold red")
+
+
+def _clock(start: str) -> str:
+    return datetime.fromisoformat(start).astimezone().strftime("%m-%d %H:%M:%S")
+
+
+def _window(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _summary(report: TraceReport) -> Text:
+    spend = report.spend
+    parts = [_clock(report.start), duration(report.duration_ms), f"{len(report.spans)} spans"]
+    if spend.calls:
+        parts.append(f"{spend.calls} model call{'s' if spend.calls > 1 else ''}")
+        parts.append(f"{spend.input_tokens:,} tokens in, {spend.output_tokens:,} out")
+        parts.append(money(spend.cost_usd))
+    missing = [
+        f"{count} {what}" for count, what in ((spend.unpriced, "unpriced"), (spend.no_usage, "no usage")) if count
+    ]
+    text = Text(" | ".join(parts))
+    if missing:
+        text.append(f" ({', '.join(missing)})", style="yellow")
+    if report.errors:
+        text.append(" | ").append_text(_errors(report.errors))
+    return text
+
+
+def _waterfall(report: TraceReport, width: int) -> Iterator[Text]:
+    prefixes = list(_tree(report.spans))
+    longest = max(len(lead) + len(span.name) for (lead, _), span in zip(prefixes, report.spans, strict=True))
+    name_width = min(longest, _LONGEST_NAME, max(width // 2, 20))
+    bar_width = max(width - name_width - 14, 10)
+    for (lead, below), span in zip(prefixes, report.spans, strict=True):
+        style = "red" if span.status == "error" else "bold cyan" if span.call else ""
+        name = Text(lead, style="dim").append(Text(span.name, style=style))
+        name.truncate(name_width, overflow="ellipsis", pad=True)
+        yield Text.assemble(name, "  ", _bar(span, report.duration_ms, bar_width), f" {duration(span.duration_ms):>9}")
+        for detail in _details(span):
+            yield Text(f"{below}  ", style="dim").append(detail)
+
+
+def _tree(spans: tuple[SpanReport, ...]) -> Iterator[tuple[str, str]]:
+    """Yield, for each span, what stands before its name and before the lines below it."""
+    for place, span in enumerate(spans):
+        rest = spans[place + 1 :]
+        lead = "".join("   " if _last(rest, depth) else "|  " for depth in range(1, span.depth)).replace("|", "│")
+        here = _last(rest, span.depth)
+        has_children = bool(rest) and rest[0].depth > span.depth
+        if not span.depth:
+            yield "", "│" if has_children else " "
+            continue
+        below = lead + ("   " if here else "│  ") + ("│" if has_children else " ")
+        yield lead + ("└─ " if here else "├─ "), below
+
+
+def _last(rest: tuple[SpanReport, ...], depth: int) -> bool:
+    """True when no later span hangs on the same line at this depth."""
+    for span in rest:
+        if span.depth <= depth:
+            return span.depth < depth
+    return True
+
+
+def _bar(span: SpanReport, total_ms: float, width: int) -> Text:
+    """Return a span on the time axis; before its first token light, after it solid."""
+    scale = width / total_ms if total_ms > 0 else 0.0
+    start = min(round(span.offset_ms * scale), width - 1)
+    length = max(min(round(span.duration_ms * scale), width - start), 1)
+    waiting = 0 if span.first_token_ms is None else min(round(span.first_token_ms * scale), length)
+    colour = "red" if span.status == "error" else "cyan" if span.call else "blue"
+    bar = Text(" " * max(start, 0)).append("░" * waiting, style=colour)
+    return bar.append("█" * (length - waiting), style=colour).append(" " * (width - start - length))
+
+
+def _details(span: SpanReport) -> Iterator[Text]:
+    """Yield the lines below a span: what went wrong, what the call was, how its answer was judged."""
+    if span.status == "error":
+        yield Text(f"error: {span.status_message or 'no reason given'}", style="bold red")
+    facts = list(_facts(span))
+    if facts:
+        yield Text(" | ".join(facts), style="dim" if span.status != "error" else "")
+    for evaluation in span.evaluations:
+        yield _evaluation(evaluation)
+
+
+def _facts(span: SpanReport) -> Iterator[str]:
+    if span.model:
+        yield span.model
+    if span.input_tokens is not None:
+        cached = f" ({span.cache_read_tokens:,} cached)" if span.cache_read_tokens else ""
+        yield f"{span.input_tokens:,} tokens in{cached}"
+    if span.output_tokens is not None:
+        yield f"{span.output_tokens:,} out"
+    if span.call:
+        yield (
+            money(span.cost_usd) if span.cost_usd is not None else f"cost {_UNKNOWN} ({span.cost_status or 'no price'})"
+        )
+    if span.first_token_ms is not None:
+        yield f"first token {duration(span.first_token_ms)}"
+    if span.retrieved_documents is not None:
+        yield f"{span.retrieved_documents} documents"
+
+
+def _evaluation(evaluation: EvaluationReport) -> Text:
+    text = Text("judged ", style="dim").append(evaluation.name, style="magenta")
+    if evaluation.score is not None:
+        text.append(f" {evaluation.score:.2f}")
+    if evaluation.label is not None:
+        text.append(f" {evaluation.label}", style="bold")
+    if evaluation.error is not None:
+        text.append(f" failed: {evaluation.error}", style="red")
+    return text
