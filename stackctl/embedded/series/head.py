@@ -128,7 +128,7 @@ class Head:
 
     def _add(self, block: Block, arrival_ms: int) -> None:
         slots = self._slots
-        known = slots.firsts(block.name, block.bounds)
+        known = slots.firsts(block.name, block.kind, block.bounds)
         for labels in block.labels:
             if labels not in known:
                 family = Family(block.name, block.kind, labels, block.bounds)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from .family import Family, LabelSet
+from .family import Family, Kind, LabelSet
 from .frame import Floats, Ints, SampleFrame
 
 Mask = npt.NDArray[np.bool_]
@@ -37,7 +37,7 @@ class Slots:
     used: int = 0
     families: list[tuple[int, Family]] = field(default_factory=list)
     _arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    _first: dict[tuple[str, tuple[float, ...]], dict[LabelSet, int]] = field(default_factory=dict)
+    _first: dict[tuple[str, Kind, tuple[float, ...]], dict[LabelSet, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._arrays = {name: np.zeros(1024, kind) for name, kind in _FIELDS.items()}
@@ -47,13 +47,13 @@ class Slots:
             raise AttributeError(name)
         return self._arrays[name][: self.used]
 
-    def firsts(self, name: str, bounds: tuple[float, ...]) -> dict[LabelSet, int]:
-        """Return the first slot of each label set of one metric; may be kept, is added to."""
-        return self._first.setdefault((name, bounds), {})
+    def firsts(self, name: str, kind: Kind, bounds: tuple[float, ...]) -> dict[LabelSet, int]:
+        """Return the first slot of each label set of one metric."""
+        return self._first.setdefault((name, kind, bounds), {})
 
     def find(self, family: Family) -> int | None:
         """Return the family's first slot, or None."""
-        return self.firsts(family.name, family.bounds).get(family.labels)
+        return self.firsts(family.name, family.kind, family.bounds).get(family.labels)
 
     def add(self, family: Family, ours: bool, slot: int | None = None) -> int:
         """Give a family its slots and return the first.
@@ -65,7 +65,7 @@ class Slots:
         self.used = max(self.used, first + family.width)
         self._grow()
         self.families.append((first, family))
-        self.firsts(family.name, family.bounds)[family.labels] = first
+        self.firsts(family.name, family.kind, family.bounds)[family.labels] = first
         self._arrays["ours"][first : first + family.width] = ours
         return first
 
