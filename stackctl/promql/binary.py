@@ -124,12 +124,12 @@ class _Pairing:
         self.groups = groups
 
     def refuse_duplicates(self) -> None:
-        """Raise where the one side has two series of one match group at a step at which the group matches."""
-        sides = _presence(self.many, self.signatures)
+        """Raise where the one side has two series of one match group at a step, unless the many side is empty."""
+        some = self.many.anywhere
         for signature, members in self.groups.items():
-            if len(members) < 2 or signature not in sides:
+            if len(members) < 2:
                 continue
-            twice = (self.one.ok[members].sum(axis=0) > 1) & sides[signature]
+            twice = (self.one.ok[members].sum(axis=0) > 1) & some
             if twice.any():
                 present = [i for i in members if self.one.ok[i, int(np.argmax(twice))]]
                 raise self._duplicates(signature, present)
@@ -176,16 +176,15 @@ def _matched(node: tree.Binary, left: Vector, right: Vector) -> Vector:
     if not many_rows:
         return Vector.empty(left.v.shape[1])
     many_v, one_v = pairing.many.v[many_rows], pairing.one.v[one_rows]
-    ok = pairing.many.ok[many_rows] & pairing.one.ok[one_rows]
+    both = pairing.many.ok[many_rows] & pairing.one.ok[one_rows]
     x, y = (one_v, many_v) if swapped else (many_v, one_v)
+    v, ok = _compute(node.op, x, y), both
     if node.op in COMPARISONS and not node.returns_bool:
-        v, ok = x, ok & COMPARISONS[node.op](x, y)
-    else:
-        v = _compute(node.op, x, y)
+        v, ok = x, both & (v == 1)
     labels = [
         pairing.labels(pairing.many.labels[i], pairing.one.labels[j]) for i, j in zip(many_rows, one_rows, strict=True)
     ]
-    _refuse_repeats(node, [pairing.signatures[i] for i in many_rows], labels, ok)
+    _refuse_repeats(node, [pairing.signatures[i] for i in many_rows], labels, both)
     return merged(Vector(labels, v, ok).present())
 
 

@@ -162,7 +162,9 @@ def _text(value: Value) -> str:
 
 
 def _clamped(vector: Vector, low: Floats | float, high: Floats | float) -> Vector:
-    v = np.maximum(low, np.minimum(high, vector.v))
+    # Go's Min and Max let an infinity win over NaN; numpy's do not.
+    below = np.where((vector.v == -math.inf) | np.equal(high, -math.inf), -math.inf, np.minimum(high, vector.v))
+    v = np.where((below == math.inf) | np.equal(low, math.inf), math.inf, np.maximum(low, below))
     return vector.with_values(v, vector.ok & ~np.less(high, low)).present().without_name()
 
 

@@ -142,7 +142,7 @@ def _interpolated(context: Context, selector: tree.Selector, ends: Times) -> Vec
         t1, t2 = block.t.take(before, mode="clip"), block.t.take(behind, mode="clip")
         labels.extend(block.labels)
         v.append(np.where(t2 > t1, y1 + (y2 - y1) * (ends - t1) / np.maximum(t2 - t1, 1), y1))
-        ok.append(np.broadcast_to(block.filled, v[-1].shape))
+        ok.append(np.broadcast_to(block.filled & (t1 <= ends), v[-1].shape))
     return Vector(labels, np.concatenate(v), np.concatenate(ok)).present()
 
 
