@@ -5,6 +5,6 @@ Prometheus 3 semantics for float samples and classic histograms; pure, reads onl
 
 from stackctl.promql.evaluate import instant, range_
 from stackctl.promql.parse import metric_names
-from stackctl.promql.values import Labels, Matcher, Result, Series, Storage
+from stackctl.promql.values import ExecutionFailed, Labels, Matcher, Result, Series, Storage
 
-__all__ = ["Labels", "Matcher", "Result", "Series", "Storage", "instant", "metric_names", "range_"]
+__all__ = ["ExecutionFailed", "Labels", "Matcher", "Result", "Series", "Storage", "instant", "metric_names", "range_"]

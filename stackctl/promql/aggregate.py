@@ -8,10 +8,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stackctl.errors import QueryInvalid, QueryUnsupported
+from stackctl.errors import QueryUnsupported
 from stackctl.promql import sums, tree
 from stackctl.promql.over_time import quantile_of
-from stackctl.promql.values import NAME, Floats, Labels, Mask, ScalarValue, TextValue, Value, Vector, drop, key
+from stackctl.promql.values import (
+    NAME,
+    ExecutionFailed,
+    Floats,
+    Labels,
+    Mask,
+    ScalarValue,
+    TextValue,
+    Value,
+    Vector,
+    drop,
+    key,
+)
 
 FOLDS: dict[str, Callable[[Floats, Mask], Floats]] = {
     "sum": sums.over_rows,
@@ -37,7 +49,7 @@ def evaluate(node: tree.Aggregation, vector: Vector, param: Value | None, instan
 
     Raises:
         QueryUnsupported: limit_ratio, whose choice depends on Prometheus' hash of a series.
-        QueryInvalid: the parameter cannot be used.
+        ExecutionFailed: the parameter cannot be used.
     """
     if node.op not in NAMES:
         raise QueryUnsupported(f"unsupported: the aggregation {node.op}", next_step="Use limitk or topk.")
@@ -100,9 +112,9 @@ def _quantile_fold(q: Floats) -> Callable[[Floats, Mask], Floats]:
 
 def _counts(k: Floats) -> Floats:
     if np.isnan(k).any():
-        raise QueryInvalid("Parameter value is NaN", next_step="Give a number.")
+        raise ExecutionFailed("Parameter value is NaN", next_step="Give a number.")
     if (np.abs(k) >= _LARGEST_COUNT).any():
-        raise QueryInvalid(f"Scalar value {k[0]:g} overflows int64", next_step="Give a smaller number.")
+        raise ExecutionFailed(f"Scalar value {k[0]:g} overflows int64", next_step="Give a smaller number.")
     return np.trunc(k)
 
 
@@ -130,7 +142,7 @@ def _ranking(op: str, v: Floats, ok: Mask) -> np.ndarray[tuple[int, ...], np.dty
 
 def _count_values(node: tree.Aggregation, vector: Vector, label: str) -> Vector:
     if not label:
-        raise QueryInvalid(f'invalid label name "{label}"', next_step="Give the new label a name.")
+        raise ExecutionFailed(f'invalid label name "{label}"', next_step="Give the new label a name.")
     found: dict[tuple[tuple[str, str], ...], Floats] = {}
     wanted = (*node.labels, label)
     for labels, values, present in zip(vector.labels, vector.v, vector.ok, strict=True):

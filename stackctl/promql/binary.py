@@ -8,9 +8,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from stackctl.errors import QueryInvalid
 from stackctl.promql import tree
-from stackctl.promql.values import NAME, Floats, Labels, Mask, ScalarValue, Value, Vector, drop, key, merged
+from stackctl.promql.values import (
+    NAME,
+    ExecutionFailed,
+    Floats,
+    Labels,
+    Mask,
+    ScalarValue,
+    Value,
+    Vector,
+    drop,
+    key,
+    merged,
+)
 
 Signature: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -38,7 +49,7 @@ def evaluate(node: tree.Binary, left: Value, right: Value) -> Value:
     """Evaluate an operator on evaluated operands.
 
     Raises:
-        QueryInvalid: the vectors cannot be matched as the operator says.
+        ExecutionFailed: the vectors cannot be matched as the operator says.
     """
     if isinstance(left, ScalarValue) and isinstance(right, ScalarValue):
         return ScalarValue(_compute(node.op, left.v, right.v))
@@ -134,10 +145,10 @@ class _Pairing:
                 present = [i for i in members if self.one.ok[i, int(np.argmax(twice))]]
                 raise self._duplicates(signature, present)
 
-    def _duplicates(self, signature: Signature, rows: list[int]) -> QueryInvalid:
+    def _duplicates(self, signature: Signature, rows: list[int]) -> ExecutionFailed:
         side = "left" if self.node.matching.many == "right" else "right"
         found = ", ".join(_written(self.one.labels[i]) for i in reversed(rows[:2]))
-        return QueryInvalid(
+        return ExecutionFailed(
             f"found duplicate series for the match group {_written({k: v for k, v in signature if v})} on the {side} "
             f"hand-side of the operation: [{found}];many-to-many matching not allowed: "
             "matching labels must be unique on one side",
@@ -203,7 +214,7 @@ def _refuse_repeats(node: tree.Binary, signatures: list[Signature], labels: list
                 if one_to_one
                 else "grouping labels must ensure unique matches"
             )
-            raise QueryInvalid(f"multiple matches for labels: {reason}", next_step=_MATCH_NEXT)
+            raise ExecutionFailed(f"multiple matches for labels: {reason}", next_step=_MATCH_NEXT)
 
 
 def _written(labels: Labels) -> str:

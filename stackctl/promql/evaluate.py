@@ -9,6 +9,7 @@ from stackctl.promql import aggregate, binary, functions, rates, relabel, select
 from stackctl.promql.parse import parse
 from stackctl.promql.select import Block, Context
 from stackctl.promql.values import (
+    ExecutionFailed,
     Floats,
     Labels,
     Mask,
@@ -32,7 +33,7 @@ def instant(query: str, at_ms: int, storage: Storage) -> Result:
         at_ms: milliseconds since the epoch.
 
     Raises:
-        QueryInvalid: syntax, types, or series that cannot be matched.
+        QueryInvalid: the text is not valid; ExecutionFailed, a kind of it: series cannot be evaluated so.
         QueryUnsupported: the query uses what this engine does not have; the message names it.
     """
     node = parse(query)
@@ -158,9 +159,9 @@ def _over_windows(context: Context, node: tree.Call) -> Vector:
     return joined if function.keeps_name else joined.without_name()
 
 
-def _not_extended(word: str, name: str) -> QueryInvalid:
+def _not_extended(word: str, name: str) -> ExecutionFailed:
     allowed = ", ".join(sorted(n for n, row in functions.OVER_WINDOWS.items() if word in row.extended))
-    return QueryInvalid(
+    return ExecutionFailed(
         f"{word} modifier can only be used with: {allowed} - not with {name}",
         next_step=f"Take off {word}, or use one of these functions.",
     )
@@ -182,6 +183,7 @@ def _subquery(context: Context, node: tree.Subquery) -> tuple[list[Series], Time
     step = node.step_ms or context.subquery_step_ms
     oldest = int(ends.min()) - node.range_ms
     start = oldest // step * step + step
+    select.check_size(1, (int(ends.max()) - start) // step + 1)
     times = np.arange(start, int(ends.max()) + 1, step, dtype=np.int64)
     if not len(times):
         return [], ends

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stackctl.errors import QueryInvalid
 from stackctl.promql import sums
 from stackctl.promql.rates import Answer
 from stackctl.promql.select import Block
-from stackctl.promql.values import Floats, Index, Mask
+from stackctl.promql.values import ExecutionFailed, Floats, Index, Mask
 
 # Values held by one frame: bounds the memory of a query over long windows (32 MB per array).
 _FRAME_VALUES = 4_000_000
@@ -315,11 +314,11 @@ def double_exponential_smoothing(block: Block, smoothing: Floats, trend: Floats)
     """Holt's linear smoothing; both factors have one value per step.
 
     Raises:
-        QueryInvalid: a factor is not between 0 and 1.
+        ExecutionFailed: a factor is not between 0 and 1.
     """
     for name, sign, factor in (("smoothing", "sf", smoothing), ("trend", "tf", trend)):
         if not ((factor > 0) & (factor < 1)).all():
-            raise QueryInvalid(
+            raise ExecutionFailed(
                 f"invalid {name} factor. Expected: 0 < {sign} < 1, got: {factor[0]:f}",
                 next_step="Give a factor between 0 and 1.",
             )

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import re2
 
-from stackctl.errors import QueryInvalid
-from stackctl.promql.values import NAME, Labels, Vector, drop, key, merged
+from stackctl.promql.values import NAME, ExecutionFailed, Labels, Vector, drop, key, merged
 
 _REFERENCE = re.compile(r"\$(?:\{(\w+)\}|(\w+)|(\$))")
 
@@ -21,12 +20,12 @@ def replace(vector: Vector, target: str, template: str, source: str, pattern: st
     """Evaluate label_replace: where `pattern` matches all of `source`, set `target` to the expanded template.
 
     Raises:
-        QueryInvalid: the pattern or the target's name is not valid, or two series become the same.
+        ExecutionFailed: the pattern or the target's name is not valid, or two series become the same.
     """
     try:
         expression = re2.compile(f"^(?s:{pattern})$", _quiet())
     except re2.error as error:
-        raise QueryInvalid(
+        raise ExecutionFailed(
             f"invalid regular expression in label_replace(): {pattern}", next_step="Correct it (RE2 syntax)."
         ) from error
     _check_name(target, "destination", "label_replace")
@@ -42,7 +41,7 @@ def join(vector: Vector, target: str, separator: str, sources: Sequence[str]) ->
     """Evaluate label_join: set `target` to the values of `sources` with a separator between.
 
     Raises:
-        QueryInvalid: a name is not valid, or two series become the same.
+        ExecutionFailed: a name is not valid, or two series become the same.
     """
     for name in sources:
         _check_name(name, "source", "label_join")
@@ -59,7 +58,7 @@ def _quiet() -> Any:
 
 def _check_name(name: str, role: str, function: str) -> None:
     if not name:
-        raise QueryInvalid(f"invalid {role} label name in {function}(): {name}", next_step="Give a label name.")
+        raise ExecutionFailed(f"invalid {role} label name in {function}(): {name}", next_step="Give a label name.")
 
 
 def _with(labels: Labels, name: str, value: str) -> Labels:

@@ -13,11 +13,24 @@ from functools import cached_property
 import numpy as np
 
 from stackctl.promql import tree
-from stackctl.promql.values import Floats, Index, Labels, Mask, Series, Storage, Times, Vector, is_stale
+from stackctl.promql.values import (
+    ExecutionFailed,
+    Floats,
+    Index,
+    Labels,
+    Mask,
+    Series,
+    Storage,
+    Times,
+    Vector,
+    is_stale,
+)
 
 LOOKBACK_MS = 300_000
 SUBQUERY_STEP_MS = 60_000
 """Prometheus' defaults: --query.lookback-delta and global.evaluation_interval."""
+
+_MOST_VALUES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,7 @@ def instant(context: Context, selector: tree.Selector, times_instead: bool = Fal
         return _interpolated(context, selector, ends)
     found = context.storage.select(selector.matchers, oldest + 1, int(ends.max()))
     series = [one for one in found if len(one.t_ms)]
+    check_size(len(series), context.steps)
     v = np.empty((len(series), context.steps))
     ok = np.empty((len(series), context.steps), np.bool_)
     for t, members in _by_times([one.t_ms for one in series]):
@@ -170,6 +184,7 @@ def blocks(
     lookback_ms: int = LOOKBACK_MS,
 ) -> Iterator[Block]:
     """Yield blocks of series with equal sample times, staleness markers left out."""
+    check_size(len(series), len(ends))
     live = [one for one in map(_without_stale, series) if len(one.t_ms)]
     for t, members in _by_times([one.t_ms for one in live]):
         first = t.searchsorted(ends - range_ms - before_ms, "right")
@@ -177,6 +192,19 @@ def blocks(
         if (stop > first).any():
             labels = [live[i].labels for i in members]
             yield Block(labels, t, [live[i].v for i in members], first, stop, ends, range_ms, lookback_ms)
+
+
+def check_size(series: int, steps: int) -> None:
+    """Refuse what would need more memory than a query may have.
+
+    Raises:
+        ExecutionFailed: there would be more values than Prometheus' --query.max-samples allows by default.
+    """
+    if series * steps > _MOST_VALUES:
+        raise ExecutionFailed(
+            "query processing would load too many samples into memory in query execution",
+            next_step="Ask for a shorter range, a longer step or fewer series.",
+        )
 
 
 def _without_stale(series: Series) -> Series:

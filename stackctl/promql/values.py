@@ -26,6 +26,10 @@ Index: TypeAlias = npt.NDArray[np.intp]
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
 
 
+class ExecutionFailed(QueryInvalid):
+    """The text is valid, but these series cannot be evaluated so; Prometheus' error type `execution`, HTTP 422."""
+
+
 @dataclass(frozen=True)
 class Matcher:
     """One condition on a label; a label that is absent has the empty value. Regular expressions are RE2, anchored."""
@@ -141,7 +145,7 @@ class Vector:
         """Return the vector with the metric names dropped.
 
         Raises:
-            QueryInvalid: two series have the same labels then, at the same step.
+            ExecutionFailed: two series have the same labels then, at the same step.
         """
         if not any(NAME in labels for labels in self.labels):
             return self
@@ -170,7 +174,7 @@ def merged(vector: Vector) -> Vector:
     """Join series with equal labels into one where they never have a value at the same step.
 
     Raises:
-        QueryInvalid: they do have.
+        ExecutionFailed: they do have.
     """
     groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for i, labels in enumerate(vector.labels):
@@ -182,7 +186,9 @@ def merged(vector: Vector) -> Vector:
     for out, rows in enumerate(groups.values()):
         for row in rows[1:]:
             if (ok[out] & vector.ok[row]).any():
-                raise QueryInvalid(SAME_LABELSET, next_step="Aggregate, or select one metric, so that labels differ.")
+                raise ExecutionFailed(
+                    SAME_LABELSET, next_step="Aggregate, or select one metric, so that labels differ."
+                )
             v[out] = np.where(vector.ok[row], vector.v[row], v[out])
             ok[out] |= vector.ok[row]
     return Vector([vector.labels[i] for i in first], v, ok, vector.ordered)
