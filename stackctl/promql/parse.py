@@ -99,36 +99,49 @@ def _in_prometheus_words(reason: str) -> str:
 
 def _position(query: str, reason: str) -> int:
     """Find the offset that an error is about: the thing it quotes, the bracket left open, or where parsing stops."""
-    opened = _unclosed(query)
-    if opened is not None and ("unclosed" in reason or "unexpected end" in reason):
-        return opened
+    quote = next((token.at for token in tokens.tokens(query) if token.kind == "mark" and token.text in "'\"`"), None)
+    if quote is not None:
+        return quote
+    odd = _unbalanced(query)
+    if odd is not None and re.search("unclosed|unexpected end|unexpected right", reason):
+        return odd
     quoted = re.search(r"'([^']+)'", reason)
     if quoted and quoted.group(1) in query:
         return query.index(quoted.group(1))
     return _longest_prefix(query)
 
 
-def _unclosed(query: str) -> int | None:
+def _unbalanced(query: str) -> int | None:
+    """Return the offset of the first bracket that closes nothing, else of the last one left open."""
     stack = []
     for token in tokens.tokens(query):
         if token.kind == "mark" and token.text in "([{":
             stack.append(token.at)
-        elif token.kind == "mark" and token.text in ")]}" and stack:
+        elif token.kind == "mark" and token.text in ")]}":
+            if not stack:
+                return token.at
             stack.pop()
     return stack[-1] if stack else None
 
 
 def _longest_prefix(query: str) -> int:
     """Return where the token after the longest parsable prefix starts: the one that was not expected."""
+    if any(_parses(query + operand) for operand in (" x", " 1", "(x)")):
+        return len(query)
     found = [token for token in tokens.tokens(query) if token.kind != "space"]
     for count in range(len(found), 0, -1):
         end = found[count - 1].at + len(found[count - 1].text)
-        try:
-            promql_parser.parse(query[:end])
-        except ValueError:
-            continue
-        return found[count].at if count < len(found) else end
+        if _parses(query[:end]):
+            return found[count].at if count < len(found) else end
     return found[0].at if found else 0
+
+
+def _parses(query: str) -> bool:
+    try:
+        promql_parser.parse(query)
+    except ValueError:
+        return False
+    return True
 
 
 def _unsupported(what: str) -> QueryUnsupported:
