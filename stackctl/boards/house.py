@@ -384,4 +384,4 @@ def _laid_out(rows: Sequence[Row]) -> list[Panel]:
 
 def _plain(panel: Panel) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(panel, cls=DashboardEncoder))
-    return plain
+    return plain | {"gridPos": plain.get("gridPos") or {"h": GRAPH_HEIGHT, "w": None}}

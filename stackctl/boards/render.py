@@ -110,7 +110,7 @@ def committed() -> Path:
 
 
 def default_directory() -> Path:
-    """Return where boards are written when nobody says: a checkout's own folder; an installation is not written into."""
+    """Return where boards are written when nobody says: a checkout's folder; an installation is left alone."""
     directory = committed()
     return Path("boards") if directory.is_relative_to(_PACKAGE) else directory
 
