@@ -10,7 +10,7 @@ from stackctl.embedded.series.family import LabelSet
 from stackctl.embedded.series.frame import SampleFrame, scan
 from stackctl.embedded.series.head import Head, Pace
 from stackctl.embedded.series.increments import EXEMPLAR, Block, Increments
-from stackctl.embedded.series.log import SeriesLayout
+from stackctl.embedded.series.layout import SeriesLayout
 from stackctl.embedded.series.points import STALE
 from stackctl.errors import StoreUnusable
 

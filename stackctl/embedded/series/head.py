@@ -22,7 +22,8 @@ from stackctl.genai.metrics import BY_NAME
 from .family import Family
 from .frame import Exemplar, SampleFrame
 from .increments import Block, Increments
-from .log import SampleLog, SeriesLayout
+from .layout import SeriesLayout
+from .log import SampleLog
 from .points import STALE, Arrived, Points
 from .slots import Mask, Rows, Slots, cumulative, last_times, slots_of
 
@@ -112,7 +113,7 @@ class Head:
                 self._tick(pending + 1, full=False)
             self._tick(self._clock_ms(), full=True)
 
-    # --- catalogue series ---------------------------------------------------------------------------------------------
+    # --- catalogue series -------------------------------------------------------------------------------------------
     def apply(self, increments: Increments, seq: int) -> None:
         """Add what a span-log frame brought. A frame that was applied before adds nothing.
 
@@ -150,7 +151,7 @@ class Head:
         for one in map(Exemplar, slots, found["value"].tolist(), traces, found["time_ms"].tolist()):
             self._exemplars[one.slot] = one
 
-    # --- applications' own metrics ------------------------------------------------------------------------------------
+    # --- applications' own metrics ----------------------------------------------------------------------------------
     def known(self, digest: bytes) -> bool:
         """Whether a metrics request was stored within the last ten minutes."""
         with self._lock:
@@ -186,7 +187,7 @@ class Head:
             self._fresh = []
             self._note(stamped)
 
-    # --- ticks --------------------------------------------------------------------------------------------------------
+    # --- ticks ------------------------------------------------------------------------------------------------------
     def beat(self) -> None:
         """Do what is due: a tick, or the next log file. To be called every 100 ms or so.
 
@@ -259,7 +260,7 @@ class Head:
         self._fresh, self._exemplars = [], {}
         self.durable_seq = self.applied_seq
 
-    # --- files --------------------------------------------------------------------------------------------------------
+    # --- files ------------------------------------------------------------------------------------------------------
     def _roll(self, now_ms: int) -> None:
         """Close the file after a full tick and begin the next one with what is still alive."""
         self._tick(now_ms, full=True)

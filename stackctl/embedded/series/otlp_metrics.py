@@ -212,7 +212,7 @@ def _united(points: Iterable[Points]) -> list[Points]:
     return list(united.values())
 
 
-# --- attributes -------------------------------------------------------------------------------------------------------
+# --- attributes -----------------------------------------------------------------------------------------------------
 def _kept(attributes: Iterable[Message], allow: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Attributes that may be stored, as text; lists and maps are dropped."""
     for attribute in attributes:

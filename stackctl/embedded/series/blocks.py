@@ -1,0 +1,284 @@
+"""Blocks: sealed log files as Parquet, sorted by series and time.
+
+blocks/<number>-<first>-<last>/    number of the log file, first and last sample in unix ms
+    series.parquet                 one row a series: labels (JSON), base name, kind, first row and rows in samples
+    samples.parquet                time, value
+    exemplars.parquet              series row, time, value, trace id
+
+A block appears by the rename of its directory; its log file goes afterwards. Readers prefer the block.
+"""
+
+import os
+import re
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+import orjson
+
+from stackctl.embedded.store.layout import sync_directory
+
+from .frame import SampleFrame, scan
+from .layout import SeriesLayout
+from .levels import Floats, Level, Times
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_NAME: Final = re.compile(r"(?P<number>\d{10})-(?P<first>\d{13})-(?P<last>\d{13})")
+ROW_GROUP: Final = 131_072  # samples read at once; about one megabyte each of times and values
+CACHE_GROUPS: Final = 64
+
+
+@dataclass(frozen=True, order=True)
+class BlockName:
+    """What a block's directory name says.
+
+    Attributes:
+        number: of the log file it was.
+        first_ms, last_ms: times of its oldest and newest sample.
+    """
+
+    number: int
+    first_ms: int
+    last_ms: int
+
+    @property
+    def text(self) -> str:
+        """The directory's name."""
+        return f"{self.number:010d}-{self.first_ms:013d}-{self.last_ms:013d}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """Read a directory's name; None for what is no block."""
+        found = _NAME.fullmatch(name)
+        return cls(int(found["number"]), int(found["first"]), int(found["last"])) if found else None
+
+
+def blocks(layout: SeriesLayout) -> list[BlockName]:
+    """Return the blocks there are, oldest first."""
+    names = os.listdir(layout.blocks_dir) if layout.blocks_dir.is_dir() else []
+    return sorted(block for block in map(BlockName.parse, names) if block is not None)
+
+
+# --- sealing ----------------------------------------------------------------------------------------------------------
+def seal(layout: SeriesLayout, number: int) -> None:
+    """Make a block of a closed log file and remove the file. One without samples is only removed.
+
+    Raises:
+        OSError: the disk refused; the log file stays.
+    """
+    path = layout.log_file(number)
+    if all(block.number != number for block in blocks(layout)):
+        frames = [frame for frame, _ in scan(path.read_bytes())]
+        written = [frame for frame in frames if not frame.state and len(frame.slots)]
+        if written:
+            _write(layout, number, frames, written)
+    path.unlink()
+
+
+def _write(layout: SeriesLayout, number: int, frames: list[SampleFrame], written: list[SampleFrame]) -> None:
+    level = Level.of([Level(f.slots.astype(np.int64), f.times, f.values) for f in written])
+    name = BlockName(number, int(level.times.min()), int(level.times.max()))
+    directory = layout.blocks_dir / f"{name.text}.new"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    rows = _write_series(directory, frames, level)
+    _write_samples(directory, level)
+    _write_exemplars(directory, written, rows)
+    for file in directory.iterdir():
+        _sync(file)
+    sync_directory(directory)
+    directory.rename(layout.blocks_dir / name.text)
+    sync_directory(layout.blocks_dir)
+
+
+def _write_series(directory: Path, frames: list[SampleFrame], level: Level) -> dict[int, int]:
+    """Write the series that have samples; return slot to row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    slots, first, counts = np.unique(level.ids, return_index=True, return_counts=True)
+    described: dict[int, tuple[str, str, bytes]] = {}
+    for slot, family in (pair for frame in frames for pair in frame.families):
+        for at, labels in enumerate(family.series(), slot):
+            described[at] = (family.name, family.kind, orjson.dumps(labels))
+    found = [described[slot] for slot in slots.tolist()]
+    table = pa.table(
+        {
+            "labels": pa.array([labels.decode() for _, _, labels in found]),
+            "name": pa.array([name for name, _, _ in found]).dictionary_encode(),
+            "kind": pa.array([kind for _, kind, _ in found]).dictionary_encode(),
+            "first": pa.array(first, pa.int64()),
+            "rows": pa.array(counts, pa.int64()),
+        }
+    )
+    pq.write_table(table, directory / "series.parquet", compression="zstd", compression_level=1)
+    return {slot: row for row, slot in enumerate(slots.tolist())}
+
+
+def _write_samples(directory: Path, level: Level) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(
+        pa.table({"time": level.times, "value": level.values}),
+        directory / "samples.parquet",
+        row_group_size=ROW_GROUP,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
+        column_encoding={"time": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
+    )
+
+
+def _write_exemplars(directory: Path, written: list[SampleFrame], rows: dict[int, int]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = [one for frame in written for one in frame.exemplars if one.slot in rows]
+    table = pa.table(
+        {
+            "series": pa.array([rows[one.slot] for one in found], pa.int32()),
+            "time": pa.array([one.time_ms for one in found], pa.int64()),
+            "value": pa.array([one.value for one in found], pa.float64()),
+            "trace_id": pa.array([one.trace_id for one in found], pa.string()),
+        }
+    )
+    pq.write_table(table, directory / "exemplars.parquet", compression="zstd", compression_level=1)
+
+
+def _sync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class StoredSeries:
+    """One series of a block.
+
+    Attributes:
+        name: base name of its family.
+        first, rows: where its samples lie.
+    """
+
+    labels: dict[str, str]
+    name: str
+    kind: str
+    first: int
+    rows: int
+
+
+class Block:
+    """One block, its files opened when they are needed.
+
+    Args:
+        directory: of the block.
+        cache: row groups of all blocks that were read lately.
+    """
+
+    def __init__(self, directory: Path, cache: "GroupCache") -> None:
+        self._directory = directory
+        self._cache = cache
+        self._samples: pq.ParquetFile | None = None
+
+    def series(self) -> list[StoredSeries]:
+        """Return its series, in the order of their samples."""
+        columns = self._read("series.parquet").to_pydict()
+        return [
+            StoredSeries(orjson.loads(labels), name, kind, first, rows)
+            for labels, name, kind, first, rows in zip(*columns.values(), strict=True)
+        ]
+
+    def exemplars(self) -> Iterator[tuple[int, int, float, str]]:
+        """Yield series row, time, value and trace id."""
+        columns = self._read("exemplars.parquet").to_pydict()
+        yield from zip(*columns.values(), strict=True)
+
+    def samples(self, first: int, rows: int) -> tuple[Times, Floats]:
+        """Return times and values of one series."""
+        groups = range(first // ROW_GROUP, (first + rows - 1) // ROW_GROUP + 1)
+        parts = [self._group(group) for group in groups]
+        times = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
+        values = parts[0][1] if len(parts) == 1 else np.concatenate([part[1] for part in parts])
+        start = first - groups.start * ROW_GROUP
+        return times[start : start + rows], values[start : start + rows]
+
+    def _group(self, group: int) -> tuple[Times, Floats]:
+        key = (self._directory.name, group)
+        found = self._cache.get(key)
+        if found is None:
+            table = self._open().read_row_group(group)
+            found = (table.column("time").to_numpy(), table.column("value").to_numpy())
+            self._cache.put(key, found)
+        return found
+
+    def _open(self) -> "pq.ParquetFile":
+        import pyarrow.parquet as pq
+
+        if self._samples is None:
+            self._samples = pq.ParquetFile(self._directory / "samples.parquet")
+        return self._samples
+
+    def _read(self, name: str) -> "pa.Table":
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self._directory / name, partitioning=None)
+
+
+class GroupCache:
+    """Row groups that were read lately, over all blocks."""
+
+    def __init__(self, most: int = CACHE_GROUPS) -> None:
+        self._most = most
+        self._groups: OrderedDict[tuple[str, int], tuple[Times, Floats]] = OrderedDict()
+
+    def get(self, key: tuple[str, int]) -> tuple[Times, Floats] | None:
+        """Return a row group that is kept."""
+        if key in self._groups:
+            self._groups.move_to_end(key)
+        return self._groups.get(key)
+
+    def put(self, key: tuple[str, int], group: tuple[Times, Floats]) -> None:
+        """Keep a row group; the one that was not asked for longest goes."""
+        self._groups[key] = group
+        while len(self._groups) > self._most:
+            self._groups.popitem(last=False)
+
+
+# --- retention --------------------------------------------------------------------------------------------------------
+def forget(layout: SeriesLayout, before_ms: int, most_bytes: int) -> int:
+    """Remove blocks whose newest sample is too old, then the oldest until the rest is small enough.
+
+    Args:
+        before_ms: unix milliseconds.
+        most_bytes: size that all blocks together may have.
+
+    Returns:
+        How many were removed.
+    """
+    sizes = {block: _size(layout.blocks_dir / block.text) for block in blocks(layout)}
+    total = sum(sizes.values())
+    gone = 0
+    for block, size in sizes.items():
+        if block.last_ms < before_ms or total > most_bytes:
+            # Renamed first, so that no reader sees half a block.
+            doomed = layout.blocks_dir / f"{block.text}.gone"
+            (layout.blocks_dir / block.text).rename(doomed)
+            shutil.rmtree(doomed)
+            total -= size
+            gone += 1
+    return gone
+
+
+def _size(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.iterdir())

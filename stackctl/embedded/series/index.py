@@ -1,0 +1,112 @@
+"""The label index of the query process: which series fulfil which matchers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from stackctl.errors import QueryInvalid
+from stackctl.promql import Matcher
+
+SeriesIds: TypeAlias = npt.NDArray[np.int64]
+Labels: TypeAlias = dict[str, str]
+
+_REMEMBERED = 512
+
+
+@dataclass
+class LabelIndex:
+    """Every series' labels by number, and numbers by label value.
+
+    Attributes:
+        labels: labels of each series, the metric name under `__name__`; not to be changed.
+    """
+
+    labels: list[Labels] = field(default_factory=list)
+    _numbers: dict[tuple[tuple[str, str], ...], int] = field(default_factory=dict)
+    _postings: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    _matched: dict[tuple[Matcher, ...], SeriesIds] = field(default_factory=dict)
+
+    def number(self, labels: Labels) -> int:
+        """Return the number of the series with these labels; a new series gets the next one."""
+        key = tuple(sorted(labels.items()))
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = len(self.labels)
+            self.labels.append(labels)
+            for name, value in labels.items():
+                self._postings.setdefault(name, {}).setdefault(value, []).append(found)
+            self._matched.clear()
+        return found
+
+    def match(self, matchers: Sequence[Matcher]) -> SeriesIds:
+        """Return the numbers of the series that fulfil all matchers, ascending.
+
+        Raises:
+            QueryInvalid: a regular expression that RE2 does not take.
+        """
+        key = tuple(matchers)
+        found = self._matched.get(key)
+        if found is None:
+            if len(self._matched) >= _REMEMBERED:
+                self._matched.clear()
+            mask = np.ones(len(self.labels), np.bool_)
+            for matcher in matchers:
+                self._restrict(mask, matcher)
+            found = self._matched[key] = np.flatnonzero(mask)
+        return found
+
+    def _restrict(self, mask: npt.NDArray[np.bool_], matcher: Matcher) -> None:
+        """Take the series out of the mask that do not fulfil a matcher; an absent label is an empty one."""
+        fulfils = judge(matcher)
+        absent = fulfils("")
+        keep = np.full(len(mask), absent)
+        postings = self._postings.get(matcher.name, {})
+        if matcher.op == "=" and not absent:
+            postings = {matcher.value: postings[matcher.value]} if matcher.value in postings else {}
+        for value, numbers in postings.items():
+            if fulfils(value) is not absent:
+                keep[numbers] = not absent
+        mask &= keep
+
+
+def judge(matcher: Matcher) -> Callable[[str], bool]:
+    """Return what tells whether a label value fulfils a matcher.
+
+    Raises:
+        QueryInvalid: a regular expression that RE2 does not take.
+    """
+    match matcher.op:
+        case "=":
+            return lambda value: value == matcher.value
+        case "!=":
+            return lambda value: value != matcher.value
+        case "=~":
+            matches = _whole(matcher.value).fullmatch
+            return lambda value: matches(value) is not None
+        case "!~":
+            matches = _whole(matcher.value).fullmatch
+            return lambda value: matches(value) is None
+
+
+@lru_cache(maxsize=1024)
+def _whole(pattern: str) -> Any:
+    """A pattern as Prometheus reads it: RE2, anchored by its user, with a dot that takes line ends too."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(f"(?s:{pattern})", options)
+    except re2.error as error:
+        raise QueryInvalid(
+            f"invalid regular expression {pattern!r}: {_text(error)}", next_step="Mend the expression; RE2 syntax."
+        ) from error
+
+
+def _text(error: Exception) -> str:
+    first = error.args[0] if error.args else ""
+    return first.decode(errors="replace") if isinstance(first, bytes) else str(first)

@@ -1,0 +1,239 @@
+"""The query process's side of the samples: tails the log, reads blocks, and is a PromQL storage.
+
+Holds what the log files hold in memory (two hours or so) and opens blocks when a query's times reach them. It only ever
+reads; the ingest process may append, seal and remove meanwhile.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from stackctl.promql import Matcher, Series
+
+from .blocks import Block, BlockName, GroupCache, StoredSeries, blocks
+from .frame import MAGIC, SampleFrame, scan
+from .index import LabelIndex, Labels, SeriesIds
+from .layout import SeriesLayout
+from .levels import Floats, Levels, Times
+
+# As many as Prometheus keeps by default (storage.exemplars.max_exemplars).
+MAX_EXEMPLARS: Final = 100_000
+ALL_TIME: Final = (-(2**62), 2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundExemplar:
+    """One exemplar of a series.
+
+    Attributes:
+        series: its number in the index.
+    """
+
+    series: int
+    time_ms: int
+    value: float
+    trace_id: str
+
+
+@dataclass
+class _Tail:
+    """A log file as far as it was read."""
+
+    offset: int = 0
+    levels: Levels = field(default_factory=Levels)
+    ids: SeriesIds = field(default_factory=lambda: np.zeros(0, np.int64))  # slot to series number
+    first_ms: int = 2**62
+    last_ms: int = -(2**62)
+    exemplars: deque[FoundExemplar] = field(default_factory=lambda: deque(maxlen=MAX_EXEMPLARS))
+
+
+@dataclass
+class _Opened:
+    """A block whose series are in the index."""
+
+    block: Block
+    rows: dict[int, list[StoredSeries]] = field(default_factory=dict)
+    ids: SeriesIds = field(default_factory=lambda: np.zeros(0, np.int64))  # row to series number
+
+
+class SampleReader:
+    """All samples of a data directory. Safe to call from several threads.
+
+    Args:
+        data_dir: the stack's data directory; `series/` need not be there yet.
+
+    Attributes:
+        index: labels of every series met so far.
+        kinds: metric name without `_bucket` and the like to its kind.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.layout = SeriesLayout.below(data_dir)
+        self.index = LabelIndex()
+        self.kinds: dict[str, str] = {}
+        self._lock = threading.RLock()
+        self._tails: dict[int, _Tail] = {}
+        self._opened: dict[BlockName, _Opened] = {}
+        self._blocks: list[BlockName] = []
+        self._cache = GroupCache()
+
+    def touch_wanted(self) -> None:
+        """Tell the ingest process that somebody reads: it writes what it counted since its last tick."""
+        try:
+            os.utime(self.layout.wanted)
+        except FileNotFoundError:
+            if self.layout.root.is_dir():
+                self.layout.wanted.touch(mode=0o600)
+
+    # --- storage ------------------------------------------------------------------------------------------------------
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Series]:
+        """Return the series that fulfil all matchers with their samples in [start_ms, end_ms]; none without samples.
+
+        Raises:
+            QueryInvalid: a regular expression that RE2 does not take.
+        """
+        with self._lock:
+            self._refresh()
+            opened = self._open(start_ms, end_ms)
+            ids = self.index.match(matchers)
+            found: dict[int, list[tuple[Times, Floats]]] = {number: [] for number in ids.tolist()}
+            for one in opened:
+                for number, parts in found.items():
+                    parts.extend(one.block.samples(row.first, row.rows) for row in one.rows.get(number, ()))
+            for tail in self._reaching(start_ms, end_ms):
+                for level in tail.levels.sorted():
+                    for parts, low, high in zip(found.values(), *level.bounds(ids), strict=True):
+                        if high > low:
+                            parts.append((level.times[low:high], level.values[low:high]))
+        trimmed = ((number, _within(parts, start_ms, end_ms)) for number, parts in found.items() if parts)
+        return [Series(self.index.labels[number], *samples) for number, samples in trimmed if len(samples[0])]
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
+        """Return the labels of the series that fulfil all matchers and may have samples in the time asked for."""
+        with self._lock:
+            self._refresh()
+            present = self._present(start_ms, end_ms)
+            return [self.index.labels[number] for number in self.index.match(matchers).tolist() if number in present]
+
+    def exemplars(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> dict[int, list[FoundExemplar]]:
+        """Return exemplars in [start_ms, end_ms] by the number of the series that fulfils all matchers."""
+        with self._lock:
+            self._refresh()
+            opened = self._open(start_ms, end_ms)
+            wanted = set(self.index.match(matchers).tolist())
+            found: dict[int, list[FoundExemplar]] = {}
+            for one in (*_of_blocks(opened), *(e for tail in self._tails.values() for e in tail.exemplars)):
+                if one.series in wanted and start_ms <= one.time_ms <= end_ms:
+                    found.setdefault(one.series, []).append(one)
+        return {number: sorted(few, key=lambda one: one.time_ms) for number, few in found.items()}
+
+    # --- keeping up with the ingest process ---------------------------------------------------------------------------
+    def _refresh(self) -> None:
+        # Log files before blocks: a file that is gone by now is a block by now.
+        logs = self.layout.logs()
+        self._blocks = blocks(self.layout)
+        sealed = {block.number for block in self._blocks}
+        for number in logs:
+            if number not in sealed:
+                self._read(number)
+        for number in [number for number in self._tails if number in sealed or number not in logs]:
+            del self._tails[number]
+        for gone in self._opened.keys() - set(self._blocks):
+            del self._opened[gone]
+
+    def _read(self, number: int) -> None:
+        """Take in what a log file got since the last time."""
+        tail = self._tails.setdefault(number, _Tail())
+        try:
+            with self.layout.log_file(number).open("rb") as file:
+                if os.fstat(file.fileno()).st_size < tail.offset:
+                    # The writer cut a frame back that its disk had refused after we saw it: begin again.
+                    tail = self._tails[number] = _Tail()
+                file.seek(tail.offset)
+                data = file.read()
+                if not MAGIC.startswith(data[: len(MAGIC)]):  # the same, and the next frame was longer
+                    tail = self._tails[number] = _Tail()
+                    data = self.layout.log_file(number).read_bytes()
+        except FileNotFoundError:
+            return  # sealed between listing and opening; the next refresh sees the block
+        base = tail.offset
+        for frame, end in scan(data):
+            self._take(tail, frame)
+            tail.offset = base + end
+
+    def _take(self, tail: _Tail, frame: SampleFrame) -> None:
+        for slot, family in frame.families:
+            self.kinds[family.name] = family.kind
+            numbers = [self.index.number(labels) for labels in family.series()]
+            missing = slot + len(numbers) - len(tail.ids)
+            if missing > 0:
+                tail.ids = np.concatenate([tail.ids, np.full(max(missing, len(tail.ids)), -1)])
+            tail.ids[slot : slot + len(numbers)] = numbers
+        if frame.state or not len(frame.slots):
+            return
+        tail.levels.add(tail.ids[frame.slots], frame.times, frame.values)
+        tail.first_ms = min(tail.first_ms, int(frame.times.min()))
+        tail.last_ms = max(tail.last_ms, int(frame.times.max()))
+        tail.exemplars.extend(
+            FoundExemplar(int(tail.ids[one.slot]), one.time_ms, one.value, one.trace_id) for one in frame.exemplars
+        )
+
+    def _reaching(self, start_ms: int, end_ms: int) -> list[_Tail]:
+        """The log files with samples in a time, oldest first."""
+        tails = (self._tails[number] for number in sorted(self._tails))
+        return [tail for tail in tails if tail.first_ms <= end_ms and tail.last_ms >= start_ms]
+
+    def _open(self, start_ms: int, end_ms: int) -> list[_Opened]:
+        """The blocks with samples in a time, oldest first, their series in the index."""
+        reaching = [block for block in self._blocks if block.first_ms <= end_ms and block.last_ms >= start_ms]
+        return [self._opened.get(block) or self._open_block(block) for block in reaching]
+
+    def _open_block(self, name: BlockName) -> _Opened:
+        opened = self._opened[name] = _Opened(Block(self.layout.blocks_dir / name.text, self._cache))
+        stored = opened.block.series()
+        opened.ids = np.array([self.index.number(one.labels) for one in stored], np.int64)
+        for number, one in zip(opened.ids.tolist(), stored, strict=True):
+            opened.rows.setdefault(number, []).append(one)
+            self.kinds[one.name] = one.kind
+        return opened
+
+    def _present(self, start_ms: int, end_ms: int) -> set[int]:
+        """Numbers of the series that blocks and log files of a time hold."""
+        present: set[int] = set()
+        for opened in self._open(start_ms, end_ms):
+            present.update(opened.rows)
+        for tail in self._reaching(start_ms, end_ms):
+            for level in tail.levels.sorted():
+                present.update(np.unique(level.ids).tolist())
+        return present
+
+
+def _of_blocks(opened: Iterable[_Opened]) -> Iterable[FoundExemplar]:
+    for one in opened:
+        for row, time_ms, value, trace_id in one.block.exemplars():
+            yield FoundExemplar(int(one.ids[row]), time_ms, value, trace_id)
+
+
+def _within(parts: Sequence[tuple[Times, Floats]], start_ms: int, end_ms: int) -> tuple[Times, Floats]:
+    """Join a series' samples and cut them to a time, both ends included."""
+    cut = []
+    for times, values in parts:
+        low, high = int(times.searchsorted(start_ms, "left")), int(times.searchsorted(end_ms, "right"))
+        if high > low:
+            cut.append((times[low:high], values[low:high]))
+    if len(cut) == 1:
+        return cut[0]
+    if not cut:
+        return np.zeros(0, np.int64), np.zeros(0)
+    times = np.concatenate([part[0] for part in cut])
+    values = np.concatenate([part[1] for part in cut])
+    if (np.diff(times) <= 0).any():  # bucket bounds changed: two families shared this series' labels for a while
+        times, first = np.unique(times, return_index=True)
+        values = values[first]
+    return times, values
