@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
+from tempfile import TemporaryFile
+from typing import IO
 
 import orjson
 
@@ -53,16 +55,17 @@ def perform(job: Job, target: Target, answered: Callable[[int], None]) -> Outcom
         target.otlp_grpc, target.otlp_http, SERVICE, token=target.token, capture_content=target.capture_content
     )
     base = clean(os.environ) | {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=demo"}
-    with started([sys.executable, "-m", "stackctl.demo.app"], environment(base, telemetry, checked=True)) as process:
+    variables = environment(base, telemetry, checked=True)
+    with TemporaryFile() as said, started([sys.executable, "-m", "stackctl.demo.app"], variables, said) as process:
         assert process.stdin is not None
         process.stdin.write(orjson.dumps(asdict(job)))
         process.stdin.close()
         outcome = _followed(process, answered)
-    if outcome is None:
-        raise ProblemFound(
-            f"the demo's application ended with exit code {process.returncode}",
-            next_step="its last words stand above; try again with --scenario calm --requests 5",
-        )
+        if outcome is None:
+            raise ProblemFound(
+                f"the demo's application ended with exit code {process.returncode}: {_last_line(said)}",
+                next_step="see whether the stack is well: stackctl status",
+            )
     if not outcome.flushed:
         raise ProblemFound(
             "the stack did not take all of the demo's telemetry", next_step="see why: stackctl logs ingest"
@@ -91,6 +94,13 @@ def _importable(name: str) -> bool:
         return False
 
 
+def _last_line(said: IO[bytes]) -> str:
+    """Return the last line that a process wrote to stderr."""
+    said.seek(0)
+    lines = said.read().decode("utf-8", "replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
 def _followed(process: subprocess.Popen[bytes], answered: Callable[[int], None]) -> Outcome | None:
     """Read the application's lines until it ends."""
     assert process.stdout is not None
@@ -109,22 +119,28 @@ def _followed(process: subprocess.Popen[bytes], answered: Callable[[int], None])
 def simulator(behaviour: Behaviour) -> Iterator[int]:
     """Run the simulator and yield its port."""
     options = [f"--{field.name.replace('_', '-')}={getattr(behaviour, field.name)}" for field in fields(behaviour)]
-    with started([sys.executable, "-m", "stackctl.demo.simulator", *options], clean(os.environ)) as process:
+    command = [sys.executable, "-m", "stackctl.demo.simulator", *options]
+    with TemporaryFile() as said, started(command, clean(os.environ), said) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise ProblemFound("the demo's simulator did not start", next_step="its last words stand above")
+            raise ProblemFound(
+                f"the demo's simulator did not start: {_last_line(said)}", next_step="try again: stackctl demo"
+            )
         yield int(line)
 
 
 @contextmanager
-def started(command: list[str], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def started(command: list[str], env: Mapping[str, str], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process, and stop it on the way out, whatever the way.
 
     It has a session of its own: an interrupt at the terminal reaches us, and we end it in order.
+
+    Args:
+        said: takes its stderr.
     """
     process = subprocess.Popen(
-        command, env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        command, env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
     )
     try:
         yield process

@@ -167,3 +167,20 @@ def test_the_sitecustomize_that_is_hidden_still_runs(sink, base_url, app, tmp_pa
     done = run(sink, base_url, [sys.executable, str(app), "plain"], PYTHONPATH=str(tmp_path / "theirs"))
     assert done.stdout == "their own start\n"
     assert len(sink.inference()) == 1
+
+
+def test_a_wrapper_that_starts_python_is_seen_too(sink, base_url, app):
+    """A shell command whose interpreter cannot be told beforehand is instrumented all the same."""
+    assert run(sink, base_url, ["sh", "-c", f"'{sys.executable}' '{app}' plain"]).returncode == 0
+    assert len(sink.inference()) == 1
+
+
+def test_an_unchecked_program_without_the_packages_runs_and_says_so(tmp_path):
+    """Where packages are missing and nobody could know before, the program runs, and one line on stderr tells."""
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    python = str(tmp_path / "bare" / "bin" / "python")
+    env = environment({"PATH": os.environ["PATH"]}, Telemetry("g", "h", "shop"), checked=False)
+    done = subprocess.run([python, "-c", "print(1)"], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert done.stderr.startswith("stackctl run: not instrumented")
+    assert f"{python} -m pip install" in done.stderr
