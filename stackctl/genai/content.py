@@ -35,6 +35,8 @@ class Form(enum.Enum):
     MODEL = r"^[A-Za-z0-9._:/@+-]{1,128}$"
     # A proper name that people choose: at most four words.
     NAME = r"^[\pL\pN._:/@+=#()-]{1,64}( [\pL\pN._:/@+=#()-]{1,64}){0,3}$"
+    # A route or template, which is an application's code and not its input.
+    ROUTE = r"^[A-Za-z0-9._:/@+=#{}<>*()-]{0,256}$"
     # JSON text of a list of identifiers, such as finish reasons.
     WORDS = r'^\[("[A-Za-z0-9_.:-]+"(, ?)?)*\]$'
     # An application's own key, allowed by its user: any text, masked and cut.
@@ -71,7 +73,7 @@ SECRET_LEAD: Final = (
 )
 
 # --- keys -------------------------------------------------------------------------------------------------------------
-# A key with one of these words as the end of one of its parts carries content, whoever made it, whatever the user allows.
+# A key with one of these words at the end of one of its parts carries content, whoever made it.
 _CONTENT_WORDS: Final = (
     r"prompts?|completions?|messages?|input|inputs|output|outputs|content|contents|body|query|question|answer|documents?|"
     r"chunks?|passages?|context|arguments|args|kwargs|parameters|instructions?|system_instructions|embeddings?|vectors?|"
@@ -179,13 +181,12 @@ _FORMS: Final[Mapping[str, Form]] = {
     semconv.EVALUATION_LABEL: Form.NAME,
     "gen_ai.workflow.name": Form.NAME,
     "gen_ai.prompt.name": Form.NAME,
-    "http.route": Form.TEXT,
-    "url.template": Form.TEXT,
+    "http.route": Form.ROUTE,
+    "url.template": Form.ROUTE,
     "thread.name": Form.NAME,
     "os.version": Form.NAME,
     "process.runtime.version": Form.NAME,
 }
-# Routes and templates are an application's code, not its input, but may hold braces and other signs.
 
 # --- names, events, links ---------------------------------------------------------------------------------------------
 # A span name from code: one or two words of letters and joints, a small number behind; no id, no token.

@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from span_tables import HERE, SIMULATOR, TRUTH, captured, decoded, spans_of
@@ -74,7 +75,7 @@ CHAT = {
 }
 
 
-# --- captures -----------------------------------------------------------------------------------------------------------
+# --- captures ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", HERE)
 def test_a_capture_shows_the_calls_that_happened(name: str) -> None:
     """The accounted spans are the inference calls of the truth, wrappers, HTTP spans and retrieved answers are not."""
@@ -85,7 +86,7 @@ def test_a_capture_shows_the_calls_that_happened(name: str) -> None:
 
 @pytest.mark.parametrize("name", HERE)
 def test_a_capture_reads_as_its_library_reported(name: str) -> None:
-    """Models, tokens by type, stream, first token, finish reason, error and cost are what the file can tell, null elsewhere."""
+    """Models, tokens, stream, first token, finish reason, error and cost are what the file can tell, null elsewhere."""
     spans = {
         f"{span['span_id'] % 2**64:016x}": span
         for span in Pipeline(CONFIG).process(decoded(captured(name))).to_pylist()
@@ -101,7 +102,7 @@ def test_a_capture_reads_as_its_library_reported(name: str) -> None:
         assert span[f"s:{semconv.COST_STATUS}:s"] == ("no_usage" if cost is None else "priced")
 
 
-# --- account ------------------------------------------------------------------------------------------------------------
+# --- account ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("attributes", "counted"),
     [
@@ -131,7 +132,7 @@ def test_a_muted_scope_does_not_count() -> None:
     assert run(spans, exclude_scopes=("another",))[0][f"s:{semconv.ACCOUNTED}:b"] is True
 
 
-# --- price --------------------------------------------------------------------------------------------------------------
+# --- price ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
@@ -160,42 +161,40 @@ def test_a_cost_is_priced_or_says_why_not(changes: dict[str, Any], status: str) 
 
 
 def test_column_sums_agree_with_exact_ones() -> None:
-    """For every price of the book and usages around its tiers, float columns equal the decimals to 1e-12, part by part."""
-    book = prices.shipped()
-    usages = [
+    """For every price of the book and usages around its tiers, float columns equal the decimals, part by part."""
+    usages = (
         (1200, 57, 1024, 100),
         (300_000, 900, 1000, 2000),
         (5, 0, 9, 9),
         (200_000, 1, None, None),
         (2_000_001, 7, 3, 0),
-    ]
-    cases = list(itertools.product(book.by_key.items(), usages))
-    hosts = {provider: provider for provider, _ in book.by_key}
-    table = spans_of(*(_span(*key, *usage) for (key, _), usage in cases))
-    spans = Pipeline(EngineConfig("unused", price_hosts=hosts)).process(table).to_pylist()
-    for span, ((_, price), usage) in zip(spans, cases, strict=True):
-        parts = cost_of(Usage(*usage), price)
-        assert span[f"s:{semconv.COST_USD}:d"] == pytest.approx(float(parts.total), rel=1e-12)
-        for key, part in (
-            (semconv.COST_INPUT_USD, parts.input),
-            (semconv.COST_CACHE_READ_USD, parts.cache_read),
-            (semconv.COST_CACHE_WRITE_USD, parts.cache_write),
-            (semconv.COST_OUTPUT_USD, parts.output),
-        ):
-            assert (span[f"s:{key}:d"] or 0.0) == pytest.approx(float(part), rel=1e-12)
+    )
+    cases = list(itertools.product(prices.shipped().by_key.items(), usages))
+    hosts = {provider: provider for provider, _ in prices.shipped().by_key}
+    table = _priced_table([(*key, *usage) for (key, _), usage in cases])
+    spans = Pipeline(EngineConfig("unused", price_hosts=hosts)).process(table).to_pydict()
+    exact = [cost_of(Usage(*usage), price) for (_, price), usage in cases]
+    for key, parts in (
+        (semconv.COST_USD, [parts.total for parts in exact]),
+        (semconv.COST_INPUT_USD, [parts.input for parts in exact]),
+        (semconv.COST_CACHE_READ_USD, [parts.cache_read for parts in exact]),
+        (semconv.COST_CACHE_WRITE_USD, [parts.cache_write for parts in exact]),
+        (semconv.COST_OUTPUT_USD, [parts.output for parts in exact]),
+    ):
+        got = np.array([value or 0.0 for value in spans[f"s:{key}:d"]])
+        np.testing.assert_allclose(got, np.array([float(part) for part in parts]), rtol=1e-12, atol=0)
 
 
-def _span(provider: str, model: str, sent: int, received: int, read: int | None, written: int | None) -> dict[str, Any]:
-    attributes = {
-        semconv.OPERATION: "chat",
-        semconv.SERVER_ADDRESS: provider,
-        semconv.RESPONSE_MODEL: model,
-        semconv.INPUT_TOKENS: sent,
-        semconv.OUTPUT_TOKENS: received,
-        semconv.CACHE_READ_TOKENS: read,
-        semconv.CACHE_WRITE_TOKENS: written,
-    }
-    return {key: value for key, value in attributes.items() if value is not None}
+def _priced_table(calls: list[tuple[str, str, int, int, int | None, int | None]]) -> pa.Table:
+    """Spans of calls: provider as address, model, and tokens in, out, read from and written to a cache."""
+    keys = (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS, semconv.CACHE_READ_TOKENS, semconv.CACHE_WRITE_TOKENS)
+    addresses, models, *tokens = zip(*calls, strict=True)
+    core = spans_of({semconv.OPERATION: "chat"}).take(pa.array([0] * len(calls)))
+    core = core.append_column(f"s:{semconv.SERVER_ADDRESS}:s", pa.array(addresses))
+    core = core.append_column(f"s:{semconv.RESPONSE_MODEL}:s", pa.array(models))
+    for key, column in zip(keys, tokens, strict=True):
+        core = core.append_column(f"s:{key}:i", pa.array(column, pa.int64()))
+    return core
 
 
 def test_the_exact_sum_knows_the_same_gaps() -> None:
@@ -227,7 +226,7 @@ def test_a_sender_cannot_choose_its_cost() -> None:
     assert not any(name.startswith(f"s:{semconv.COST_USD}") for name in unknown)
 
 
-# --- derive -------------------------------------------------------------------------------------------------------------
+# --- derive -----------------------------------------------------------------------------------------------------------
 STREAMED = CHAT | {semconv.STREAM: True, semconv.TIME_TO_FIRST_CHUNK: 0.5, semconv.REASONING_TOKENS: 6}
 
 
@@ -263,7 +262,7 @@ def test_utilization_is_the_share_of_the_models_window() -> None:
     assert f"s:{semconv.CONTEXT_UTILIZATION}:d" not in one(unknown)
 
 
-# --- normalise ----------------------------------------------------------------------------------------------------------
+# --- normalise --------------------------------------------------------------------------------------------------------
 def test_a_canonical_key_is_never_overwritten() -> None:
     """An alias fills what is missing and leaves what is there, span by span."""
     table = spans_of(
@@ -329,7 +328,7 @@ def test_an_invented_dialect_needs_rows_alone() -> None:
     assert f"s:{semconv.OPERATION}:s" not in pipeline.process(spans_of(attributes, scope="other")).to_pylist()[0]
 
 
-# --- failures and settings ----------------------------------------------------------------------------------------------
+# --- failures and settings --------------------------------------------------------------------------------------------
 def test_a_span_that_a_rule_fails_on_is_lost_and_counted() -> None:
     """What cannot be processed is neither stored nor counted, says so, and takes no neighbour with it."""
     pipeline = Pipeline(CONFIG)

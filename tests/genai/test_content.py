@@ -123,7 +123,9 @@ def test_secrets_are_masked_wherever_they_stand(secret: str) -> None:
     assert re2.compile(content.SECRET_LEAD).search(secret)
 
 
-@pytest.mark.parametrize("text", ["gpt-4o@2024", "task-1", "the sky is blue", "tokenizer", "basic", "claude-haiku-4-5@20251001"])
+@pytest.mark.parametrize(
+    "text", ["gpt-4o@2024", "task-1", "the sky is blue", "tokenizer", "basic", "claude-haiku-4-5@20251001"]
+)
 def test_ordinary_words_are_not_masked(text: str) -> None:
     """Masks hit secrets, not words that look a little like them."""
     assert mask(text) == text
@@ -151,7 +153,9 @@ def test_text_of_kept_keys_has_their_form(key: str, text: str, stored: str) -> N
     assert clean(key, text) == stored
 
 
-@pytest.mark.parametrize("name", ["rag.answer", "GET /v", "handle request", "ai.generateText.doGenerate", "step 1", "POST"])
+@pytest.mark.parametrize(
+    "name", ["rag.answer", "GET /v", "handle request", "ai.generateText.doGenerate", "step 1", "POST"]
+)
 def test_names_that_code_gives_stay(name: str) -> None:
     """Span names as programmers write them can be read in a trace."""
     assert span_name(name) == name

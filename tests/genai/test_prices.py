@@ -27,11 +27,9 @@ USAGES = (
 
 @pytest.mark.parametrize("usage", USAGES)
 def test_every_row_costs_what_genai_prices_says(usage: tuple[int, int, int, int]) -> None:
-    """For each provider and name in the book, the exact sum equals genai-prices' own, whichever way it matches the name."""
+    """For each provider and name in the book, the exact sum equals genai-prices' own, however it matches the name."""
     sent, received, read, written = usage
-    theirs = TheirUsage(
-        input_tokens=sent, output_tokens=received, cache_read_tokens=read, cache_write_tokens=written
-    )
+    theirs = TheirUsage(input_tokens=sent, output_tokens=received, cache_read_tokens=read, cache_write_tokens=written)
     ours = Usage(sent, received, read, written)
     wrong = []
     for (provider, model), price in BOOK.by_key.items():
@@ -177,7 +175,7 @@ def test_the_shipped_file_is_what_the_generator_writes() -> None:
 
 
 def test_the_collector_can_read_every_cell() -> None:
-    """Cells hold nothing that a Collector's configuration would read as its own, and the last row has text behind it."""
+    """Cells hold nothing that a Collector's configuration would expand, and the last row has text behind it."""
     lines = _generated().splitlines()
     rows = [line for line in lines if not line.startswith("#")]
     assert all(CELL.fullmatch(cell) for row in rows for cell in row.split(","))

@@ -82,7 +82,7 @@ def _same_type(value: Scalar, kind: pa.DataType) -> bool:
         case bool():
             return bool(pa.types.is_boolean(kind))
         case int() | float():
-            return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+            return bool(pa.types.is_floating(kind) or (pa.types.is_integer(kind) and value == int(value)))
         case str():
             return bool(pa.types.is_string(kind))
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from stackctl import semconv
 from stackctl.genai import content
 from stackctl.genai.content import Form
+from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import KEY_TYPES
 
 from .arrow import Column, pc
@@ -65,6 +66,8 @@ class Redactor:
 
     def count(self, key: str, how_many: int = 1) -> None:
         """Count a dropped attribute under its key, so that doctor can say which setting would keep it."""
+        if not how_many:
+            return
         known = key in self.dropped or (len(self.dropped) < _COUNTED_KEYS and content.is_plain_key(key))
         self.dropped[key if known else _OTHER_KEYS] += how_many
 
@@ -95,7 +98,7 @@ class Redactor:
 
     def _chosen(self, key: str, value: Any) -> Any:
         """What stays of an attribute without a column; a canonical one has found its column already."""
-        if key in KEY_TYPES or not self.keeps(key):
+        if key in KEY_TYPES or key in DERIVED_TYPES or not self.keeps(key):
             return None
         if content.form_of(key) is Form.WORDS:
             return value if content.clean(key, _json(value)) != content.MASKED else None

@@ -23,6 +23,7 @@ _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 _PLAIN_BYTES: Final = {
     Form.WORD: (_LETTERS + "._:/@+=#-", 256),
     Form.MODEL: (_LETTERS + "._:/@+-", 128),
+    Form.ROUTE: (_LETTERS + "._:/@+=#{}<>*()-", 256),
     Form.NAME: (_LETTERS + "._:/@+=#()-", 64),
 }
 _SECRET_LEAD: Final = re2.compile(content.SECRET_LEAD.encode())
