@@ -13,7 +13,7 @@ from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, REST_COLUMN, Schem
 from stackctl.errors import QueryUnsupported
 from stackctl.traceql import ast
 from stackctl.traceql.ast import Kind
-from stackctl.traceql.check import ARITHMETIC, LOGICAL
+from stackctl.traceql.check import ARITHMETIC, EQUALITY, LOGICAL
 
 # Where an intrinsic is found in the spans relation. Those of TRACE_FACTS need it joined with facts about its trace.
 _INTRINSIC_SQL: Final = {
@@ -169,6 +169,8 @@ class FieldCompiler:
         sql = _SQL_OPERATOR[op]
         found = [f"{a} {sql} {b}" for a in left.strings for b in right.strings]
         found += [_compare_numbers(sql, a, b) for a in left.numbers for b in right.numbers]
+        if op not in EQUALITY:
+            return found  # the others have no order
         found += [f"{a} {sql} {b}" for a in left.bools for b in right.bools]
         found += [f"{a} {sql} {b}" for kind, a in left.enums for other, b in right.enums if kind == other]
         found += [_array_contains(op, a, b) for a in left.arrays for b in right.strings]
@@ -245,10 +247,11 @@ def _guarded(guard: str | None, sql: str) -> str:
 
 
 def _compare_numbers(sql: str, left: Number, right: Number) -> str:
-    # IEEE 754: NaN is not equal to, above or below anything. Only `<>` is true of it.
+    # IEEE 754: NaN is not equal to, above or below anything, itself included.
     doubtful = [side.sql for side in (left, right) if side.double and not side.literal]
     if sql == "<>":
-        return f"{left.sql} <> {right.sql}"
+        both = f" OR (isnan({left.sql}) AND isnan({right.sql}))" if len(doubtful) == 2 else ""
+        return f"({left.sql} <> {right.sql}{both})"
     return " AND ".join([f"{left.sql} {sql} {right.sql}", *(f"NOT isnan({side})" for side in doubtful)])
 
 
@@ -260,9 +263,7 @@ def _regex(op: str, left: Typed, right: Typed) -> list[str]:
 
 
 def _array_contains(op: str, array: str, string: str) -> str:
-    """Return SQL for an array against a string: one element must be it, or none with `!=`. Arrays have no order."""
-    if op not in ("=", "!="):
-        return "FALSE"
+    """Return SQL for an array against a string: one element must be it, or none with `!=`."""
     return f"{'NOT ' if op == '!=' else ''}list_contains({array}, {string})"
 
 
