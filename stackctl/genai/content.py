@@ -189,8 +189,8 @@ _FORMS: Final[Mapping[str, Form]] = {
 }
 
 # --- names, events, links ---------------------------------------------------------------------------------------------
-# A span name from code: one or two words of letters and joints, a small number behind; no id, no token.
-SPAN_NAME: Final = r"^[A-Za-z_]+([._:/-][A-Za-z_]+){0,5}( [A-Za-z_/{]+([._:/{}-]+[A-Za-z_]*){0,7})?( [0-9]{1,3})?$"
+# A span name from code: up to three words of letters and joints, a small number behind; no id, no token.
+SPAN_NAME: Final = r"^[A-Za-z_]+([._:/-][A-Za-z_]+)*( [A-Za-z_/{]+([._:/{}-]+[A-Za-z_]*)*){0,2}( [0-9]{1,3})?$"
 SPAN_NAME_CAP: Final = 80
 SCOPE_NAME: Final = r"^[A-Za-z_@][A-Za-z0-9_.@/-]{0,127}$"
 SCOPE_VERSION: Final = r"^[0-9A-Za-z.+-]{1,32}$"
