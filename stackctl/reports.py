@@ -314,3 +314,38 @@ class VerifyReport:
     window_seconds: int
     problems: tuple[QueryProblemReport, ...]
     empty: tuple[EmptyPanelReport, ...]
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """`bench ingest`: what the embedded ingest took from a load generator on the same machine.
+
+    Attributes:
+        spans_per_second: acknowledged spans by wall time.
+        stored_spans: spans found in the store afterwards.
+        accounted_calls: inference calls among the acknowledged spans, by construction.
+        stored_calls: stored spans marked as accounted.
+        counted_calls: sum of `llm_requests_total` afterwards.
+        ack_seconds: `p50`, `p99` and `max` of the time from sending to acknowledgement.
+        sender_late_seconds: how far behind its schedule the load generator ended.
+        ingest_cores: processor time of the ingest process by wall time.
+        queue_bytes_max: most bytes of requests that waited or were being committed, every half second.
+        disk_bytes_per_span: everything in the data directory after a clean stop, log included.
+    """
+
+    spans_per_second: float
+    acked_spans: int
+    stored_spans: int
+    accounted_calls: int
+    stored_calls: int
+    counted_calls: float
+    refused_requests: int
+    repeated_requests: int
+    ack_seconds: dict[str, float]
+    sender_late_seconds: float
+    ingest_cores: float
+    sender_cores: float
+    ingest_rss_bytes: int
+    queue_bytes_max: int
+    queue_grew: bool
+    disk_bytes_per_span: float

@@ -1,7 +1,118 @@
-"""Placeholder."""
+"""`stackctl bench`: reproducible measurements, a row per case."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from stackctl.cli.context import DataDirFlag, JsonFlag, emit, options, say
+from stackctl.errors import Misuse, ProblemFound
+
+if TYPE_CHECKING:
+    from stackctl.reports import IngestReport, StartReport
+
+
+@dataclass(frozen=True)
+class Load:
+    """How hard a case works.
+
+    Attributes:
+        seconds: how long load is sent.
+        rate: spans a second; 0 for as fast as they are taken.
+        runs: repetitions of what is timed as a whole.
+    """
+
+    seconds: float
+    rate: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement.
+
+    Attributes:
+        run: takes the load, returns its report.
+        render: writes the report for people.
+        problems: what of a report breaks a promise.
+    """
+
+    name: str
+    help: str
+    run: Callable[[Load], Any]
+    render: Callable[[Any], None]
+    problems: Callable[[Any], list[str]]
+
+
+def _run_ingest(load: Load) -> "IngestReport":
+    from stackctl.bench.ingest import measure
+
+    return measure(load.seconds, load.rate, say)
+
+
+def _ingest_problems(report: "IngestReport") -> list[str]:
+    from stackctl.bench.ingest import problems
+
+    return problems(report)
+
+
+def _render_ingest(report: "IngestReport") -> None:
+    ack = {name: f"{seconds * 1000:.1f}" for name, seconds in report.ack_seconds.items()}
+    typer.echo(f"spans/s        {report.spans_per_second:,.0f} ({report.acked_spans:,} acknowledged)")
+    typer.echo(
+        f"ack            p50 {ack.get('p50', '-')} ms, p99 {ack.get('p99', '-')} ms, max {ack.get('max', '-')} ms"
+    )
+    typer.echo(f"ingest         {report.ingest_cores:.2f} cores, {report.ingest_rss_bytes / 1024**2:.0f} MiB")
+    typer.echo(f"load generator {report.sender_cores:.2f} cores, {report.sender_late_seconds:.2f} s behind at the end")
+    typer.echo(f"queue          at most {report.queue_bytes_max / 1024**2:.1f} MiB")
+    typer.echo(f"disk           {report.disk_bytes_per_span:.0f} bytes per span, log included")
+
+
+def _run_start(load: Load) -> "StartReport":
+    from stackctl.bench.start import measure
+
+    return measure(load.runs, say)
+
+
+def _render_start(report: "StartReport") -> None:
+    typer.echo(f"cold {report.cold_seconds:.2f} s")
+    typer.echo(f"warm {report.warm_median_seconds:.2f} s (median of {len(report.warm_seconds)})")
+
+
+CASES: tuple[Case, ...] = (
+    Case("ingest", "spans a second that the embedded engine takes", _run_ingest, _render_ingest, _ingest_problems),
+    Case("start", "seconds from `up` to a proven stack", _run_start, _render_start, lambda _: []),
+)
 
 
 def register(root: typer.Typer) -> None:
     """Add the commands of this group."""
+
+    @root.command()
+    def bench(
+        ctx: typer.Context,
+        cases: Annotated[list[str] | None, typer.Argument(help="Which cases; all when none is named.")] = None,
+        seconds: Annotated[float, typer.Option(min=1, help="How long load is sent.")] = 30.0,
+        rate: Annotated[float, typer.Option(min=0, help="Spans a second; 0 for as fast as they are taken.")] = 0.0,
+        runs: Annotated[int, typer.Option(min=1, help="Repetitions of a start.")] = 5,
+        json: JsonFlag = False,
+        data_dir: DataDirFlag = None,
+    ) -> None:
+        """Measure the product on this machine, in stacks of its own."""
+        opts = options(ctx, data_dir, json)
+        broken: list[str] = []
+        for case in _chosen(cases or []):
+            report = case.run(Load(seconds, rate, runs))
+            emit(report, opts, case.render)
+            broken += [f"{case.name}: {problem}" for problem in case.problems(report)]
+        if broken:
+            raise ProblemFound("; ".join(broken), next_step="run it again on a machine that does nothing else")
+
+
+def _chosen(names: list[str]) -> list[Case]:
+    known = {case.name: case for case in CASES}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise Misuse(f"there is no benchmark {unknown[0]!r}", next_step=f"choose of: {', '.join(known)}")
+    return [known[name] for name in names] if names else list(CASES)

@@ -5,8 +5,8 @@ is durable, nothing is durable before it is redacted, and whatever fails fails t
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from stackctl.embedded.otlp.decode import Decoded
 from stackctl.embedded.otlp.receive import Outcome, Request
 from stackctl.embedded.otlp.signals import FAILED, INVALID, UNAVAILABLE, Accepted, Refused, Signal
 from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.series.otlp_metrics import decode as decode_metrics
 from stackctl.embedded.series.points import Points
 from stackctl.embedded.store.digests import digest
 from stackctl.embedded.store.frame import Frame
@@ -59,10 +60,6 @@ class Counters(Protocol):
         """Store applications' own samples, durable on return."""
 
 
-# A metrics request's data points; raises DecodeError for bytes that are none.
-DecodePoints = Callable[[bytes], Sequence[Points]]
-
-
 @dataclass
 class Totals:
     """Counts since the process started, for `/-/status`.
@@ -83,11 +80,28 @@ class Totals:
     dropped_log_records: int = 0
     disk_ok: bool = True
 
+    def add(self, stored: "Prepared") -> None:
+        """Count a group that was stored."""
+        self.spans += 0 if stored.spans is None else stored.spans.num_rows
+        self.evaluations += 0 if stored.evaluations is None else stored.evaluations.num_rows
+        self.dropped_log_records += stored.dropped
+        self.rejected_spans += stored.rejected
+
 
 @dataclass
-class _Prepared:
-    """Decoded, processed and counted, but not yet on disk."""
+class Prepared:
+    """A group that is decoded, processed and counted, but not on disk.
 
+    Attributes:
+        requests: the group.
+        digests: of each request.
+        fresh: numbers of the requests that were not stored before; of equal ones the first.
+        outcomes: of fresh requests, as far as they are known before storing.
+    """
+
+    requests: Sequence[Request]
+    digests: Sequence[bytes]
+    fresh: dict[int, Request]
     spans: pa.Table | None = None
     evaluations: pa.Table | None = None
     increments: list[Increments] = field(default_factory=list)
@@ -97,23 +111,46 @@ class _Prepared:
 
 
 class Committer:
-    """Commits groups of requests, one after another, in one thread."""
+    """Commits groups of requests in two steps, so that one group is decoded while the one before is synced.
+
+    `prepare` and `store` may run in two threads, each called by one at a time and in the order of the groups.
+
+    Args:
+        allow_keys: patterns of an application's own attribute keys that may become labels.
+    """
 
     def __init__(
-        self, store: SpanStore, rules: Rules, derive: Derive, counters: Counters, points: DecodePoints
+        self, store: SpanStore, rules: Rules, derive: Derive, counters: Counters, allow_keys: tuple[str, ...] = ()
     ) -> None:
-        self._store, self._rules, self._derive, self._counters, self._points = store, rules, derive, counters, points
+        self._store, self._rules, self._derive, self._counters = store, rules, derive, counters
+        self._allow_keys = allow_keys
         self.totals = Totals()
 
-    def commit(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Make requests durable together; return each one's outcome."""
+    def prepare(self, requests: Sequence[Request]) -> Prepared:
+        """Do everything that needs no disk: decode, apply the rules, derive."""
         digests = [digest(request.signal.value, request.body) for request in requests]
         # The first of equal requests stands for the others: a sender that was too impatient gets the same answer twice.
         first = {one: number for number, one in reversed(list(enumerate(digests)))}
         fresh = {number: requests[number] for one, number in first.items() if not self._known(requests[number], one)}
-        outcomes = self._commit_fresh(fresh, digests) if fresh else {}
-        self.totals.repeated_requests += len(requests) - len(fresh)
-        return [outcomes.get(first[one], Accepted()) for one in digests]
+        return self._filled(Prepared(requests, digests, dict(sorted(fresh.items()))))
+
+    def store(self, prepared: Prepared) -> list[Outcome]:
+        """Make a prepared group durable and count it; return each request's outcome."""
+        fresh = {n: r for n, r in prepared.fresh.items() if not self._known(r, prepared.digests[n])}
+        if len(fresh) < len(prepared.fresh):  # stored by the group before, while this one was prepared
+            prepared = self._filled(Prepared(prepared.requests, prepared.digests, fresh))
+        self.totals.repeated_requests += len(prepared.requests) - len(fresh)
+        try:
+            prepared.outcomes |= self._append_metrics(_chosen(fresh, Signal.METRICS), prepared.digests)
+            self._store_frame(prepared)
+            self.totals.disk_ok = True
+        except StoreUnusable as error:
+            if self.totals.disk_ok:
+                log.error("refusing requests: %s", error.message)
+            self.totals.disk_ok = False
+            prepared.outcomes |= _all(fresh, Refused(UNAVAILABLE, "the disk refuses writes; try again"))
+        by_digest = {prepared.digests[number]: outcome for number, outcome in prepared.outcomes.items()}
+        return [by_digest.get(one, Accepted()) for one in prepared.digests]
 
     def _known(self, request: Request, found: bytes) -> bool:
         """Whether a request was stored before; the series log remembers metrics, the span log everything else."""
@@ -121,32 +158,21 @@ class Committer:
             return self._counters.known(found)
         return found in self._store.digests
 
-    def _commit_fresh(self, fresh: dict[int, Request], digests: Sequence[bytes]) -> dict[int, Outcome]:
-        prepared = self._prepare(fresh)
-        try:
-            prepared.outcomes |= self._append_metrics(_chosen(fresh, Signal.METRICS), digests)
-            self._store_frame(prepared, fresh, digests)
-        except StoreUnusable as error:
-            if self.totals.disk_ok:
-                log.error("refusing requests: %s", error.message)
-            self.totals.disk_ok = False
-            return prepared.outcomes | _all(fresh, Refused(UNAVAILABLE, "the disk refuses writes; try again"))
-        self.totals.disk_ok = True
-        return prepared.outcomes
-
-    def _prepare(self, fresh: dict[int, Request]) -> _Prepared:
+    def _filled(self, group: Prepared) -> Prepared:
         """Decode and process; where that breaks, one request at a time, so that the breaking ones alone are lost."""
         try:
-            return self._process(fresh)
+            return self._process(group)
         except Exception as error:  # noqa: BLE001 - rules meet whatever applications send: one must not stop the stack
-            if len(fresh) == 1:
+            if len(group.fresh) == 1:
                 # Its type only: a message may quote content.
                 log.error("a request was lost: rules failed with %s", type(error).__name__)
-                return _Prepared(outcomes=_all(fresh, Refused(FAILED, "the request could not be processed")))
-        return _merge([self._prepare({number: request}) for number, request in fresh.items()])
+                group.outcomes = _all(group.fresh, Refused(FAILED, "the request could not be processed"))
+                return group
+        return _merge(group, [self._filled(replace(group, fresh={n: r})) for n, r in group.fresh.items()])
 
-    def _process(self, fresh: dict[int, Request]) -> _Prepared:
-        prepared = _Prepared()
+    def _process(self, group: Prepared) -> Prepared:
+        fresh = group.fresh
+        prepared = Prepared(group.requests, group.digests, fresh)
         spans = _chosen(fresh, Signal.TRACES)
         if spans:
             found = decode.gathered_spans([r.body for r in spans.values()], _arrival(spans))
@@ -169,8 +195,9 @@ class Committer:
         outcomes: dict[int, Outcome] = {}
         for number, request in metrics.items():
             try:
-                points += self._points(request.body)
-                outcomes[number] = Accepted()
+                found = decode_metrics(request.body, self._allow_keys)
+                points += found.points
+                outcomes[number] = Accepted(sum(found.refused.values()), "; ".join(found.refused))
             except DecodeError:
                 outcomes[number] = Refused(INVALID, decode.NOT_OTLP)
         taken = [digests[number] for number, outcome in outcomes.items() if isinstance(outcome, Accepted)]
@@ -178,27 +205,24 @@ class Committer:
             self._counters.append(points, _arrival(metrics), taken)
         return outcomes
 
-    def _store_frame(self, prepared: _Prepared, fresh: dict[int, Request], digests: Sequence[bytes]) -> None:
+    def _store_frame(self, prepared: Prepared) -> None:
         taken = [
-            digests[number]
-            for number, request in fresh.items()
+            prepared.digests[number]
+            for number, request in prepared.fresh.items()
             if request.signal is not Signal.METRICS and isinstance(prepared.outcomes[number], Accepted)
         ]
         if not taken:
             return
         increments = Increments.merge(prepared.increments)
-        arrival_ms = _arrival(fresh)
+        arrival_ms = _arrival(prepared.fresh)
         raw = increments.to_bytes() if increments else b""
         frame = Frame(arrival_ms, tuple(taken), prepared.spans, prepared.evaluations, raw)
         seq = self._store.append(frame)
         self._counters.apply(increments, seq)
-        self.totals.spans += 0 if prepared.spans is None else prepared.spans.num_rows
-        self.totals.evaluations += 0 if prepared.evaluations is None else prepared.evaluations.num_rows
-        self.totals.dropped_log_records += prepared.dropped
-        self.totals.rejected_spans += prepared.rejected
+        self.totals.add(prepared)
 
 
-def _settle(prepared: _Prepared, numbers: list[int], found: Decoded) -> None:
+def _settle(prepared: Prepared, numbers: list[int], found: Decoded) -> None:
     """Note the outcome of each decoded request."""
     for at, number in enumerate(numbers):
         if at in found.errors:
@@ -211,8 +235,8 @@ def _settle(prepared: _Prepared, numbers: list[int], found: Decoded) -> None:
     prepared.rejected += sum(found.refused.values())
 
 
-def _merge(parts: Sequence[_Prepared]) -> _Prepared:
-    whole = _Prepared()
+def _merge(group: Prepared, parts: Sequence[Prepared]) -> Prepared:
+    whole = Prepared(group.requests, group.digests, group.fresh)
     for part in parts:
         whole.increments += part.increments
         whole.outcomes |= part.outcomes

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from stackctl.embedded.otlp.signals import BUSY, Accepted, Refused, Signal
 
@@ -28,14 +28,15 @@ class Request:
 
 
 Outcome = Accepted | Refused
-Commit = Callable[[Sequence[Request]], Awaitable[Sequence[Outcome]]]
+P = TypeVar("P")
 
 
-class Intake:
-    """Takes requests from the servers and hands them on in groups.
+class Intake(Generic[P]):
+    """Takes requests from the servers and commits them in groups; one group is prepared while another is stored.
 
     Args:
-        commit: makes a group durable; returns one outcome per request.
+        prepare: does what needs no disk for a group.
+        store: makes a prepared group durable; returns one outcome per request.
         clock_ms: unix milliseconds.
         max_queue_bytes: requests beyond are refused as BUSY until others are done.
 
@@ -44,8 +45,15 @@ class Intake:
         refused_total: requests refused for any reason that an `Intake` knows.
     """
 
-    def __init__(self, commit: Commit, clock_ms: Callable[[], int], max_queue_bytes: int = MAX_QUEUE_BYTES) -> None:
-        self._commit, self._clock_ms, self._max_queue_bytes = commit, clock_ms, max_queue_bytes
+    def __init__(
+        self,
+        prepare: Callable[[Sequence[Request]], Awaitable[P]],
+        store: Callable[[P], Awaitable[Sequence[Outcome]]],
+        clock_ms: Callable[[], int],
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+    ) -> None:
+        self._prepare, self._store, self._clock_ms = prepare, store, clock_ms
+        self._max_queue_bytes = max_queue_bytes
         self._waiting: list[tuple[Request, asyncio.Future[Outcome]]] = []
         self._arrived = asyncio.Event()
         self._closing = False
@@ -73,13 +81,26 @@ class Intake:
 
     async def run(self) -> None:
         """Commit group after group until `drain` was called and nothing waits any more."""
+        storing: asyncio.Task[None] | None = None
         while self._waiting or not self._closing:
             await self._arrived.wait()
             self._arrived.clear()
+            if storing is not None and storing.done():
+                storing.result()  # raises what storing could not answer for
+            if not self._waiting:
+                continue
             if not self._closing:
                 await asyncio.sleep(GATHER_SECONDS)
-            while self._waiting:
-                await self._commit_group(self._next_group())
+            group = self._next_group()
+            prepared = await self._prepare([request for request, _ in group])
+            if storing is not None:
+                await storing
+            storing = asyncio.create_task(self._finish(group, prepared))
+            storing.add_done_callback(lambda _: self._arrived.set())
+            if self._waiting:
+                self._arrived.set()
+        if storing is not None:
+            await storing
 
     def drain(self) -> None:
         """Refuse new requests; `run` ends when the waiting ones are done."""
@@ -96,8 +117,8 @@ class Intake:
         group, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return group
 
-    async def _commit_group(self, group: list[tuple[Request, asyncio.Future[Outcome]]]) -> None:
-        outcomes = await self._commit([request for request, _ in group])
+    async def _finish(self, group: list[tuple[Request, asyncio.Future[Outcome]]], prepared: P) -> None:
+        outcomes = await self._store(prepared)
         for (request, done), outcome in zip(group, outcomes, strict=True):
             self.queue_bytes -= len(request.body)
             if not done.done():  # a sender that went away no longer waits

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from stackctl.embedded.otlp.shape import CORE, MAX_DECODED_COLUMNS, Lists, Struc
 
 # Protobuf field of each scalar type; its column's type letter.
 SCALAR_FIELDS = (("string_value", "s"), ("int_value", "i"), ("double_value", "d"), ("bool_value", "b"))
+# A key and the type of its value as one number: four types and none.
+_CODES_A_KEY = 5
 _UNSET = pa.scalar(0, pa.int32())
 _NESTED_FIELDS = ("array_value", "kvlist_value", "bytes_value")
 
@@ -156,30 +159,41 @@ def _frequent_columns(keys: Texts, values: Structs) -> list[tuple[str, Any, Ints
     """(`key:type`, values, elements that have them), the most frequent first."""
     encoded = keys.dictionary_encode()
     names = encoded.dictionary.to_pylist()
-    codes = encoded.indices.to_numpy()
-    scalars = [(kind, values.field(field)) for field, kind in SCALAR_FIELDS]
-    present = [(kind, array, array.is_valid().to_numpy(zero_copy_only=False)) for kind, array in scalars]
+    arrays = [values.field(field) for field, _ in SCALAR_FIELDS]
+    codes = encoded.indices.to_numpy() * _CODES_A_KEY + _kinds(arrays)
+    if len(names) * _CODES_A_KEY < 2**16:
+        codes = codes.astype(np.uint16)  # numpy sorts these by radix, five times faster
     order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    ordered = codes[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] + 1))
     found = []
-    for number, key in enumerate(names):
-        of_key = order[bounds[number] : bounds[number + 1]]
-        for kind, array, valid in present:
-            chosen = of_key[valid[of_key]]
-            if len(chosen):
-                found.append((column_name("", key, kind)[1:], array, chosen))
+    for start, end in pairwise([*starts.tolist(), len(order)]):
+        key, kind = divmod(int(ordered[start]), _CODES_A_KEY)
+        if kind < len(arrays):
+            name = column_name("", names[key], SCALAR_FIELDS[kind][1])[1:]
+            found.append((name, arrays[kind], order[start:end]))
     return sorted(found, key=lambda column: -len(column[2]))
+
+
+def _kinds(arrays: list[Any]) -> Ints:
+    """For every value, the number of the scalar field that it has; `len(arrays)` for none."""
+    kinds = np.full(len(arrays[0]), len(arrays), np.int64)
+    for number, array in enumerate(arrays):
+        if array.null_count < len(array):
+            kinds[array.is_valid().to_numpy(zero_copy_only=False)] = number
+    return kinds
 
 
 def _rest(elements: Structs, owner: Ints, left: npt.NDArray[np.bool_], count: int) -> Texts:
     """JSON of the elements without a column; an attribute without any value is no attribute."""
-    values = elements.field("value")
+    chosen = np.flatnonzero(left)
+    taken = elements.take(pa.array(chosen))
+    values = taken.field("value")
     fields = [*_NESTED_FIELDS, *(field for field, _ in SCALAR_FIELDS)]
     filled = np.logical_or.reduce([values.field(f).is_valid().to_numpy(zero_copy_only=False) for f in fields])
-    chosen = np.flatnonzero(left & filled)
-    if not len(chosen):
+    if not filled.any():
         return pa.nulls(count, pa.string())
-    taken = elements.take(pa.array(chosen))
+    chosen, taken = chosen[filled], taken.filter(pa.array(filled))
     return jsontext.objects_of(jsontext.members(taken.field("key"), taken.field("value")), owner[chosen], count)
 
 

@@ -1,0 +1,145 @@
+"""The load generator, a process of its own: `python -m stackctl.bench.load TARGET SECONDS RATE SEED [ACKED_FILE]`.
+
+Sends unique trace requests over gRPC, at a rate or as fast as they are taken, and writes what it saw as JSON on stdout.
+With ACKED_FILE it is the sender of the kill test: what got no answer is sent again until it is acknowledged, and the
+number of every acknowledged request goes to that file.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import grpc
+import grpc.aio
+import orjson
+
+from stackctl.bench.requests import CALLS_PER_REQUEST, SPANS_PER_REQUEST, RequestSource
+
+EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+IN_FLIGHT: Final = 24
+_RETRY_SECONDS: Final = 0.05
+_TIMEOUT_SECONDS: Final = 20.0
+# A channel that lost its server tries again at once: the server of the kill test is back within a second.
+_OPTIONS: Final = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200))
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a load generator saw.
+
+    Attributes:
+        acked_spans: spans of acknowledged requests.
+        acked_calls: accounted calls among them.
+        refused: answers that were no acknowledgement, by gRPC code.
+        seconds: wall time from the first send to the last answer.
+        ack_seconds: latency of acknowledged requests, 50th and 99th percentile and maximum.
+        late_seconds: how far behind its schedule the generator ended; 0 without a rate.
+        cpu_cores: processor time it used by wall time.
+    """
+
+    acked_spans: int
+    acked_calls: int
+    refused: dict[str, int]
+    seconds: float
+    ack_seconds: dict[str, float]
+    late_seconds: float
+    cpu_cores: float
+
+
+class LoadGenerator:
+    """Sends requests until its time is over.
+
+    Args:
+        target: host:port.
+        seconds: how long requests are started.
+        rate: spans a second; 0 for as fast as they are taken.
+        seed: of the requests.
+        acked: gets the numbers of acknowledged requests; senders then never give up.
+    """
+
+    def __init__(self, target: str, seconds: float, rate: float, seed: int, acked: IO[str] | None = None) -> None:
+        self._target, self._seconds, self._rate, self._acked = target, seconds, rate, acked
+        self._source = RequestSource(seed)
+        self._next = 0
+        self._latencies: list[float] = []
+        self._refused: dict[str, int] = {}
+        self._late = 0.0
+        self._began = 0.0
+
+    async def run(self) -> LoadResult:
+        """Send and return what was seen."""
+        self._source.make(0)  # templates are built before the clock starts
+        async with grpc.aio.insecure_channel(self._target, options=_OPTIONS) as channel:
+            call: Any = channel.unary_unary(EXPORT, None, None)
+            self._began = time.monotonic()
+            cpu = time.process_time()
+            await asyncio.gather(*(self._send(call) for _ in range(IN_FLIGHT)))
+        seconds = time.monotonic() - self._began
+        return LoadResult(
+            len(self._latencies) * SPANS_PER_REQUEST,
+            len(self._latencies) * CALLS_PER_REQUEST,
+            self._refused,
+            seconds,
+            _percentiles(self._latencies),
+            self._late,
+            (time.process_time() - cpu) / seconds,
+        )
+
+    async def _send(self, call: Any) -> None:
+        while (number := await self._take_turn()) is not None:
+            body = self._source.make(number)
+            while not await self._attempt(call, number, body) and self._acked is not None:
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _take_turn(self) -> int | None:
+        """The number of the next request when its time has come; None when time is over."""
+        number = self._next
+        self._next += 1
+        elapsed = time.monotonic() - self._began
+        due = number * SPANS_PER_REQUEST / self._rate if self._rate else elapsed
+        if max(due, elapsed if self._acked is not None or not self._rate else 0) >= self._seconds:
+            return None
+        if due > elapsed:
+            await asyncio.sleep(due - elapsed)
+        elif self._rate:
+            self._late = elapsed - due
+        return number
+
+    async def _attempt(self, call: Any, number: int, body: bytes) -> bool:
+        began = time.perf_counter()
+        try:
+            await call(body, timeout=_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            name = error.code().name
+            self._refused[name] = self._refused.get(name, 0) + 1
+            return False
+        self._latencies.append(time.perf_counter() - began)
+        if self._acked is not None:
+            self._acked.write(f"{number}\n")
+            self._acked.flush()
+        return True
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    found = sorted(values)
+    if not found:
+        return {}
+    return {"p50": found[len(found) // 2], "p99": found[int(len(found) * 0.99)], "max": found[-1]}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the generator; return its exit code."""
+    target, seconds, rate, seed, *rest = arguments
+    with Path(rest[0]).open("a") if rest else nullcontext() as acked:
+        result = asyncio.run(LoadGenerator(target, float(seconds), float(rate), int(seed), acked).run())
+    sys.stdout.write(orjson.dumps(asdict(result)).decode() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
