@@ -10,8 +10,8 @@ import typer
 from stackctl.cli.context import DataDirFlag, JsonFlag, Options, emit, options, plain, say
 
 if TYPE_CHECKING:
+    from stackctl.demo.job import Load
     from stackctl.demo.run import Endpoints, Plan
-    from stackctl.demo.traffic import Load
     from stackctl.reports import DemoReport
     from stackctl.runtime.state import RunningStack
 
@@ -80,7 +80,7 @@ def run_demo(opts: Options, plan: "Plan | None" = None) -> None:
 
 def _load(requests: int | None, rate: float | None, duration: str | None, concurrency: int) -> "Load":
     """Return how much traffic the flags ask for."""
-    from stackctl.demo.traffic import Load
+    from stackctl.demo.job import Load
     from stackctl.errors import Misuse
     from stackctl.settings import seconds
 

@@ -7,71 +7,20 @@ outcome.
 
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 from opentelemetry import _logs, metrics, trace
 
 from stackctl.demo import endpoint, telemetry
-from stackctl.demo.calls import Call, Ledger, Models
+from stackctl.demo.job import Job, Outcome
+from stackctl.demo.metered import Ledger, Models
 from stackctl.demo.rag import EMBEDDING_MODEL, Answer, Application
 from stackctl.demo.scenarios import scenario
-from stackctl.demo.traffic import Load, limited, run, visits
-from stackctl.evals import Result
+from stackctl.demo.traffic import limited, run, visits
 
 _FLUSH_MILLISECONDS = 30_000
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the application is to do.
-
-    Attributes:
-        port: of the simulator; None for a real endpoint.
-        base_url, api_key, model, embedding_model: of a real endpoint; None with the simulator.
-    """
-
-    seed: int
-    scenario: str
-    load: Load
-    port: int | None = None
-    base_url: str | None = None
-    api_key: str | None = None
-    model: str | None = None
-    embedding_model: str | None = None
-
-    @classmethod
-    def read(cls, text: bytes) -> "Job":
-        """Read the JSON of a job."""
-        raw = orjson.loads(text)
-        return cls(**raw | {"load": Load(**raw["load"])})
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the application did.
-
-    Attributes:
-        flushed: everything was handed to the stack; False when an exporter gave up.
-    """
-
-    trace_ids: tuple[str, ...]
-    calls: tuple[Call, ...]
-    results: tuple[Result, ...]
-    degraded: int
-    flushed: bool
-
-    @classmethod
-    def read(cls, raw: dict[str, Any]) -> "Outcome":
-        """Read the JSON of an outcome."""
-        return cls(
-            trace_ids=tuple(raw["trace_ids"]),
-            calls=tuple(Call(**row) for row in raw["calls"]),
-            results=tuple(Result(**row) for row in raw["results"]),
-            degraded=raw["degraded"],
-            flushed=raw["flushed"],
-        )
 
 
 def perform(job: Job) -> Outcome:

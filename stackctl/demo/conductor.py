@@ -12,7 +12,7 @@ from typing import IO
 
 import orjson
 
-from stackctl.demo.app import Job, Outcome
+from stackctl.demo.job import Job, Outcome
 from stackctl.demo.model import Behaviour
 from stackctl.errors import PackageMissing, ProblemFound
 from stackctl.launch import Telemetry, environment

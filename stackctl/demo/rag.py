@@ -18,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext, SpanKind
 
 from stackctl import semconv
-from stackctl.demo.calls import Models, Reply
+from stackctl.demo.metered import Models, Reply
 from stackctl.demo.telemetry import last_inference, session_context
 from stackctl.demo.words import sentences, stems
 from stackctl.evals import Judge, Result, evaluate

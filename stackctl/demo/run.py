@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 from stackctl.clients import PrometheusClient, TempoClient
 from stackctl.demo import convergence
-from stackctl.demo.app import Job, Outcome
 from stackctl.demo.conductor import SERVICE, Target, perform, require_packages, simulator
+from stackctl.demo.job import Job, Load, Outcome
 from stackctl.demo.scenarios import scenario
 from stackctl.demo.tally import Tally, quantiles, tally
-from stackctl.demo.traffic import Load
 from stackctl.errors import Misuse
 from stackctl.genai import prices
 from stackctl.reports import DemoReport

@@ -8,29 +8,13 @@ from dataclasses import dataclass
 from itertools import count
 from uuid import uuid4
 
+from stackctl.demo.job import Load
 from stackctl.demo.model import dice_for
 from stackctl.demo.questions import CONVERSATIONS
 from stackctl.demo.rag import Answer, Application, Session
 from stackctl.demo.scenarios import Scenario
 
 _USERS = 12
-
-
-@dataclass(frozen=True)
-class Load:
-    """How much traffic.
-
-    Attributes:
-        requests: so many questions; None to go on until the duration is over.
-        duration_seconds: no question starts later than this; None for no limit.
-        rate: questions started each second at most; None as fast as the concurrency lets them.
-        concurrency: so many visitors at a time.
-    """
-
-    requests: int | None = 40
-    duration_seconds: float | None = None
-    rate: float | None = None
-    concurrency: int = 8
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ from decimal import Decimal
 import pytest
 from otlp_sink import OtlpSink, otlp_sink
 
-from stackctl.demo.app import Job, Outcome
 from stackctl.demo.conductor import Target, clean, perform, simulator
+from stackctl.demo.job import Job, Load, Outcome
 from stackctl.demo.model import Behaviour
 from stackctl.demo.scenarios import SCENARIOS
 from stackctl.demo.tally import tally
-from stackctl.demo.traffic import Load
 from stackctl.genai.prices import shipped
 
 FAILING = Behaviour(rate_limited=0.2, retried=0.1, server_error=0.1, broken_stream=0.2, slowness=0.05)
