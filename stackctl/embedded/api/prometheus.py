@@ -1,0 +1,304 @@
+"""The Prometheus HTTP API over the sample store: https://prometheus.io/docs/prometheus/latest/querying/api/.
+
+Paths, parameters, JSON shapes and status codes are Prometheus' own, GET and POST forms alike. What the evaluator does
+not have is refused by name with 422, never answered empty.
+"""
+
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+from urllib.parse import parse_qs
+
+import orjson
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from stackctl import __version__
+from stackctl.embedded.series.reader import FoundExemplar, SampleReader
+from stackctl.errors import QueryInvalid, QueryUnsupported, StackctlError
+from stackctl.promql import Matcher, Result, Series, instant, range_
+from stackctl.promql.parse import parse, selectors
+from stackctl.promql.values import NAME
+from stackctl.stack import COMPONENTS, EngineConfig
+
+from .parameters import DEFAULT_TIMEOUT_MS, Parameters, invalid, steps
+from .promjson import Json, data, ordered, seconds, value_text
+
+# Numpy holds the interpreter: more at one time would only make each slower.
+AT_ONCE: Final = 2
+MAX_FORM_BYTES: Final = 4 * 1024**2
+_VERSION: Final = next(one.tag for one in COMPONENTS if one.name == "prometheus").removeprefix("v")
+
+# What an endpoint gives: the `data` member and warnings.
+Answer: TypeAlias = tuple[Json, Sequence[str]]
+
+
+class _Failed(Exception):
+    """A request that ends in an error answer.
+
+    Args:
+        status: HTTP status.
+        kind: Prometheus' `errorType`.
+    """
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.message = status, kind, message
+
+
+@dataclass(frozen=True)
+class _Deadline:
+    """A storage that gives up when a query's time is over: a running evaluation looks here at each selector."""
+
+    reader: SampleReader
+    at: float
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Series]:
+        """Select as the reader does, within the time that is left."""
+        if time.monotonic() > self.at:
+            raise _Failed(503, "timeout", "query timed out in expression evaluation")
+        return self.reader.select(matchers, start_ms, end_ms)
+
+
+def app(config: EngineConfig) -> Starlette:
+    """Return the API over the samples of a data directory."""
+    return PrometheusApi(SampleReader(Path(config.data_dir))).app()
+
+
+class PrometheusApi:
+    """The endpoints over one reader.
+
+    Args:
+        clock_ms: unix milliseconds, what `now` means in a query without a time.
+    """
+
+    def __init__(self, reader: SampleReader, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self._reader = reader
+        self._clock_ms = clock_ms
+        self._evaluating = threading.BoundedSemaphore(AT_ONCE)
+
+    def app(self) -> Starlette:
+        """Return the application."""
+        both, get = ["GET", "POST"], ["GET"]
+        endpoints: dict[str, tuple[Callable[[Parameters], Answer], list[str]]] = {
+            "query": (self.query, both),
+            "query_range": (self.query_range, both),
+            "query_exemplars": (self.query_exemplars, both),
+            "series": (self.series, both),
+            "labels": (self.labels, both),
+            "metadata": (self.metadata, get),
+            "rules": (lambda _: ({"groups": []}, ()), get),
+            "alerts": (lambda _: ({"alerts": []}, ()), get),
+            "targets": (lambda _: ({"activeTargets": [], "droppedTargets": []}, ()), get),
+            "status/buildinfo": (build_info, get),
+            "status/config": (lambda _: ({"yaml": ""}, ()), get),
+            "status/flags": (lambda _: ({}, ()), get),
+        }
+        routes = [
+            Route(f"/api/v1/{path}", self._route(endpoint), methods=methods)
+            for path, (endpoint, methods) in endpoints.items()
+        ]
+        routes.append(Route("/api/v1/label/{name}/values", self._values_route, methods=get))
+        for path, text in (("/-/ready", "stackctl is ready.\n"), ("/-/healthy", "stackctl is healthy.\n")):
+            routes.append(Route(path, _saying(text), methods=get))
+        return Starlette(routes=routes)
+
+    # --- queries ------------------------------------------------------------------------------------------------------
+    def query(self, parameters: Parameters) -> Answer:
+        """Evaluate at one moment."""
+        at = parameters.time_ms("time", self._clock_ms())
+        limit, query = parameters.limit(), _checked(parameters)
+        with self._turn(parameters) as deadline:
+            return data(_evaluated(lambda: instant(query, at, deadline)), at, limit)
+
+    def query_range(self, parameters: Parameters) -> Answer:
+        """Evaluate at steps."""
+        start, end, step = steps(parameters)
+        limit, query = parameters.limit(), _checked(parameters)
+        with self._turn(parameters) as deadline:
+            return data(_evaluated(lambda: range_(query, start, end, step, deadline)), end, limit)
+
+    def query_exemplars(self, parameters: Parameters) -> Answer:
+        """Exemplars of the series that a query selects."""
+        start, end = parameters.range_ms()
+        node = parse(_checked(parameters))
+        self._reader.touch_wanted()
+        found: dict[int, list[FoundExemplar]] = {}
+        for selector in selectors(node):
+            found |= self._reader.exemplars(selector.matchers, start, end)
+        return [
+            {
+                "seriesLabels": ordered(self._reader.index.labels[number]),
+                "exemplars": [
+                    {
+                        "labels": {"trace_id": one.trace_id},
+                        "value": value_text(one.value),
+                        "timestamp": seconds(one.time_ms),
+                    }
+                    for one in exemplars
+                ],
+            }
+            for number, exemplars in found.items()
+        ], ()
+
+    def _turn(self, parameters: Parameters) -> "_Turn":
+        timeout_ms = min(parameters.duration_ms("timeout", DEFAULT_TIMEOUT_MS), DEFAULT_TIMEOUT_MS)
+        self._reader.touch_wanted()
+        return _Turn(self._evaluating, _Deadline(self._reader, time.monotonic() + timeout_ms / 1000))
+
+    # --- labels and series --------------------------------------------------------------------------------------------
+    def series(self, parameters: Parameters) -> Answer:
+        """Label sets of the series that selectors choose."""
+        found = self._found(parameters, required=True)
+        return _limited(sorted((ordered(labels) for labels in found), key=lambda one: list(one.items())), parameters)
+
+    def labels(self, parameters: Parameters) -> Answer:
+        """Names of labels."""
+        found = self._found(parameters)
+        return _limited(sorted({name for labels in found for name in labels}), parameters)
+
+    def values(self, name: str, parameters: Parameters) -> Answer:
+        """Values of one label."""
+        if not name:
+            raise QueryInvalid('invalid label name: ""', next_step="Give the name of a label.")
+        found = self._found(parameters)
+        return _limited(sorted({labels[name] for labels in found if name in labels}), parameters)
+
+    def _found(self, parameters: Parameters, required: bool = False) -> list[dict[str, str]]:
+        """The label sets that any of the selectors chooses; of all series without a selector."""
+        start, end = parameters.range_ms()
+        chosen = parameters.matchers(required) or [()]
+        self._reader.touch_wanted()
+        found = {id(one): one for matchers in chosen for one in self._reader.series(matchers, start, end)}
+        return list(found.values())
+
+    def metadata(self, parameters: Parameters) -> Answer:
+        """Kind, help and unit of each metric."""
+        from stackctl.genai.metrics import BY_NAME
+
+        limit, wanted = parameters.limit(), parameters.text("metric")
+        self._reader.series((Matcher(NAME, "=", wanted),), *parameters.range_ms())  # reads what is new
+        found = {}
+        for name, kind in sorted(self._reader.kinds.items()):
+            if wanted in ("", name):
+                rows = BY_NAME.get(name)
+                found[name] = [{"type": kind, "unit": "", "help": rows[0].help if rows else ""}]
+        return dict(list(found.items())[:limit]), ()
+
+    # --- HTTP ---------------------------------------------------------------------------------------------------------
+    def _route(self, endpoint: Callable[[Parameters], Answer]) -> Callable[[Request], Awaitable[Response]]:
+        async def route(request: Request) -> Response:
+            return await _respond(request, endpoint)
+
+        return route
+
+    async def _values_route(self, request: Request) -> Response:
+        return await _respond(request, lambda parameters: self.values(request.path_params["name"], parameters))
+
+
+class _Turn:
+    """A place among those who may evaluate, waited for no longer than the query may take."""
+
+    def __init__(self, evaluating: threading.BoundedSemaphore, deadline: _Deadline) -> None:
+        self._evaluating, self._deadline = evaluating, deadline
+
+    def __enter__(self) -> _Deadline:
+        if not self._evaluating.acquire(timeout=max(self._deadline.at - time.monotonic(), 0)):
+            raise _Failed(503, "timeout", "query timed out in query queue")
+        return self._deadline
+
+    def __exit__(self, *_: object) -> None:
+        self._evaluating.release()
+
+
+def build_info(_: Parameters) -> Answer:
+    """Which Prometheus this answers like, and what it is; Grafana reads the version to know what it may ask."""
+    return {
+        "application": "stackctl",
+        "version": _VERSION,
+        "revision": f"stackctl-{__version__}",
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    }, ()
+
+
+async def _respond(request: Request, endpoint: Callable[[Parameters], Answer]) -> Response:
+    """Answer in Prometheus' envelope."""
+    try:
+        parameters = await _parameters(request)
+        answer, warnings = await run_in_threadpool(endpoint, parameters)
+    except _Failed as failed:
+        return _error(failed)
+    except QueryUnsupported as unsupported:
+        return _error(_Failed(422, "execution", unsupported.message))
+    except QueryInvalid as error:
+        return _error(_Failed(400, "bad_data", error.message))
+    except StackctlError as error:
+        return _error(_Failed(500, "internal", error.message))
+    envelope = {"status": "success", "data": answer}
+    if warnings:
+        envelope["warnings"] = list(warnings)
+    return Response(orjson.dumps(envelope), media_type="application/json")
+
+
+def _error(failed: _Failed) -> Response:
+    body = {"status": "error", "errorType": failed.kind, "error": failed.message}
+    return Response(orjson.dumps(body), failed.status, media_type="application/json")
+
+
+async def _parameters(request: Request) -> Parameters:
+    values = parse_qs(request.url.query, keep_blank_values=True)
+    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if request.method == "POST" and form:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM_BYTES:
+                raise _Failed(413, "bad_data", "the form is too large")
+        try:
+            posted = parse_qs(body.decode(), keep_blank_values=True)
+        except UnicodeDecodeError as error:
+            raise _Failed(400, "bad_data", "the form is not UTF-8") from error
+        values = {name: [*posted.get(name, ()), *values.get(name, ())] for name in posted | values}
+    return Parameters(values)
+
+
+def _checked(parameters: Parameters) -> str:
+    """The query's text, after it was seen to parse: errors after that are the evaluation's."""
+    query = parameters.text("query")
+    try:
+        parse(query)
+    except QueryInvalid as error:
+        raise invalid("query", error.message) from error
+    return query
+
+
+def _evaluated(evaluate: Callable[[], Result]) -> Result:
+    try:
+        return evaluate()
+    except QueryInvalid as error:
+        if error.message.startswith("invalid expression type"):
+            raise invalid("query", error.message) from error
+        raise _Failed(422, "execution", error.message) from error
+
+
+def _limited(found: Sequence[Json], parameters: Parameters) -> Answer:
+    limit = parameters.limit()
+    if limit is None or len(found) <= limit:
+        return found, ()
+    return found[:limit], ("results truncated due to limit",)
+
+
+def _saying(text: str) -> Callable[[Request], Awaitable[Response]]:
+    async def say(_: Request) -> Response:
+        return PlainTextResponse(text)
+
+    return say

@@ -1,0 +1,66 @@
+"""Results as Prometheus writes them in JSON (util/jsonutil, web/api/v1/json_codec.go): values are text, times seconds."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from stackctl.promql import Result, Series
+
+Json: TypeAlias = Any
+
+
+def value_text(value: float) -> str:
+    """Return a float as Go's `FormatFloat` with the fewest digits; an exponent below 1e-6 and from 1e21 on."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    text = repr(value)
+    if "e" in text and 1e-6 <= abs(value) < 1e21:
+        text = format(Decimal(text), "f")
+    elif "e" not in text and value != 0 and abs(value) < 1e-6:
+        text = f"{value:e}"
+    return text.removesuffix(".0")
+
+
+def seconds(time_ms: int) -> float | int:
+    """Return a time as Prometheus writes it: seconds, with milliseconds only where there are any."""
+    whole, rest = divmod(time_ms, 1000)
+    return time_ms / 1000 if rest else whole
+
+
+def data(result: Result, at_ms: int, limit: int | None = None) -> tuple[Json, list[str]]:
+    """Return a query's `data` and the warnings to send with it.
+
+    Args:
+        at_ms: the moment asked for, which a string is stamped with.
+        limit: most series to return.
+    """
+    if result.kind == "string":
+        return {"resultType": "string", "result": [seconds(at_ms), result.text]}, []
+    if result.kind == "scalar":
+        return {"resultType": "scalar", "result": _points(result.series[0])[0]}, []
+    wanted = result.series if limit is None else result.series[:limit]
+    warnings = ["results truncated due to limit"] if len(wanted) < len(result.series) else []
+    write: Callable[[Series], Json] = _sample if result.kind == "vector" else _line
+    return {"resultType": result.kind, "result": [write(one) for one in wanted]}, warnings
+
+
+def ordered(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return labels in the order of their names, as Prometheus keeps them."""
+    return dict(sorted(labels.items()))
+
+
+def _sample(series: Series) -> Json:
+    return {"metric": ordered(series.labels), "value": _points(series)[0]}
+
+
+def _line(series: Series) -> Json:
+    return {"metric": ordered(series.labels), "values": _points(series)}
+
+
+def _points(series: Series) -> Sequence[Json]:
+    return [
+        [seconds(time), value_text(value)] for time, value in zip(series.t_ms.tolist(), series.v.tolist(), strict=True)
+    ]

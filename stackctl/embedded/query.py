@@ -1,0 +1,107 @@
+"""The query process: `python -m stackctl.embedded.query CONFIG.json`.
+
+Answers as Prometheus and as Tempo, reading only, and exits 0 on SIGTERM or SIGINT; 3 with one line on stderr when a
+port is taken.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stackctl.embedded.api.http import Guarded
+from stackctl.embedded.otlp.http_server import http_server, listen
+from stackctl.embedded.otlp.limits import Guard, guard_of
+from stackctl.errors import StackctlError
+from stackctl.stack import EngineConfig
+
+log = logging.getLogger("stackctl.query")
+
+# Endpoint to the module whose `app(config)` answers there.
+APPS: Final = {"prometheus": "stackctl.embedded.api.prometheus", "tempo": "stackctl.embedded.api.tempo"}
+
+
+class Coming:
+    """An application that is made in a thread while the process listens already; requests wait for it.
+
+    DuckDB and the like take longer to import than everything else here.
+
+    Args:
+        make: returns the application; an exception of it fails each request.
+    """
+
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._made = asyncio.create_task(asyncio.to_thread(make))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        app = await asyncio.shield(self._made)
+        await app(scope, receive, send)
+
+
+async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
+    """Answer on both ports until `stop` is set.
+
+    Raises:
+        PortTaken: another program listens on one of them.
+    """
+    token = Path(config.token_file).read_text().strip() if config.token_file else None
+    guard = guard_of(config.host, token)
+    sockets = {name: listen(config.host, config.ports[name], name) for name in APPS}
+    servers = {name: http_server(_guarded(Coming(_maker(name, config)), guard)) for name in APPS}
+    serving = [asyncio.create_task(servers[name].serve([sockets[name]]), name=name) for name in APPS]
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    log.info("ready: prometheus %s, tempo %s", config.ports["prometheus"], config.ports["tempo"])
+    done, _ = await asyncio.wait({stopping, *serving}, return_when=asyncio.FIRST_COMPLETED)
+    for server in servers.values():
+        server.should_exit = True
+    stopping.cancel()
+    await asyncio.gather(*serving)
+    for ended in done - {stopping}:
+        ended.result()  # a server that ended by itself failed: the supervisor starts the process again
+    log.info("stopped")
+
+
+def _guarded(app: ASGIApp, guard: Guard) -> Starlette:
+    return Starlette(routes=[Mount("", app)], middleware=[Middleware(Guarded, guard=guard)])
+
+
+def _maker(name: str, config: EngineConfig) -> Callable[[], ASGIApp]:
+    def make() -> ASGIApp:
+        made: ASGIApp = import_module(APPS[name]).app(config)
+        return made
+
+    return make
+
+
+async def _until_told(config: EngineConfig) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(config, stop)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the process; return its exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_until_told(EngineConfig.read(Path(arguments[0]))))
+    except StackctlError as error:
+        sys.stderr.write(f"error: {error.message}; next: {error.next_step}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
