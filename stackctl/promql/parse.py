@@ -93,7 +93,7 @@ def _in_prometheus_words(reason: str) -> str:
     """Quote with double quotes, and name types as Prometheus does."""
     reason = re.sub(r"'([^']*)'", r'"\1"', reason)
     for theirs, known in (("matrix", "range vector"), ("vector", "instant vector")):
-        reason = re.sub(rf"\b(expected type|got) {theirs}\b", rf"\1 {known}", reason)
+        reason = re.sub(rf"\b(expected type|got|allowed on) {theirs}\b", rf"\1 {known}", reason)
     return reason
 
 

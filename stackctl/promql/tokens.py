@@ -123,6 +123,12 @@ class _Walk:
         lower = token.text.lower()
         if self.text(1) != "{" and self.current is not None and lower in _EXTENDED:
             self.mark(token, _EXTENDED[lower])
+        elif lower in _EXTENDED and self.text(-1) == "]":
+            raise QueryInvalid(
+                f"parse error: {lower} modifier is not supported for subqueries",
+                next_step="Put it behind a range selector.",
+                position=token.at,
+            )
         elif lower == "offset":
             pass
         elif lower in _BEFORE_LABELS and self.text(1) == "(":

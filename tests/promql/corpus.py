@@ -83,8 +83,8 @@ def samples(seed: int) -> Samples:
 
 def _of_instance(rng: np.random.Generator, labels: dict[str, str]) -> list[Series]:
     made = [_gauge(rng, {"__name__": "up", **labels}, lambda n: rng.integers(0, 2, n).astype(float))]
-    for code in ("200", "404", "500"):
-        made.append(_counter(rng, {"__name__": "requests_total", "code": code, **labels}, whole=True))
+    codes = ("200", "404", "500")
+    made += [_counter(rng, {"__name__": "requests_total", "code": code, **labels}, whole=True) for code in codes]
     made.append(_counter(rng, {"__name__": "cost_usd_total", **labels}, whole=False))
     made.append(_gauge(rng, {"__name__": "temperature", **labels}, lambda n: np.cumsum(rng.normal(0, 1.3, n))))
     made.append(_gauge(rng, {"__name__": "memory_bytes", **labels}, lambda n: 1e9 + np.cumsum(rng.normal(0, 1e5, n))))
@@ -190,7 +190,7 @@ class Writer:
     def ranged(self, names: Sequence[str] = COUNTERS + GAUGES) -> str:
         """Return a range selector, now and then a subquery."""
         if self.rng.random() < 0.15:
-            inner = self.pick((self.pick(names), f"rate({self.pick(COUNTERS)}[2m])", f"-{self.pick(names)}"))
+            inner = self.pick((self.pick(names), f"rate({self.pick(COUNTERS)}[2m])", f"(-{self.pick(names)})"))
             return f"{inner}[{self.pick(('6m', '20m'))}:{self.pick(('', '30s', '1m', '47s'))}]{self.times()}"
         return f"{self.pick(names)}{self.matchers()}[{self.pick(RANGES)}]{self.times()}"
 
@@ -267,6 +267,10 @@ def _small(name: str) -> Feature:
     return name, lambda w: f"{name}({w.pick(('level / 4', 'temperature', 'level', 'up', w.vector()))})"
 
 
+def _of_date(name: str) -> Feature:
+    return name, lambda w: f"{name}({w.pick(('', 'timestamp(up)', 'vector(time() * 3)', 'memory_bytes', 'strange'))})"
+
+
 def _folds(name: str, modifier: str) -> Feature:
     def write(w: Writer) -> str:
         grouping = f" {modifier} ({w.labels()}) " if modifier else ""
@@ -309,9 +313,21 @@ def _bool(op: str) -> Feature:
     )
 
 
+_QUANTILES = ("0.9", "0", "1", "-1", "2", "0.37", "0.5", "0.99")
+_OF_FEW = ("rate", "delta", "last_over_time", "irate", "deriv", "increase")
 _ABSENT = ("nosuch", 'nosuch{job="api",x!="y"}', "up > 5", 'nosuch{a="1",a="2",b=~"x"}', "sum(nosuch)")
 _ABSENT_RANGES = ('nosuch{job="api"}[5m]', 'sparse{n="1"}[2m]', "up[1m] offset 2h", "nosuch[5m:1m]")
 _SINGLE = ("sum(up)", 'build_info{job="api"}')
+
+
+def _label_replace(w: Writer) -> str:
+    target, template = w.pick(("host", "job", "instance", "new")), w.pick(("$1", "x-$1", "", "${1}_$2"))
+    return f'label_replace({w.vector()}, "{target}", "{template}", "instance", "(.*):(.*)")'
+
+
+def _all_codes(w: Writer) -> str:
+    return f"sum without (code) (requests_total{w.matchers()})"
+
 
 _OTHERS: tuple[Feature, ...] = (
     ("selector", lambda w: w.selector()),
@@ -330,7 +346,7 @@ _OTHERS: tuple[Feature, ...] = (
     ("subquery of scalar", lambda w: "avg_over_time(time()[5m:30s])"),
     ("unary minus", lambda w: f"-{w.pick((w.selector(), f'({w.vector()})', f'{w.scalar()} ^ 2'))}"),
     ("precedence", lambda w: f"{w.pick(GAUGES)} + 2 * {w.pick(GAUGES)} ^ 2 ^ 0.5 - -1"),
-    ("quantile_over_time", lambda w: f"quantile_over_time({w.pick(('0.9', '0', '1', '-1', '2', '0.37'))}, {w.ranged()})"),
+    ("quantile_over_time", lambda w: f"quantile_over_time({w.pick(_QUANTILES)}, {w.ranged()})"),
     ("predict_linear", lambda w: f"predict_linear({w.ranged(GAUGES)}, {w.pick(('60', '3600', '-600'))})"),
     ("irate", lambda w: f"irate({w.ranged(COUNTERS)})"),
     ("rate", lambda w: f"rate({w.ranged(COUNTERS)})"),
@@ -346,26 +362,37 @@ _OTHERS: tuple[Feature, ...] = (
     ("clamp", lambda w: f"clamp({w.vector()}, {w.pick(('-1', '0'))}, {w.pick(('1', '100', '-2'))})"),
     ("clamp_min", lambda w: f"clamp_min({w.vector()}, {w.scalar()})"),
     ("clamp_max", lambda w: f"clamp_max({w.vector()}, {w.scalar()})"),
-    ("label_replace", lambda w: f'label_replace({w.vector()}, "{w.pick(("host", "job", "instance", "new"))}", "{w.pick(("$1", "x-$1", "", "${1}_$2"))}", "instance", "(.*):(.*)")'),
+    ("label_replace", _label_replace),
     ("label_join", lambda w: f'label_join({w.vector()}, "{w.pick(("both", "job"))}", "-", "job", "instance")'),
     ("sort", lambda w: f"sort({w.distinct()})"),
     ("sort_desc", lambda w: f"sort_desc({w.distinct()})"),
-    ("histogram_quantile", lambda w: f"histogram_quantile({w.pick(('0.5', '0.95', '0', '1', '0.99'))}, {_buckets(w)})"),
-    ("histogram_fraction", lambda w: f"histogram_fraction({w.pick(('0', '0.2', '-1'))}, {w.pick(('0.7', '1', '100', '+Inf'))}, {_buckets(w)})"),
+    ("histogram_quantile", lambda w: f"histogram_quantile({w.pick(_QUANTILES)}, {_buckets(w)})"),
+    (
+        "histogram_fraction",
+        lambda w: f"histogram_fraction({w.pick(('0', '0.2', '-1'))}, {w.pick(('0.7', '1', '+Inf'))}, {_buckets(w)})",
+    ),
     ("group_left", lambda w: f"{w.pick(GAUGES)} * on (job) group_left ({w.pick(('', 'version'))}) build_info"),
     ("group_right", lambda w: f"build_info + on (job) group_right (version) {w.pick(GAUGES)}"),
-    ("group_left ignoring", lambda w: f"requests_total / ignoring (code) group_left () sum without (code) (requests_total{w.matchers()})"),
-    ("group_left filter", lambda w: f"requests_total {w.pick(_COMPARISONS)} on (job) group_left () avg by (job) (requests_total)"),
+    ("group_left ignoring", lambda w: f"requests_total / ignoring (code) group_left () {_all_codes(w)}"),
+    (
+        "group_left filter",
+        lambda w: f"requests_total {w.pick(_COMPARISONS)} on (job) group_left () avg by (job) (requests_total)",
+    ),
     ("and", lambda w: f"{w.selector(GAUGES)} and {w.pick(('', 'on (job) ', 'ignoring (x) '))}({w.pick(GAUGES)} > 0)"),
     ("or", lambda w: f"{w.selector(GAUGES)} or {w.pick(('', 'on (job) ', 'ignoring (instance) '))}{w.vector()}"),
     ("unless", lambda w: f"{w.selector(GAUGES)} unless {w.pick(('', 'on (job, instance) '))}({w.pick(GAUGES)} > 0)"),
-    ("strange values", lambda w: f"{w.pick((*_FOLDS, 'avg_over_time', 'sum_over_time', 'max_over_time'))}(strange)".replace("_time(strange)", "_time(strange[5m])")),
-    ("sparse values", lambda w: f"{w.pick(('rate', 'delta', 'last_over_time', 'irate', 'deriv'))}(sparse[{w.pick(('5m', '20m'))}])"),
+    ("strange values", lambda w: f"{w.pick(_FOLDS)}(strange)"),
+    ("strange windows", lambda w: f"{w.pick(('avg', 'sum', 'max', 'min', 'quantile'))}_over_time(strange[5m])"
+        .replace("quantile_over_time(", "quantile_over_time(0.4, ")),
+    ("sparse values", lambda w: f"{w.pick(_OF_FEW)}(sparse[{w.pick(('5m', '20m'))}])"),
 )  # fmt: skip
 
 _EXPERIMENTAL: tuple[Feature, ...] = (
     *(_over(name, GAUGES) for name in _OVER_EXPERIMENTAL),
-    ("double_exponential_smoothing", lambda w: f"double_exponential_smoothing({w.ranged(GAUGES)}, 0.4, {w.pick(('0.1', '0.7'))})"),
+    (
+        "double_exponential_smoothing",
+        lambda w: f"double_exponential_smoothing({w.ranged(GAUGES)}, 0.4, {w.pick(('0.1', '0.7'))})",
+    ),
     ("sort_by_label", lambda w: f'sort_by_label({w.selector(GAUGES)}, "{w.pick(JOINED)}")'),
     ("sort_by_label_desc", lambda w: f'sort_by_label_desc({w.selector(GAUGES)}, "instance", "job")'),
 )  # fmt: skip
@@ -388,10 +415,10 @@ FEATURES: tuple[Feature, ...] = (
     *(_extended("anchored", name) for name in ("rate", "increase", "delta", "changes", "resets")),
     *(_extended("smoothed", name) for name in ("rate", "increase", "delta")),
     *(_small(name) for name in _OF_VALUES),
-    *((name, lambda w, name=name: f"{name}({w.pick(('', 'timestamp(up)', 'vector(time() * 3)', 'memory_bytes'))})") for name in _CALENDAR),
+    *(_of_date(name) for name in _CALENDAR),
     *(_folds(name, modifier) for name in _FOLDS for modifier in ("", "by", "without")),
     *(_with_param(name, params) for name, params in (
-        ("topk", ("1", "2", "3")), ("bottomk", ("1", "2")), ("quantile", ("0.5", "0.9", "0", "2")), ("count_values", ('"value"',)),
+        ("topk", ("1", "2", "3")), ("bottomk", ("1", "2")), ("quantile", _QUANTILES), ("count_values", ('"value"',)),
     )),
     *(feature for op in (*_ARITHMETIC, *_COMPARISONS) for feature in _binary(op)),
     *(_bool(op) for op in _COMPARISONS),
@@ -500,7 +527,7 @@ def compare(query: Query, storage: Samples, server) -> Verdict:  # type: ignore[
         return Verdict(f"kind {result.kind}, not {expected.kind}")
     if result.kind == "string":
         return Verdict(None if expected.result[1] == result.text else "text differs")
-    mine, real = _mine(result), _real(expected.kind, expected.result)
+    mine, real = lines(result), server_lines(expected.kind, expected.result)
     in_order = "sort" in query.text and query.end_ms is None
     return Verdict(_difference(mine, real, in_order), empty=not real)
 
@@ -509,14 +536,16 @@ Points = list[tuple[int, float]]
 Lines = list[tuple[tuple[tuple[str, str], ...], Points]]
 
 
-def _mine(result: Result) -> Lines:
+def lines(result: Result) -> Lines:
+    """Return our result as label sets with points."""
     return [
         (tuple(sorted(one.labels.items())), list(zip(one.t_ms.tolist(), one.v.tolist(), strict=True)))
         for one in result.series
     ]
 
 
-def _real(kind: str, result) -> Lines:  # type: ignore[no-untyped-def]
+def server_lines(kind: str, result) -> Lines:  # type: ignore[no-untyped-def]
+    """Return the real server's JSON result as label sets with points."""
     if kind == "scalar":
         return [((), [(round(result[0] * 1000), float(result[1]))])]
     return [
