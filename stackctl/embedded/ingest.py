@@ -154,6 +154,7 @@ class Ingest:
         try:
             self.store.seal_closed()
             self.store.trim(self.head.durable_seq)
+            self.head.seal_closed()
         except OSError as error:
             log.error("sealing failed, will be tried again: %s", error.strerror)
 
@@ -161,6 +162,7 @@ class Ingest:
         """Seal what failed before, compact, forget what is too old or too much; runs in the sealing thread."""
         self._seal_closed()
         try:
+            self.head.forget(now_ms() - self._config.retention_seconds * 1000, self._config.retention_bytes // 5)
             self._retention.run(now_ms())
         except OSError as error:
             log.error("retention failed, will be tried again: %s", error.strerror)

@@ -1,4 +1,4 @@
-"""Results as Prometheus writes them in JSON (util/jsonutil, web/api/v1/json_codec.go): values are text, times seconds."""
+"""Results as Prometheus writes them in JSON (util/jsonutil, web/api/v1/json_codec.go): values as text."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

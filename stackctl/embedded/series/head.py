@@ -19,6 +19,7 @@ from stackctl.embedded.store.digests import MAX_DIGESTS, WINDOW_MS
 from stackctl.embedded.store.log import Sync
 from stackctl.genai.metrics import BY_NAME
 
+from . import blocks
 from .family import Family
 from .frame import Exemplar, SampleFrame
 from .increments import Block, Increments
@@ -269,6 +270,27 @@ class Head:
             self._slots = self._slots.without(idle)
         self._log.roll(self._state())
         self._rolled_ms = now_ms
+
+    def seal_closed(self) -> None:
+        """Make blocks of the log files that are written no more. Works on closed files: may run in a thread of its own.
+
+        Raises:
+            OSError: the disk refused; called again, it goes on where it stopped.
+        """
+        for number in self._log.closed():
+            blocks.seal(self.layout, number)
+
+    def forget(self, before_ms: int, most_bytes: int) -> None:
+        """Remove blocks that are too old, then the oldest of too many; in the thread of `seal_closed`.
+
+        Args:
+            before_ms: unix milliseconds.
+            most_bytes: of all blocks together.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        blocks.forget(self.layout, before_ms, most_bytes)
 
     def _state(self) -> SampleFrame:
         return self._slots.state(self.durable_seq, list(self._requests.items()))

@@ -56,15 +56,6 @@ class Decoded:
             self.refused[reason] = self.refused.get(reason, 0) + count
 
 
-def points_of(body: bytes, allow: tuple[str, ...] = ()) -> list[Points]:
-    """Return the points of an ExportMetricsServiceRequest.
-
-    Raises:
-        google.protobuf.message.DecodeError: the bytes are none.
-    """
-    return decode(body, allow).points
-
-
 def decode(body: bytes, allow: tuple[str, ...] = ()) -> Decoded:
     """Return the points of an ExportMetricsServiceRequest and what was refused.
 
