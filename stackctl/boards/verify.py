@@ -95,6 +95,7 @@ class _Check:
         self._prometheus = prometheus
         self._tempo = tempo
         self._window = window
+        self._answers: dict[tuple[str, bool], str | None] = {}  # boards share queries: each is asked once
         # A name of ours must come from the catalogue: what an older stack left behind on the server does not count.
         self._known = set(scope.SERIES) | {name for name in prometheus.metric_names() if not _is_ours(name)}
 
@@ -102,17 +103,22 @@ class _Check:
         """Return what is wrong with a query, None where it finds data."""
         try:
             text = queries.substituted(query.text, queries.values(board, self._window.seconds))
-            match query.language:
-                case "promql":
-                    return self._promql(text, instant=query.instant)
-                case "traceql":
-                    return self._traceql(text)
-                case "label_values":
-                    return self._label_values(text)
+            if (text, query.instant) not in self._answers:
+                self._answers[text, query.instant] = self._asked(query, text)
+            return self._answers[text, query.instant]
         except StackNotRunning:
             raise
         except StackctlError as error:
             return error.message
+
+    def _asked(self, query: Query, text: str) -> str | None:
+        match query.language:
+            case "promql":
+                return self._promql(text, instant=query.instant)
+            case "traceql":
+                return self._traceql(text)
+            case "label_values":
+                return self._label_values(text)
 
     def _promql(self, text: str, *, instant: bool) -> str | None:
         unknown = sorted(promql.metric_names(text) - self._known)
