@@ -53,9 +53,7 @@ def _add_units(tokens: list[str], unit: str) -> None:
     per_suffix = "" if "{" in per or "}" in per else _cleaned(_PER_UNITS.get(per, per))
     if main_suffix in tokens:
         main_suffix = ""
-    if per_suffix in tokens:
-        per_suffix = ""
-    if per_suffix:
+    if per_suffix:  # appended even where the name says it already: so does the receiver
         main_suffix = main_suffix.removesuffix("_")
     tokens += [main_suffix] if main_suffix else []
     tokens += ["per", per_suffix] if per_suffix else []
