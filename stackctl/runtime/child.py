@@ -21,6 +21,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0  # a process that lived this long starts again with the shortest pause
 _CHECK_SECONDS = 5.0
 _CHECK_TIMEOUT_SECONDS = 1.0
+_START_TIMEOUT_SECONDS = 0.2  # while starting: a program that listens but is busy must not keep the others waiting
 _FAILED_CHECKS = 3  # one slow answer under load is not an outage
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -134,7 +135,8 @@ class Child:
         self.state = replace(self.state, state=state.UNHEALTHY, process=None, last_exit=code)
 
     def _check(self, now: float) -> None:
-        if all(answers(url, self._token_file, _CHECK_TIMEOUT_SECONDS) for url in self._ready):
+        timeout = _START_TIMEOUT_SECONDS if self.state.state == state.STARTING else _CHECK_TIMEOUT_SECONDS
+        if all(answers(url, self._token_file, timeout) for url in self._ready):
             if self.state.state != state.HEALTHY:
                 self._tell(f"{self.state.name} is ready after {now - self._started:.2f} s")
             self._failed_checks = 0
