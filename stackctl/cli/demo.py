@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stackctl.runtime.state import RunningStack
 
 DEFAULT_REQUESTS = 40
+MANY_REQUESTS = 80  # from here on more visitors come at a time, so that a long run is not a long wait
 
 
 def demo(
@@ -23,7 +24,9 @@ def demo(
     requests: Annotated[int | None, typer.Option(min=1, help="So many questions; 40 if nothing is said.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Questions started each second, at most.")] = None,
     duration: Annotated[str | None, typer.Option(help="Ask for so long, e.g. 30s or 5m.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=64, help="So many visitors at a time.")] = 8,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=64, help="So many visitors at a time; 8 or 12, by the number of questions.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed: the same questions, tokens, cost and errors.")] = 1,
     scenario: Annotated[str, typer.Option(help="Which traffic; see --list.")] = "default",
     list_scenarios: Annotated[bool, typer.Option("--list", help="Show the scenarios.")] = False,
@@ -78,7 +81,7 @@ def run_demo(opts: Options, plan: "Plan | None" = None) -> None:
     emit(report, opts, lambda found: _show(found, opts))
 
 
-def _load(requests: int | None, rate: float | None, duration: str | None, concurrency: int) -> "Load":
+def _load(requests: int | None, rate: float | None, duration: str | None, concurrency: int | None) -> "Load":
     """Return how much traffic the flags ask for."""
     from stackctl.demo.job import Load
     from stackctl.errors import Misuse
@@ -92,7 +95,8 @@ def _load(requests: int | None, rate: float | None, duration: str | None, concur
         ) from error
     if requests is None and limit is None:
         requests = DEFAULT_REQUESTS
-    return Load(requests, limit, rate, concurrency)
+    few = requests is not None and requests <= MANY_REQUESTS
+    return Load(requests, limit, rate, concurrency or (8 if few else 12))
 
 
 def _endpoints(stack: "RunningStack") -> "tuple[Endpoints, Mapping[str, str]]":
