@@ -22,6 +22,7 @@ from stackctl.reports import (
 
 # Where stdout is a file or a pipe there is no width to keep to; this one cuts nothing of a usual table.
 PIPE_WIDTH = 160
+_WIDE = 120  # columns below which a table of traces leaves out what `show` tells as well
 _LONGEST_NAME = 44
 _UNKNOWN = "unknown"
 
@@ -38,28 +39,34 @@ def traces(report: TraceListReport) -> None:
     if not report.traces:
         console().print("no traces")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    out = console()
+    narrow = out.width < _WIDE
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("trace", no_wrap=True, style="cyan", min_width=32)
-    for name in ("time", "service", "root"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for name in ("duration", "spans"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("model", overflow="ellipsis", no_wrap=True)
-    table.add_column("cost", justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
+    table.add_column("time", no_wrap=True, min_width=8)
+    if not narrow:
+        table.add_column("service")
+    table.add_column("root")  # root and model give way where the terminal is narrow
+    table.add_column("duration", justify="right", no_wrap=True, min_width=8)
+    if not narrow:
+        table.add_column("spans", justify="right", no_wrap=True)
+    table.add_column("model")
+    table.add_column("cost", justify="right", no_wrap=True, min_width=9)
+    table.add_column("status", no_wrap=True, min_width=8)
     for row in report.traces:
-        table.add_row(
-            row.trace_id,
-            _clock(row.start),
-            Text(row.service),
-            Text(row.name),
-            duration(row.duration_ms),
-            str(row.spans),
-            Text(", ".join(row.models) or "-"),
-            _spend_cell(row.spend),
-            _errors(row.errors),
-        )
-    console().print(table)
+        cells = {
+            "trace": Text(row.trace_id),
+            "time": Text(_clock(row.start)[-8 if narrow else 0 :]),
+            "service": Text(row.service),
+            "root": Text(row.name),
+            "duration": Text(duration(row.duration_ms)),
+            "spans": Text(str(row.spans)),
+            "model": Text(_models(row.models)),
+            "cost": Text(_spend_cell(row.spend)),
+            "status": _errors(row.errors),
+        }
+        table.add_row(*(cells[str(column.header)] for column in table.columns))
+    out.print(table)
 
 
 def trace(report: TraceReport) -> None:
@@ -117,7 +124,11 @@ def money(value: Decimal | None) -> str:
     """Return an amount of USD with as many digits as small sums need; unknown is not nothing."""
     if value is None:
         return _UNKNOWN
-    return f"${value:.2f}" if value >= 100 else f"${value:.6f}"
+    if value >= 100:
+        return f"${value:.2f}"
+    # Below a ten-thousandth two digits that say something, instead of zeros.
+    digits = 6 if value == 0 or value >= Decimal("0.0001") else 1 - value.adjusted()
+    return f"${value:.{digits}f}"
 
 
 _COUNTS = ("calls", "priced", "unpriced", "no usage", "tokens in", "tokens out")
@@ -135,10 +146,19 @@ def _spend_cell(spend: SpendReport) -> str:
     return money(spend.cost_usd) + ("+" if spend.cost_usd is not None and spend.priced < spend.calls else "")
 
 
+def _models(models: tuple[str, ...]) -> str:
+    more = f" +{len(models) - 1}" if len(models) > 1 else ""
+    return f"{models[0]}{more}" if models else "-"
+
+
 def _errors(count: int) -> Text:
     if not count:
         return Text("ok", style="green")
-    return Text(f"{count} error{'s' if count > 1 else ''}", style="bold red")
+    return Text(_plural(count, "error"), style="bold red")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _clock(start: str) -> str:
@@ -154,9 +174,9 @@ def _window(seconds: float) -> str:
 
 def _summary(report: TraceReport) -> Text:
     spend = report.spend
-    parts = [_clock(report.start), duration(report.duration_ms), f"{len(report.spans)} spans"]
+    parts = [_clock(report.start), duration(report.duration_ms), _plural(len(report.spans), "span")]
     if spend.calls:
-        parts.append(f"{spend.calls} model call{'s' if spend.calls > 1 else ''}")
+        parts.append(_plural(spend.calls, "model call"))
         parts.append(f"{spend.input_tokens:,} tokens in, {spend.output_tokens:,} out")
         parts.append(money(spend.cost_usd))
     missing = [
