@@ -19,7 +19,7 @@ from stackctl.runtime.ready import answers
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0  # a process that lived this long starts again with the shortest pause
-_CHECK_SECONDS = 5.0
+_CHECK_SECONDS = 2.0
 _CHECK_TIMEOUT_SECONDS = 1.0
 _START_TIMEOUT_SECONDS = 0.2  # while starting: a program that listens but is busy must not keep the others waiting
 _FAILED_CHECKS = 3  # one slow answer under load is not an outage
