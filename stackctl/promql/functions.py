@@ -38,7 +38,7 @@ def _rate(counter: bool, per_second: bool) -> Callable[..., Answer]:
     def evaluate(block: Block, word: str | None = None) -> Answer:
         if word is None:
             return rates.extrapolated(block, counter, per_second)
-        return rates.extended(block, counter, per_second, smoothed=word == "smoothed")
+        return (rates.smoothed if word == "smoothed" else rates.anchored)(block, counter, per_second)
 
     return evaluate
 

@@ -120,43 +120,48 @@ def _anchor(block: Block, starts: Times) -> Index:
     return np.maximum(block.t.searchsorted(starts, "right") - 1, block.first)
 
 
-def extended(block: Block, counter: bool, per_second: bool, smoothed: bool) -> Answer:
-    """Evaluate rate, increase or delta of anchored or smoothed windows."""
+def anchored(block: Block, counter: bool, per_second: bool) -> Answer:
+    """Evaluate rate, increase or delta of anchored windows: from the last sample before them to their last one."""
     starts = block.ends - block.range_ms
     ok = block.filled
-    last = block.stop - 1
-    if smoothed:
-        last = np.minimum(block.t.searchsorted(block.ends, "left"), last)
+    first, last = np.where(ok, _anchor(block, starts), 0), np.where(ok, block.stop - 1, 0)
+    left, result = block.take(first, last)
+    result -= left
+    if counter:
+        _add_lost(result, block, first, last)
+    if per_second:
+        result /= block.range_ms / 1000.0
+    return result, ok & (block.t[last] > starts)
+
+
+def smoothed(block: Block, counter: bool, per_second: bool) -> Answer:
+    """Evaluate rate, increase or delta of smoothed windows: between values interpolated at their two ends."""
+    starts = block.ends - block.range_ms
+    ok = block.filled
     first = np.where(ok, _anchor(block, starts), 0)
-    last = np.where(ok, last, 0)
-    ok = ok & (block.t[last] > starts)
-    if smoothed:
-        ok = ok & (block.t[first] <= block.ends)
-    left = _at_bound(block, first, first + 1, starts, counter, smoothed & (block.t[first] < starts))
-    crosses = smoothed & (block.t[last] > block.ends) & (last > block.first)
-    right = _at_bound(block, last - 1, last, block.ends, counter, crosses)
-    left, right = (
-        np.where(smoothed & (block.t[first] < starts), left, block.take(first)[0]),
-        np.where(crosses, right, block.take(last)[0]),
-    )
+    last = np.where(ok, np.minimum(block.t.searchsorted(block.ends, "left"), block.stop - 1), 0)
+    before, behind = block.t[first] < starts, (block.t[last] > block.ends) & (last > block.first)
+    left, right = block.take(first, last)
+    left = np.where(before, _at_bound(block, first, first + 1, starts, counter, before), left)
+    right = np.where(behind, _at_bound(block, last - 1, last, block.ends, counter, behind), right)
     result = right - left
     if counter:
         inner_first = np.where(block.t[first] <= starts, first + 1, first)
         inner_last = np.where(block.t[last] >= block.ends, last - 1, last)
-        result += _extended_lost(block, left, right, inner_first, inner_last)
+        result += _lost_inside(block, left, right, inner_first, inner_last)
     if per_second:
         result /= block.range_ms / 1000.0
-    return result, ok
+    return result, ok & (block.t[last] > starts) & (block.t[first] <= block.ends)
 
 
-def extended_samples(block: Block, smoothed: bool) -> Iterator[Series]:
+def extended_samples(block: Block, interpolate: bool) -> Iterator[Series]:
     """Yield what a bare anchored or smoothed range selector holds at an instant query's moment.
 
     The values at the window's two ends are put there as samples; those strictly between stay.
     """
     end, start = int(block.ends[0]), int(block.ends[0]) - block.range_ms
     last = int(block.stop[0]) - 1
-    if smoothed:
+    if interpolate:
         last = min(int(block.t.searchsorted(end, "left")), last)
     first = int(_anchor(block, np.array([start]))[0])
     if block.t[last] <= start:
@@ -165,7 +170,7 @@ def extended_samples(block: Block, smoothed: bool) -> Iterator[Series]:
     t = np.concatenate(([start], block.t[inner], [end]))
     for labels, row in zip(block.labels, block.rows, strict=True):
         left, right = row[first], row[last]
-        if smoothed:
+        if interpolate:
             left = np.interp(start, block.t, row) if block.t[first] < start else left
             right = np.interp(end, block.t, row) if block.t[last] > end and last > block.first[0] else right
         yield Series(labels, t, np.concatenate(([left], row[inner], [right])))
@@ -181,7 +186,7 @@ def _at_bound(block: Block, before: Index, after: Index, t: Times, counter: bool
     return y1 + (y2 - y1) * (t - t1) / np.where(t2 > t1, t2 - t1, 1)
 
 
-def _extended_lost(block: Block, left: Floats, right: Floats, first: Index, last: Index) -> Floats:
+def _lost_inside(block: Block, left: Floats, right: Floats, first: Index, last: Index) -> Floats:
     """Return what resets took away along left, the samples first to last, right."""
     some = last >= first
     first, last = np.where(some, first, 0), np.where(some, last, 0)

@@ -38,26 +38,30 @@ def exact(v: Floats) -> float:
 
 def over_rows(v: Floats, ok: Mask) -> Floats:
     """Return for each step the sum over the series present, shape (steps,)."""
+    total, lost = _row_sums(v, ok)
+    return np.where(np.isinf(total), total, total + lost)
+
+
+def _row_sums(v: Floats, ok: Mask) -> tuple[Floats, Floats]:
+    """Return sums over series and what is to be added to them for what rounding took."""
     present = np.where(ok, v, 0.0)
-    if 2 < len(v) <= _FEW:
+    if len(v) <= _FEW:
         compensated = Compensated((v.shape[1],))
         for row in present:
             compensated.add(row)
-        return np.where(np.isinf(compensated.total), compensated.total, compensated.value())
+        return compensated.total, compensated.lost
     total: Floats = np.add.reduce(present, axis=0)
-    if len(v) < 2:
-        return total
     doubt = uncertain(total, np.add.reduce(np.abs(present), axis=0), len(v))
     for step in np.flatnonzero(doubt):
         total[step] = exact(present[:, step])
-    return total
+    return total, np.zeros_like(total)
 
 
 def mean_over_rows(v: Floats, ok: Mask) -> Floats:
     """Return for each step the mean over the series present; divides first where the sum would overflow."""
     counts = np.maximum(ok.sum(axis=0), 1)
-    total = over_rows(v, ok)
-    mean: Floats = total / counts
+    total, lost = _row_sums(v, ok)
+    mean: Floats = total / counts + lost / counts
     for step in np.flatnonzero(np.isinf(total)):
         values = v[ok[:, step], step]
         if np.isfinite(values).all():

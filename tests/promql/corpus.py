@@ -343,7 +343,7 @@ _OTHERS: tuple[Feature, ...] = (
     ("subquery offset", lambda w: f"min_over_time({w.pick(GAUGES)}[5m:] offset {w.pick(('1m', '-30s'))})"),
     ("subquery @", lambda w: f"sum_over_time({w.pick(GAUGES)}[5m:30s] @ end())"),
     ("subquery of rate", lambda w: f"max_over_time(sum(rate({w.pick(COUNTERS)}[2m]))[10m:{w.pick(('', '20s'))}])"),
-    ("subquery of scalar", lambda w: "avg_over_time(time()[5m:30s])"),
+    ("subquery of scalar", lambda w: f"avg_over_time(vector({w.scalar()})[5m:30s])"),
     ("unary minus", lambda w: f"-{w.pick((w.selector(), f'({w.vector()})', f'{w.scalar()} ^ 2'))}"),
     ("precedence", lambda w: f"{w.pick(GAUGES)} + 2 * {w.pick(GAUGES)} ^ 2 ^ 0.5 - -1"),
     ("quantile_over_time", lambda w: f"quantile_over_time({w.pick(_QUANTILES)}, {w.ranged()})"),
@@ -472,7 +472,7 @@ def queries(seed: int, count: int, features: Sequence[Feature] = FEATURES) -> It
         name, write = features[number % len(features)]
         text = write(writer)
         start = START_MS + writer.rng.randrange(10 * 60_000, LENGTH_MS)
-        if writer.rng.random() < 0.33:
+        if name == "samples" or writer.rng.random() < 0.33:
             yield Query(name, text, start)
         else:
             start -= writer.rng.randrange(0, 20 * 60_000)

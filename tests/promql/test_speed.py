@@ -10,7 +10,7 @@ from stackctl.promql import Series, range_
 STEP_MS = 15_000
 SAMPLES = 5760
 BOUND_SECONDS = 0.3
-"""Five times what one core of 2025 needs: catches work that grows with series times samples in Python."""
+"""Processor time, five times what one core of 2025 needs: catches work that grows with series times samples in Python."""
 
 
 class _Day:
@@ -33,8 +33,8 @@ def test_a_day_of_a_thousand_series() -> None:
     storage = _Day()
     taken = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         result = range_("sum(rate(m_total[5m]))", START_MS, START_MS + STEP_MS * SAMPLES, 300_000, storage)
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     assert len(result.series[0].v) == 288
     assert min(taken) < BOUND_SECONDS
