@@ -47,7 +47,8 @@ class Parameters:
             return default_ms
         found = _time_ms(text)
         if found is None:
-            raise invalid(name, f'cannot parse "{text}" to a valid timestamp')
+            reason = f'cannot parse "{text}" to a valid timestamp'
+            raise invalid(name, reason if default_ms is None else f"invalid time value for '{name}': {reason}")
         return found
 
     def duration_ms(self, name: str, default_ms: int | None = None) -> int:
@@ -75,10 +76,7 @@ class Parameters:
 
     def range_ms(self, start: str = "start", end: str = "end") -> tuple[int, int]:
         """Return a time range, all time where it is not given."""
-        first, last = self.time_ms(start, MIN_TIME_MS), self.time_ms(end, MAX_TIME_MS)
-        if last < first:
-            raise invalid(end, "end timestamp must not be before start time")
-        return first, last
+        return self.time_ms(start, MIN_TIME_MS), self.time_ms(end, MAX_TIME_MS)
 
     def matchers(self, required: bool) -> list[Sequence[Matcher]]:
         """Return the series selectors of `match[]`.
@@ -118,6 +116,8 @@ def _selector(text: str) -> Sequence[Matcher]:
     try:
         node = parse(text)
     except QueryInvalid as error:
+        if "non-empty matcher" in error.message:
+            raise invalid("match[]", "match[] must contain at least one non-empty matcher") from error
         raise invalid("match[]", error.message) from error
     if not isinstance(node, Selector) or node.range_ms is not None or node.offset_ms or node.at is not None:
         raise invalid("match[]", "parse error: only an instant selector is allowed here")

@@ -127,6 +127,8 @@ class PrometheusApi:
     def query_exemplars(self, parameters: Parameters) -> Answer:
         """Exemplars of the series that a query selects."""
         start, end = parameters.range_ms()
+        if end < start:
+            raise QueryInvalid("end timestamp must not be before start timestamp", next_step="Swap start and end.")
         node = parse(_checked(parameters))
         self._reader.touch_wanted()
         found: dict[int, list[FoundExemplar]] = {}

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from stackctl.embedded.series.family import number
 from stackctl.promql import Result, Series
 
 Json: TypeAlias = Any
 
 
 def value_text(value: float) -> str:
-    """Return a float as Go's `FormatFloat` with the fewest digits; an exponent below 1e-6 and from 1e21 on."""
+    """Return a sample's value: the fewest digits, an exponent below 1e-6 and from 1e21 on. Scalars never have one."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -40,7 +41,7 @@ def data(result: Result, at_ms: int, limit: int | None = None) -> tuple[Json, li
     if result.kind == "string":
         return {"resultType": "string", "result": [seconds(at_ms), result.text]}, []
     if result.kind == "scalar":
-        return {"resultType": "scalar", "result": _points(result.series[0])[0]}, []
+        return {"resultType": "scalar", "result": [seconds(at_ms), number(float(result.series[0].v[0]))]}, []
     wanted = result.series if limit is None else result.series[:limit]
     warnings = ["results truncated due to limit"] if len(wanted) < len(result.series) else []
     write: Callable[[Series], Json] = _sample if result.kind == "vector" else _line

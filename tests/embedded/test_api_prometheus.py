@@ -1,0 +1,382 @@
+"""The Prometheus API: shapes, errors and codes as the real one's; guarded; over a log, blocks and a running writer."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from stackctl.embedded.api.http import Guarded
+from stackctl.embedded.api.prometheus import PrometheusApi
+from stackctl.embedded.api.promjson import value_text
+from stackctl.embedded.otlp.limits import guard_of
+from stackctl.embedded.series.family import Family
+from stackctl.embedded.series.head import Head, Pace
+from stackctl.embedded.series.increments import EXEMPLAR, Block, Increments
+from stackctl.embedded.series.points import Points
+from stackctl.embedded.series.reader import ALL_TIME, SampleReader
+from stackctl.promql import Matcher
+from tests.realstack import RealPrometheus, prometheus
+
+START = 1_700_000_000_000
+END = START + 300_000
+EVERYTHING = (Matcher("__name__", "=~", ".+"),)
+
+
+def fill(data_dir: Path, seal_at: int | None = None) -> None:
+    """Five minutes of two services' calls, durations and one gauge of odd values.
+
+    Args:
+        seal_at: after so many ticks the log so far becomes a block.
+    """
+    now = [START]
+    head = Head(data_dir, clock_ms=lambda: now[0], pace=Pace(roll_ms=2**60))
+    head.start()
+    odd = [0.1, 1e-7, 1e21, 123456789.125, float("inf"), -0.0, float("nan"), 1.5e-5, 3e20, -1e-9]
+    for tick in range(20):
+        for service in ("shop", "search"):
+            labels = (("job", service), ("service_name", service))
+            trace = np.array([(0, tick % 3, 0.05, 1, tick, now[0])], EXEMPLAR)
+            count = Block("llm_requests_total", "counter", (), (labels,), np.array([[tick + 1.0]]))
+            wait = Block(
+                "llm_request_duration_seconds",
+                "histogram",
+                (0.1, 1.0),
+                (labels,),
+                np.array([[1.0, tick, 2.0, 3.5]]),
+                trace,
+            )
+            head.apply(Increments(now[0] + 5, (count, wait)), head.applied_seq + 1)
+        gauge = Family("odd_value", "gauge", (("job", "shop"), ("quote", 'a"b\\c')))
+        head.append([Points(gauge, (odd[tick % len(odd)],))], now[0] + 7)
+        now[0] += 15_000
+        head.beat()
+        if tick == seal_at:
+            head._roll(now[0])
+            head.seal_closed()
+    head.close()
+
+
+def client_of(data_dir: Path) -> TestClient:
+    return TestClient(PrometheusApi(SampleReader(data_dir), lambda: END).app(), base_url="http://127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("filled")
+    fill(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def api(filled: Path) -> TestClient:
+    return client_of(filled)
+
+
+def data(answer: httpx2.Response) -> Any:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    return answer.json()["data"]
+
+
+# --- against the real one ---------------------------------------------------------------------------------------------
+def open_metrics(data_dir: Path) -> str:
+    """All stored samples in OpenMetrics text, so that the real Prometheus can hold the same."""
+    lines = []
+    for one in SampleReader(data_dir).select(EVERYTHING, *ALL_TIME):
+        labels = {key: value.replace("\\", r"\\").replace('"', r"\"") for key, value in one.labels.items()}
+        name = labels.pop("__name__")
+        text = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        for at, value in zip(one.t_ms.tolist(), one.v.tolist(), strict=True):
+            lines.append(f"{name}{{{text}}} {value_text(value)} {at / 1000:.3f}")
+    return "\n".join([*lines, "# EOF\n"])
+
+
+@pytest.fixture(scope="module")
+def real(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrometheus]:
+    with prometheus(tmp_path_factory.mktemp("real"), open_metrics(filled)) as running:
+        yield running
+
+
+SPAN = f"start={START / 1000}&end={END / 1000}"
+ASKED = (
+    f"query?query=llm_requests_total&time={END / 1000}",
+    f"query?query=llm_requests_total&time={END / 1000}&limit=1",
+    "query?query=llm_requests_total&time=2023-11-14T22:15:00Z",
+    "query?query=llm_requests_total&time=2023-11-14T22:15:00.5%2B00:00",
+    f"query?query=odd_value[10m]&time={END / 1000}",
+    "query?query=1e-7&time=1700000000.123",
+    'query?query="text"&time=1700000000',
+    f"query?query=sum by (job)(increase(llm_requests_total[2m] anchored))&time={END / 1000}",
+    f"query_range?query=rate(llm_requests_total[1m])&{SPAN}&step=15s",
+    f"query_range?query=rate(llm_requests_total[1m])&{SPAN}&step=7.5",
+    f"query_range?query=histogram_quantile(0.5,llm_request_duration_seconds_bucket)&{SPAN}&step=1m30s",
+    f"query_range?query=vector(1)&{SPAN}&step=60&limit=1",
+    f"labels?{SPAN}",
+    f"labels?{SPAN}&match[]=odd_value",
+    f"labels?{SPAN}&limit=2",
+    f"label/__name__/values?{SPAN}",
+    f"label/job/values?{SPAN}&match[]=odd_value&match[]=llm_requests_total",
+    f"label/nothing/values?{SPAN}",
+    f"series?{SPAN}&match[]=llm_requests_total&match[]=odd_value",
+    f"series?{SPAN}&match[]=nothing",
+    "labels?start=2&end=1",
+    "series?start=2&end=1&match[]=llm_requests_total",
+    "series?start=1600000000&end=1600000100&match[]=llm_requests_total",
+    "rules",
+    "alerts",
+)
+REFUSED = (
+    "query",
+    "query?query=sum(",
+    "query?query=up&time=yesterday",
+    "query?query=up&timeout=soon",
+    "query?query=up&limit=-1",
+    "query?query=llm_requests_total %2B on(job) llm_request_duration_seconds_bucket&time=1700000200",
+    "query?query={}",
+    "query_range?query=up",
+    "query_range?query=up&start=1&end=2",
+    "query_range?query=up&start=1&end=2&step=0",
+    "query_range?query=up&start=1&end=2&step=-1s",
+    "query_range?query=up&start=3&end=2&step=1",
+    "query_range?query=up&start=0&end=11001&step=1",
+    "query_range?query=up[1m]&start=0&end=10&step=1",
+    "series",
+    "series?match[]=",
+    "series?match[]={}",
+    "series?match[]=up[5m]",
+    "labels?start=a",
+    "query_exemplars?query=up(",
+    "query_exemplars?query=up&start=2&end=1",
+    "query_exemplars?query=up&start=x",
+    "series?match[]=up&start=x",
+    "label/__name__/values?end=x",
+)
+
+
+def _count(answer: Any) -> int:
+    found = answer["data"]
+    return len(found["result"] if isinstance(found, dict) else found)
+
+
+def ordered(answer: Any) -> Any:
+    """The answer with lists that have no order sorted, and without words that only explain."""
+    if isinstance(answer, dict):
+        return {key: ordered(value) for key, value in answer.items() if key not in ("infos", "warnings")}
+    if isinstance(answer, list) and all(isinstance(one, dict) for one in answer):
+        return sorted((ordered(one) for one in answer), key=str)
+    return answer
+
+
+@pytest.mark.realstack
+@pytest.mark.parametrize("asked", ASKED)
+def test_answers_are_those_of_the_real_prometheus(api: TestClient, real: RealPrometheus, asked: str) -> None:
+    """Same samples, same request, the same JSON: a client cannot tell which of the two answers."""
+    theirs = real.http.get(f"{real.url}/api/v1/{asked}")
+    ours = api.get(f"/api/v1/{asked}")
+    assert ours.status_code == theirs.status_code == 200, ours.text
+    if "limit=" in asked:  # which ones are left out is nobody's promise
+        assert _count(ours.json()) == _count(theirs.json())
+        assert ours.json().get("warnings") == theirs.json().get("warnings")
+    else:
+        assert ordered(ours.json()) == ordered(theirs.json())
+
+
+@pytest.mark.realstack
+@pytest.mark.parametrize("asked", REFUSED)
+def test_refusals_are_those_of_the_real_prometheus(api: TestClient, real: RealPrometheus, asked: str) -> None:
+    """The same status and error type, and for parameters the same words."""
+    theirs = real.http.get(f"{real.url}/api/v1/{asked}")
+    ours = api.get(f"/api/v1/{asked}")
+    assert (ours.status_code, ours.json()["errorType"]) == (theirs.status_code, theirs.json()["errorType"])
+    assert ours.json()["status"] == "error"
+    if "parse error" not in theirs.json()["error"] and "many-to-" not in theirs.json()["error"]:
+        assert ours.json()["error"] == theirs.json()["error"]
+
+
+# --- ours alone -------------------------------------------------------------------------------------------------------
+def test_post_form_is_the_same_as_get(api: TestClient) -> None:
+    """Grafana posts its queries as forms; a form and an address may share the parameters."""
+    form = {"query": "sum(llm_requests_total)", "time": str(END / 1000)}
+    posted = api.post("/api/v1/query", data=form)
+    assert data(posted) == data(api.get("/api/v1/query", params=form))
+    assert data(posted)["result"][0]["value"][1] == "420"
+    assert data(api.post(f"/api/v1/query?time={END / 1000}", data={"query": "1"}))["result"] == [END // 1000, "1"]
+
+
+def test_what_is_not_built_is_refused_by_name(api: TestClient) -> None:
+    """Valid PromQL that this engine lacks is 422 with its name, never an empty answer."""
+    answer = api.get("/api/v1/query", params={"query": "info(llm_requests_total)"})
+    assert (answer.status_code, answer.json()["errorType"]) == (422, "execution")
+    assert "info" in answer.json()["error"]
+
+
+def test_a_query_that_takes_too_long_is_a_timeout(api: TestClient) -> None:
+    """A query's own time limit ends it with 503, as Prometheus does."""
+    answer = api.get("/api/v1/query", params={"query": "llm_requests_total", "timeout": "0"})
+    assert (answer.status_code, answer.json()["errorType"]) == (503, "timeout")
+
+
+def test_exemplars_carry_their_series_and_trace(api: TestClient) -> None:
+    """From a bucket on a board one gets to the traces behind it."""
+    query = 'histogram_quantile(0.9, sum by (le) (rate(llm_request_duration_seconds_bucket{job="shop"}[1m])))'
+    span = {"start": str(START / 1000), "end": str(END / 1000)}
+    found = data(api.get("/api/v1/query_exemplars", params={"query": query, **span}))
+    assert {one["seriesLabels"]["le"] for one in found} == {"0.1", "1", "+Inf"}
+    assert {one["seriesLabels"]["job"] for one in found} == {"shop"}
+    assert found[0]["exemplars"][0] == {
+        "labels": {"trace_id": f"{1:016x}{0:016x}"},
+        "value": "0.05",
+        "timestamp": START // 1000,
+    }
+
+
+def test_metadata_says_what_a_metric_is(api: TestClient) -> None:
+    """Grafana's query builder learns kind and help of catalogue metrics."""
+    found = data(api.get("/api/v1/metadata", params={"metric": "llm_requests_total"}))
+    assert found["llm_requests_total"][0]["type"] == "counter"
+    assert found["llm_requests_total"][0]["help"]
+    assert set(data(api.get("/api/v1/metadata"))) == {"llm_requests_total", "llm_request_duration_seconds", "odd_value"}
+
+
+def test_build_info_names_a_prometheus_and_this_program(api: TestClient) -> None:
+    """Grafana reads the version to know what it may ask; people see that it is not Prometheus itself."""
+    found = data(api.get("/api/v1/status/buildinfo"))
+    assert found["version"].startswith("3.")
+    assert found["application"] == "stackctl"
+    assert api.get("/-/ready").status_code == api.get("/-/healthy").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "authorization", "status"),
+    [
+        ("127.0.0.1", None, 200),
+        ("localhost:9090", None, 200),
+        ("evil.example", None, 403),
+        ("10.0.0.7:9090", "Bearer right", 200),
+        ("10.0.0.7:9090", "Bearer wrong", 401),
+        ("10.0.0.7:9090", None, 401),
+    ],
+)
+def test_who_may_ask(filled: Path, host: str, authorization: str | None, status: int) -> None:
+    """A page of another site gets no answer over a rebound name, and beyond loopback a token is needed."""
+    guard = guard_of("10.0.0.7", "right") if "10." in host else guard_of("127.0.0.1", None)
+    app = PrometheusApi(SampleReader(filled)).app()
+    guarded = Starlette(routes=[Mount("", app)], middleware=[Middleware(Guarded, guard=guard)])
+    headers = {"host": host, "origin": "http://evil.example"}
+    headers |= {"authorization": authorization} if authorization else {}
+    answer = TestClient(guarded).get("/api/v1/query?query=1", headers=headers)
+    assert answer.status_code == status
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_a_query_tells_the_writer_that_somebody_waits(filled: Path, api: TestClient) -> None:
+    """Each query touches `series/wanted`, so that a reader soon sees its own numbers."""
+    before = time.time()
+    api.get("/api/v1/query?query=1")
+    assert SampleReader(filled).layout.wanted.stat().st_mtime >= before - 0.05
+
+
+def test_nothing_is_there_before_the_first_metric(tmp_path: Path) -> None:
+    """An empty data directory answers empty, not with an error."""
+    fresh = client_of(tmp_path)
+    assert data(fresh.get("/api/v1/query?query=up"))["result"] == []
+    assert data(fresh.get("/api/v1/labels")) == []
+
+
+# --- log, blocks and a running writer ---------------------------------------------------------------------------------
+def everything(data_dir: Path) -> dict[str, list[tuple[int, str]]]:
+    found = SampleReader(data_dir).select(EVERYTHING, *ALL_TIME)
+    return {
+        str(sorted(one.labels.items())): list(zip(one.t_ms.tolist(), map(value_text, one.v.tolist()), strict=True))
+        for one in found
+    }
+
+
+def test_blocks_hold_what_the_log_held(tmp_path: Path, filled: Path) -> None:
+    """Sealing changes where samples lie and nothing else: same series, same times, same bits, same exemplars."""
+    fill(tmp_path, seal_at=9)
+    reader = SampleReader(tmp_path)
+    assert [len(list(directory.iterdir())) for directory in reader.layout.blocks_dir.iterdir()] == [3]
+    without_roll = everything(filled)
+    sealed = everything(tmp_path)
+    assert sealed.keys() == without_roll.keys()
+    for key, points in without_roll.items():
+        # The roll's own tick stands two milliseconds behind the one before.
+        assert [one for one in sealed[key] if one[0] % 1000 != 2 or one in points] == points
+    wanted = (Matcher("__name__", "=", "llm_request_duration_seconds_bucket"),)
+    traces = [
+        {one.trace_id for few in SampleReader(path).exemplars(wanted, *ALL_TIME).values() for one in few}
+        for path in (tmp_path, filled)
+    ]
+    assert traces[0] == traces[1] != set()
+
+
+def test_a_reader_follows_the_writer_over_a_seal(tmp_path: Path) -> None:
+    """A reader that is open all the time sees each new sample once, while files become blocks under it."""
+    now = [START]
+    head = Head(tmp_path, clock_ms=lambda: now[0], pace=Pace(roll_ms=40_000))
+    head.start()
+    reader = SampleReader(tmp_path)
+    labels = (("job", "shop"),)
+    for tick in range(1, 13):
+        block = Block("llm_requests_total", "counter", (), (labels,), np.array([[1.0]]))
+        head.apply(Increments(now[0], (block,)), tick)
+        now[0] += 15_000
+        head.beat()
+        (series,) = reader.select([Matcher("job", "=", "shop")], *ALL_TIME)
+        assert series.v[-1] == tick
+        assert len(series.v) == tick + 1
+        head.seal_closed()
+    assert len(list(reader.layout.blocks_dir.iterdir())) >= 3
+    assert len(SampleReader(tmp_path).select([Matcher("job", "=", "shop")], *ALL_TIME)[0].v) == 13
+
+
+def test_old_blocks_go_by_age_and_by_size(tmp_path: Path) -> None:
+    """Retention removes whole blocks, the oldest first, and a reader does without them."""
+    now = [START]
+    head = Head(tmp_path, clock_ms=lambda: now[0], pace=Pace(roll_ms=30_000))
+    head.start()
+    block = Block("llm_requests_total", "counter", (), ((("job", "shop"),),), np.array([[1.0]]))
+    for seq in range(1, 9):
+        head.apply(Increments(now[0], (block,)), seq)
+        now[0] += 15_000
+        head.beat()
+    head.seal_closed()
+    reader = SampleReader(tmp_path)
+    assert reader.select(EVERYTHING, *ALL_TIME)[0].t_ms[0] == START - 1 + 2
+    names = sorted(directory.name for directory in reader.layout.blocks_dir.iterdir())
+    head.forget(int(names[0].split("-")[2]) + 1, 2**40)
+    assert sorted(directory.name for directory in reader.layout.blocks_dir.iterdir()) == names[1:]
+    assert reader.select(EVERYTHING, *ALL_TIME)[0].t_ms[0] > START + 15_000
+    head.forget(0, 0)
+    assert list(reader.layout.blocks_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("matcher", "jobs"),
+    [
+        (Matcher("job", "=", "shop"), {"shop"}),
+        (Matcher("job", "!=", "shop"), {"search"}),
+        (Matcher("job", "=~", "s.*"), {"shop", "search"}),
+        (Matcher("job", "=~", "sho"), set()),
+        (Matcher("job", "!~", "sh.p|x"), {"search"}),
+        (Matcher("job", "=~", "(?i)SHOP"), {"shop"}),
+        (Matcher("absent", "=", ""), {"shop", "search"}),
+        (Matcher("absent", "!=", ""), set()),
+        (Matcher("absent", "=~", ".*"), {"shop", "search"}),
+        (Matcher("absent", "=~", ".+"), set()),
+        (Matcher("quote", "=", 'a"b\\c'), {"shop"}),
+        (Matcher("quote", "!=", 'a"b\\c'), {"shop", "search"}),
+    ],
+)
+def test_matchers_choose_as_prometheus_does(filled: Path, matcher: Matcher, jobs: set[str]) -> None:
+    """Regular expressions are anchored, and a label that is absent is an empty one."""
+    assert {one.labels["job"] for one in SampleReader(filled).select([matcher], *ALL_TIME)} == jobs
