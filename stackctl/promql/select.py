@@ -7,7 +7,7 @@ Series that share sample times are handled as one block, so that positions are s
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -93,7 +93,6 @@ class Block:
     stop: Index
     ends: Times
     range_ms: int
-    lookback_ms: int = field(default=LOOKBACK_MS)
 
     @property
     def filled(self) -> Mask:
@@ -172,7 +171,7 @@ def windows(context: Context, selector: tree.Selector) -> Iterator[Block]:
     after = context.lookback_ms if selector.extended == "smoothed" else 0
     reach = selector.range_ms + before
     series = context.storage.select(selector.matchers, int(ends.min()) - reach + 1, int(ends.max()) + after)
-    yield from blocks(series, ends, selector.range_ms, before, after, context.lookback_ms)
+    yield from blocks(series, ends, selector.range_ms, before, after)
 
 
 def blocks(
@@ -181,7 +180,6 @@ def blocks(
     range_ms: int,
     before_ms: int = 0,
     after_ms: int = 0,
-    lookback_ms: int = LOOKBACK_MS,
 ) -> Iterator[Block]:
     """Yield blocks of series with equal sample times, staleness markers left out."""
     check_size(len(series), len(ends))
@@ -191,7 +189,7 @@ def blocks(
         stop = t.searchsorted(ends + after_ms, "right")
         if (stop > first).any():
             labels = [live[i].labels for i in members]
-            yield Block(labels, t, [live[i].v for i in members], first, stop, ends, range_ms, lookback_ms)
+            yield Block(labels, t, [live[i].v for i in members], first, stop, ends, range_ms)
 
 
 def check_size(series: int, steps: int) -> None:

@@ -10,7 +10,7 @@ from stackctl.promql import Series, range_
 STEP_MS = 15_000
 SAMPLES = 5760
 BOUND_SECONDS = 0.3
-"""Processor time, five times what one core of 2025 needs: catches work that grows with series times samples in Python."""
+"""Processor time, some five times what is needed: catches work per series and sample in Python."""
 
 
 class _Day:
