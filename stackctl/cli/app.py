@@ -14,7 +14,6 @@ from stackctl.errors import StackctlError
 
 # One module per group of commands; the order is the order of `stackctl --help`.
 GROUPS = ("up", "demo", "run", "dashboards", "traces", "cost", "bench")
-INTERRUPTED_EXIT = 130
 
 # Help without Rich: importing it would double the time of `stackctl --help`.
 root = typer.Typer(
@@ -58,8 +57,8 @@ def main() -> None:
         context = getattr(error, "ctx", None)
         say(f"error: {error.format_message()}\n  next: {context.command_path if context else 'stackctl'} --help")
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(INTERRUPTED_EXIT)
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
     except Exception:  # noqa: BLE001 - the last place: what arrives here is a defect of ours, kept for a report
         say(f"error: this is a bug in stackctl\n  next: report it with the traceback in {_keep_traceback()}")
         sys.exit(1)

@@ -86,15 +86,27 @@ def test_a_data_directory_that_cannot_be_written(stackctl_cli, tmp_path):
     assert_refused(refused, 3, "cannot be used as data directory", "--data-dir")
 
 
-@pytest.mark.parametrize("after_seconds", [0.05, 0.3, 0.6, 0.9])
-def test_ctrl_c_in_up_leaves_nothing(tmp_path: Path, after_seconds: float):
+MOMENTS = {
+    "before anything is started": lambda data_dir: (data_dir / "run" / "up.lock").exists(),
+    "as the supervisor starts": lambda data_dir: (data_dir / "run" / "engine.json").exists(),
+    "as the engine starts": lambda data_dir: (data_dir / state.STATE_FILE).exists(),
+    "when one of two is ready": lambda data_dir: (
+        (stack := state.read(data_dir)) and any(part.state == state.HEALTHY for part in stack.components)
+    ),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_in_up_leaves_nothing(tmp_path: Path, moment: str):
     """Ctrl-C at any moment of `up` is 130 without a traceback, and nothing half started stays."""
     data_dir = tmp_path / "data"
     command = [COMMAND, "up", "--runtime", "embedded", "--ports", "auto", "--data-dir", data_dir]
     process = subprocess.Popen(
         command, env=hostile_environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    time.sleep(after_seconds)
+    while not MOMENTS[moment](data_dir):
+        assert process.poll() is None
+        time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     stderr = process.communicate(timeout=30)[1].decode()
     assert process.returncode == 130, stderr
