@@ -46,13 +46,14 @@ def traces(report: TraceListReport) -> None:
     table.add_column("time", no_wrap=True, min_width=8)
     if not narrow:
         table.add_column("service")
-    table.add_column("root")  # root and model give way where the terminal is narrow
+    table.add_column("root", no_wrap=narrow)
     table.add_column("duration", justify="right", no_wrap=True, min_width=8)
     if not narrow:
         table.add_column("spans", justify="right", no_wrap=True)
-    table.add_column("model")
-    table.add_column("cost", justify="right", no_wrap=True, min_width=9)
-    table.add_column("status", no_wrap=True, min_width=8)
+    if not narrow:
+        table.add_column("model")
+    table.add_column("cost", justify="right", no_wrap=True, min_width=10)
+    table.add_column("status", no_wrap=True, min_width=5)
     for row in report.traces:
         cells = {
             "trace": Text(row.trace_id),
@@ -63,7 +64,7 @@ def traces(report: TraceListReport) -> None:
             "spans": Text(str(row.spans)),
             "model": Text(_models(row.models)),
             "cost": Text(_spend_cell(row.spend)),
-            "status": _errors(row.errors),
+            "status": Text("error", style="bold red") if narrow and row.errors else _errors(row.errors),
         }
         table.add_row(*(cells[str(column.header)] for column in table.columns))
     out.print(table)

@@ -1,0 +1,139 @@
+"""`stackctl traces` and `stackctl cost` as a person runs them, against real servers over a real store."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Finished, run_stackctl
+from span_store import Given, evaluation_request, served, trace_hex, write_store
+
+from stackctl.embedded.api.tempo import app
+from stackctl.stack import EngineConfig
+
+CALL = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.request.model": "gpt-4o-mini",
+    "gen_ai.response.model": "gpt-4o-mini-2024-07-18",
+    "gen_ai.usage.input_tokens": 1200,
+    "gen_ai.usage.output_tokens": 57,
+    "gen_ai.usage.cache_read.input_tokens": 1024,
+    "gen_ai.response.time_to_first_chunk": 0.25,
+    "stackctl.accounted": True,
+    "stackctl.cost.usd": 0.0001374,
+    "stackctl.cost.status": "priced",
+}
+UNPRICED = {key: value for key, value in CALL.items() if "cost" not in key} | {
+    "gen_ai.response.model": "llama-of-mine",
+    "stackctl.cost.status": "unpriced",
+}
+SPANS = [
+    Given(1, 1, 0, "answer", 0, 2000, resource={"service.name": "rag"}),
+    Given(1, 2, 1, "retrieve", 5, 100, attributes={"stackctl.rag.retrieved_documents": 4}),
+    Given(1, 3, 1, "chat gpt-4o-mini", 200, 1000, kind=3, attributes=CALL),
+    Given(1, 4, 3, "execute_tool", 300, 50, status=2, message="no order [bold]17[/bold]"),
+    Given(2, 1, 0, "chat llama-of-mine", 5000, 300, attributes=UNPRICED),
+]
+JUDGED = {
+    "gen_ai.evaluation.name": "grounded",
+    "gen_ai.evaluation.score.value": 0.92,
+    "gen_ai.evaluation.score.label": "supported",
+}
+SINCE = "20000d"  # the store's spans have a date of their own
+
+
+@pytest.fixture(scope="module")
+def tempo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    data_dir = tmp_path_factory.mktemp("traces")
+    write_store(data_dir, sealed=SPANS[:2], hot=SPANS[2:], evaluations=[evaluation_request(1, 3, JUDGED)])
+    with served(app(EngineConfig(str(data_dir)))) as url:
+        yield url
+
+
+@pytest.fixture
+def traces(tempo: str, tmp_path: Path) -> Callable[..., Finished]:
+    """Run `stackctl traces ...` against the store's server."""
+    return lambda *arguments: run_stackctl("traces", *arguments, "--tempo", tempo, home=tmp_path)
+
+
+def test_list_tells_what_each_trace_was(traces: Callable[..., Finished]) -> None:
+    """`traces list` gives the newest first, with models, errors, and a cost that is unknown rather than 0."""
+    rows = traces("list", "--since", SINCE, "--json").json()["traces"]
+    assert [row["trace_id"] for row in rows] == [trace_hex(2), trace_hex(1)]
+    assert rows[0]["spend"]["cost_usd"] is None
+    assert rows[1]["spend"]["cost_usd"] == "0.0001374"
+    assert (rows[1]["service"], rows[1]["name"], rows[1]["spans"], rows[1]["errors"]) == ("rag", "answer", 4, 1)
+    assert rows[1]["models"] == ["gpt-4o-mini-2024-07-18"]
+    text = traces("list", "--since", SINCE).stdout
+    assert "unknown" in text
+    assert "1 error" in text
+
+
+def test_list_takes_traceql(traces: Callable[..., Finished]) -> None:
+    """`--q` narrows the list by TraceQL."""
+    found = traces("list", "--q", "{ status = error }", "--since", SINCE, "--json").json()["traces"]
+    assert [row["trace_id"] for row in found] == [trace_hex(1)]
+
+
+def test_show_draws_the_waterfall(traces: Callable[..., Finished]) -> None:
+    """`traces show ID` draws every span below its parent, with tokens, cost, first token, judgement and error."""
+    text = traces("show", trace_hex(1)).stdout
+    lines = text.splitlines()
+    tree = ["answer", "├─ retrieve", "└─ chat gpt-4o-mini", "   └─ execute_tool"]
+    assert [line[: len(tree[2])].rstrip() for line in lines if "█" in line] == tree
+    for fact in (
+        "1,200 tokens in (1,024 cached)",
+        "57 out",
+        "$0.000137",
+        "first token 250 ms",
+        "judged grounded 0.92 supported",
+        "4 documents",
+        "error: no order [bold]17[/bold]",
+    ):
+        assert fact in text, fact
+    chat = next(line for line in lines if "chat gpt-4o-mini" in line)
+    assert chat.count("░") == pytest.approx(chat.count("█") / 3, abs=1)  # a quarter of the call was waiting
+
+
+def test_show_as_json_keeps_the_tree(traces: Callable[..., Finished]) -> None:
+    """`--json` gives the spans in the order of the tree, with depth, offset and exact cost."""
+    report = traces("show", trace_hex(1), "--json").json()
+    assert [(span["name"], span["depth"], span["offset_ms"]) for span in report["spans"]] == [
+        ("answer", 0, 0.0),
+        ("retrieve", 1, 5.0),
+        ("chat gpt-4o-mini", 1, 200.0),
+        ("execute_tool", 2, 300.0),
+    ]
+    chat = report["spans"][2]
+    assert (chat["cost_usd"], chat["first_token_ms"], chat["evaluations"][0]["score"]) == ("0.0001374", 250.0, 0.92)
+
+
+def test_show_without_id_takes_the_newest(traces: Callable[..., Finished]) -> None:
+    """`traces show` alone shows the newest trace."""
+    assert traces("show", "--json").json()["trace_id"] == trace_hex(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("show", "77"), 1, "no trace 00000000000000000000000000000077"),
+        (("show", "not-an-id"), 2, "is no trace id"),
+        (("list", "--q", "{ .a = }", "--since", SINCE), 2, "  { .a = }\n         ^"),
+        (("list", "--q", "{ parent.a = 1 }", "--since", SINCE), 2, "not supported"),
+        (("list", "--since", "soon"), 2, "--since cannot be 'soon'"),
+    ],
+)
+def test_wrong_questions(traces: Callable[..., Finished], arguments: tuple[str, ...], code: int, said: str) -> None:
+    """What cannot be answered ends with its exit code, one message and a next step; a syntax error with a caret."""
+    done = traces(*arguments)
+    assert done.code == code
+    assert said in done.stderr
+    assert done.stderr.count("next:") == 1
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    """A server that is not there is exit 3 with the command that starts one."""
+    done = run_stackctl("traces", "list", "--tempo", "http://127.0.0.1:9", home=tmp_path)
+    assert done.code == 3
+    assert "stackctl up" in done.stderr
