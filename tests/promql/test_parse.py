@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from corpus import START_MS, Samples
+from samples import START_MS, Samples
 
 from stackctl.errors import QueryInvalid, QueryUnsupported
 from stackctl.promql import ExecutionFailed, Series, instant, metric_names, range_, tree

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import comparison
 import corpus
 import pytest
 import realstack
@@ -12,14 +13,14 @@ from stackctl.errors import QueryInvalid
 SCRIPTS = sorted(Path(__file__).with_name("scripts").glob("*.promql"))
 
 
-def _values(lines: corpus.Lines, query: corpus.Query) -> dict[object, list[float | None]]:
+def _values(lines: comparison.Lines, query: corpus.Query) -> dict[object, list[float | None]]:
     """Return values per step, None where there is none."""
     end = query.start_ms if query.end_ms is None else query.end_ms
     steps = range(query.start_ms, end + 1, query.step_ms or 1)
     return {labels: [dict(points).get(step) for step in steps] for labels, points in lines}
 
 
-def _check(evaluation: scripting.Evaluation, lines: corpus.Lines) -> None:
+def _check(evaluation: scripting.Evaluation, lines: comparison.Lines) -> None:
     found = _values(lines, evaluation.query)
     text = f"line {evaluation.line}: {evaluation.query.text}"
     assert found.keys() == evaluation.expected.keys(), text
@@ -27,7 +28,7 @@ def _check(evaluation: scripting.Evaluation, lines: corpus.Lines) -> None:
         assert list(found) == list(evaluation.expected), text
     for labels, values in evaluation.expected.items():
         agree = [
-            (a is None and b is None) or (a is not None and b is not None and corpus.same(a, b))
+            (a is None and b is None) or (a is not None and b is not None and comparison.same(a, b))
             for a, b in zip(found[labels], values, strict=True)
         ]
         assert all(agree), f"{text}: {labels} {found[labels]}"
@@ -40,10 +41,10 @@ def test_scripts_hold(path: Path) -> None:
     assert len(script.evaluations) >= 5
     for evaluation in script.evaluations:
         if evaluation.fails is None:
-            _check(evaluation, corpus.lines(corpus.ours(evaluation.query, script.samples)))
+            _check(evaluation, comparison.lines(comparison.ours(evaluation.query, script.samples)))
             continue
         with pytest.raises(QueryInvalid) as caught:
-            corpus.ours(evaluation.query, script.samples)
+            comparison.ours(evaluation.query, script.samples)
         assert evaluation.fails in caught.value.message, f"line {evaluation.line}"
 
 
@@ -56,8 +57,8 @@ def test_scripts_hold_for_the_real_prometheus(path: Path, tmp_path: Path) -> Non
         pytest.skip("staleness markers are compared in test_staleness.py")
     with realstack.prometheus(tmp_path / "p", script.samples.open_metrics()) as server:
         for evaluation in script.evaluations:
-            answer = corpus.theirs(evaluation.query, server)
+            answer = comparison.theirs(evaluation.query, server)
             if evaluation.fails is None:
-                _check(evaluation, corpus.server_lines(answer.kind, answer.result))
+                _check(evaluation, comparison.server_lines(answer.kind, answer.result))
             else:
                 assert evaluation.fails in str(answer.error), f"line {evaluation.line}"

@@ -3,7 +3,7 @@
 import time
 
 import numpy as np
-from corpus import START_MS
+from samples import START_MS
 
 from stackctl.promql import Series, range_
 

@@ -3,10 +3,12 @@
 import time
 from pathlib import Path
 
+import comparison
 import corpus
 import numpy as np
 import pytest
 import realstack
+import samples
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from stackctl.promql import Series
@@ -42,13 +44,13 @@ QUERIES = (
 )
 
 
-def _storage(start_ms: int) -> corpus.Samples:
+def _storage(start_ms: int) -> samples.Samples:
     made = []
     for name, values in SHAPES.items():
         t = start_ms + 15_000 * np.arange(len(values), dtype=np.int64)
         v = np.array([STALE if value is None else value for value in values])
         made.append(Series({"__name__": "m", "n": name, "job": "j"}, t, v))
-    return corpus.Samples(made)
+    return samples.Samples(made)
 
 
 def _request(start_ms: int) -> bytes:
@@ -70,12 +72,12 @@ def _request(start_ms: int) -> bytes:
 
 def test_markers_end_a_series_at_once() -> None:
     """An instant selector sees nothing from the marker on, a window only the samples beside it."""
-    storage = _storage(corpus.START_MS)
-    at_marker = corpus.START_MS + 20 * 15_000
-    seen = corpus.ours(corpus.Query("", "m{n='ends'}", at_marker - 1), storage)
+    storage = _storage(samples.START_MS)
+    at_marker = samples.START_MS + 20 * 15_000
+    seen = comparison.ours(corpus.Query("", "m{n='ends'}", at_marker - 1), storage)
     assert [one.v.tolist() for one in seen.series] == [[19.0]]
-    assert not corpus.ours(corpus.Query("", "m{n='ends'}", at_marker), storage).series
-    counted = corpus.ours(corpus.Query("", "count_over_time(m{n='ends'}[1m])", at_marker), storage)
+    assert not comparison.ours(corpus.Query("", "m{n='ends'}", at_marker), storage).series
+    counted = comparison.ours(corpus.Query("", "count_over_time(m{n='ends'}[1m])", at_marker), storage)
     assert counted.series[0].v.tolist() == [3.0]
 
 
@@ -93,6 +95,6 @@ def test_markers_act_as_in_the_real_prometheus(tmp_path: Path) -> None:
         storage = _storage(start)
         for query in QUERIES:
             ranged = corpus.Query("", query, start, start + 700_000, 7_000)
-            verdict = corpus.compare(ranged, storage, server)
+            verdict = comparison.compare(ranged, storage, server)
             assert verdict.difference is None, f"{query}: {verdict.difference}"
             assert not verdict.refused
