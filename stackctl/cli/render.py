@@ -46,7 +46,7 @@ def traces(report: TraceListReport) -> None:
     table.add_column("time", no_wrap=True, min_width=8)
     if not narrow:
         table.add_column("service")
-    table.add_column("root", no_wrap=narrow)
+    table.add_column("root")  # gives way where the terminal is narrow
     table.add_column("duration", justify="right", no_wrap=True, min_width=8)
     if not narrow:
         table.add_column("spans", justify="right", no_wrap=True)

@@ -94,7 +94,7 @@ def _time(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, "")
     if not text:
         return default
-    if re.fullmatch(r"\d{1,18}(\.\d+)?", text):
+    if re.fullmatch(r"\d{1,19}(\.\d+)?", text):
         # Tempo's rule: a number too large for seconds is nanoseconds.
         return int(text) if text.isdigit() and len(text) > 13 else round(float(text) * 10**9)
     try:
