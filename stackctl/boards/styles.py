@@ -146,6 +146,7 @@ TABLE: Final[Json] = {
     "fieldConfig": {
         "defaults": {
             "color": {"mode": "thresholds"},
+            # grafanalib writes `displayMode`, which `cellOptions` has replaced.
             "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "displayMode": None, "inspect": False},
             "noValue": "–",
         }
@@ -226,7 +227,7 @@ def column_override(column: Column) -> Json:
 
 
 def attribute_overrides(traceql: str) -> list[Json]:
-    """Return head and unit of the attributes that a query selects, and of the columns that Tempo always gives."""
+    """Return head and unit of the attributes that a query selects as columns."""
     selected = re.findall(r"(?:span|resource)\.([\w.]+)", traceql.rpartition("select(")[2])
     return [
         _override(key, ("displayName", ATTRIBUTES[key][0]), ("unit", ATTRIBUTES[key][1]))
