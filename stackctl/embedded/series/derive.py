@@ -16,10 +16,9 @@ from stackctl import semconv
 from stackctl.embedded.columns import Batch, holds
 from stackctl.genai import prices
 from stackctl.genai.content import label_word
-from stackctl.genai.metrics import CATALOGUE, Bound, Label, MetricRow
+from stackctl.genai.metrics import CATALOGUE, Bound, MetricRow
 from stackctl.genai.rows import One
 
-from .family import label_set
 from .increments import EXEMPLAR, NO_EXEMPLARS, Block, Floats, Increments
 from .labelling import Coded, Codes, Groups, Labelling
 
@@ -28,12 +27,21 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _Counted:
-    """A catalogue row and the numbers of what it shares with others: cheap keys, where its own parts hash slowly."""
+    """A catalogue row, and the numbers of what it shares with others: cheap keys, where its own parts hash slowly."""
 
     row: MetricRow
+    bounds: Floats
     labelling: int
     condition: int
     value: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The records of a batch that fulfil one condition, and their label sets."""
+
+    picked: Codes
+    groups: Groups
 
 
 class Derivation:
@@ -59,7 +67,13 @@ class Derivation:
         self._labellings = [Labelling(labels, self._bounded) for labels in lists]
         self._counted = {
             of: [
-                _Counted(row, lists.index(row.labels), conditions.index(row.when), values.index(row.value))
+                _Counted(
+                    row,
+                    np.array(row.bounds),
+                    lists.index(row.labels),
+                    conditions.index(row.when),
+                    values.index(row.value),
+                )
                 for row in rows
                 if row.of == of
             ]
@@ -101,33 +115,44 @@ class _Counting:
 
     batch: Batch
     labellings: Sequence[Labelling]
-    _coded: dict[Label, Coded] = field(default_factory=dict)
-    _groups: dict[int, Groups] = field(default_factory=dict)
+    _coded: dict[int, Coded] = field(default_factory=dict)
+    _parts: dict[tuple[int, int], _Part] = field(default_factory=dict)
     _values: dict[int, Floats] = field(default_factory=dict)
-    _conditions: dict[int, Mask] = field(default_factory=dict)
+    _conditions: dict[int, Codes] = field(default_factory=dict)
 
     def block(self, counted: _Counted) -> Block | None:
         """Return what one row of the catalogue gained, or None for nothing."""
-        row, values = counted.row, self._read(counted)
-        taking = self._holds(counted) & np.isfinite(values)
-        picked = np.flatnonzero(taking & (values >= 0) if row.kind == "counter" else taking)
+        row, part = counted.row, self._part(counted)
+        picked, codes, sets = part.picked, part.groups.codes, part.groups.sets
+        observed = self._read(counted)[picked]
+        known = np.isfinite(observed)
+        if row.kind == "counter":
+            known &= observed >= 0
+        if not known.all():
+            picked, codes, observed = picked[known], codes[known], observed[known]
         if not len(picked):
             return None
-        groups = self._grouped(counted.labelling)
-        codes, observed = groups.codes[picked], values[picked]
-        # Only label sets that occur: a sum of zero is still a value.
-        present = np.flatnonzero(np.bincount(codes, minlength=len(groups.sets)))
-        codes = np.searchsorted(present, codes)
-        labels = [groups.sets[code] for code in present.tolist()]
-        if row.constants:
-            labels = [label_set(dict(one) | dict(row.constants)) for one in labels]
+        hits = np.bincount(codes, minlength=len(sets))
+        if not hits.all():  # only label sets that occur; a sum of zero is still a value
+            present = np.flatnonzero(hits)
+            codes, sets = np.searchsorted(present, codes), [sets[code] for code in present.tolist()]
+        labels = self.labellings[counted.labelling].with_constants(sets, row.constants)
         if row.kind == "counter":
             sums: Floats = np.bincount(codes, weights=observed, minlength=len(labels)).astype(np.float64)
-            return Block(row.name, row.kind, (), tuple(labels), sums[:, None])
-        buckets = np.searchsorted(row.bounds, observed, side="left").astype(np.int64)
+            return Block(row.name, row.kind, (), labels, sums[:, None])
+        buckets: Codes = counted.bounds.searchsorted(observed, side="left").astype(np.int64)
         gained = _observations(codes, observed, buckets, (len(labels), len(row.bounds) + 1))
         exemplars = self._exemplars(picked, codes, observed, buckets) if row.exemplars else NO_EXEMPLARS
-        return Block(row.name, row.kind, row.bounds, tuple(labels), gained, exemplars)
+        return Block(row.name, row.kind, row.bounds, labels, gained, exemplars)
+
+    def _part(self, counted: _Counted) -> _Part:
+        key = (counted.condition, counted.labelling)
+        if key not in self._parts:
+            if counted.condition not in self._conditions:
+                self._conditions[counted.condition] = np.flatnonzero(holds(counted.row.when, self.batch))
+            picked = self._conditions[counted.condition]
+            self._parts[key] = _Part(picked, self.labellings[counted.labelling].group(self.batch, self._coded, picked))
+        return self._parts[key]
 
     def _read(self, counted: _Counted) -> Floats:
         """Values as floats, NaN for none."""
@@ -144,16 +169,6 @@ class _Counting:
                 found = column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
                 values = found if values is None else np.where(np.isnan(values), found, values)
         return np.full(self.batch.rows, np.nan) if values is None else values
-
-    def _holds(self, counted: _Counted) -> Mask:
-        if counted.condition not in self._conditions:
-            self._conditions[counted.condition] = holds(counted.row.when, self.batch)
-        return self._conditions[counted.condition]
-
-    def _grouped(self, labelling: int) -> Groups:
-        if labelling not in self._groups:
-            self._groups[labelling] = self.labellings[labelling].group(self.batch, self._coded)
-        return self._groups[labelling]
 
     def _exemplars(self, picked: Codes, rows: Codes, observed: Floats, buckets: Codes) -> npt.NDArray[Any]:
         """Return for each bucket that was hit its last observation's trace."""

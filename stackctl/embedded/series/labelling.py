@@ -61,22 +61,36 @@ class Labelling:
     labels: tuple[Label, ...]
     bounding: Bounding
     _known: dict[tuple[str, ...], LabelSet] = field(default_factory=dict)
+    _constant: dict[tuple[LabelSet, LabelSet], LabelSet] = field(default_factory=dict)
 
-    def group(self, batch: Batch, coded: dict[Label, Coded]) -> Groups:
-        """Number the distinct label sets of a batch.
+    def group(self, batch: Batch, coded: dict[int, Coded], picked: Codes) -> Groups:
+        """Number the distinct label sets of some records of a batch.
 
         Args:
-            coded: labels of this batch that were coded already; others are added.
+            coded: labels of this batch that were coded already, by identity; others are added.
+            picked: the records.
         """
         columns = [_code(batch, label, coded) for label in (*IDENTITY, *self.labels)]
-        first, inverse = _combinations(columns, batch.rows)
+        first, inverse = _combinations(columns, picked)
         # Bounding maps several texts to one, so combinations that differ in code may be one label set.
         numbers: dict[LabelSet, int] = {}
         renumbered = np.empty(len(first), np.int64)
-        for at, row in enumerate(first.tolist()):
-            texts = tuple(column.texts[column.codes[row]] for column in columns)
+        for at, record in enumerate(picked[first].tolist()):
+            texts = tuple([column.texts[column.codes[record]] for column in columns])
             renumbered[at] = numbers.setdefault(self._labels(texts), len(numbers))
         return Groups(renumbered[inverse], tuple(numbers))
+
+    def with_constants(self, sets: Sequence[LabelSet], constants: LabelSet) -> tuple[LabelSet, ...]:
+        """Return label sets with further labels of fixed values."""
+        if not constants:
+            return tuple(sets)
+        if len(self._constant) >= _REMEMBERED:
+            self._constant.clear()
+        known = self._constant
+        for one in sets:
+            if (one, constants) not in known:
+                known[one, constants] = label_set(dict(one) | dict(constants))
+        return tuple([known[one, constants] for one in sets])
 
     def _labels(self, texts: tuple[str, ...]) -> LabelSet:
         known = self._known.get(texts)
@@ -93,9 +107,9 @@ class Labelling:
         return known
 
 
-def _combinations(columns: Sequence[Coded], rows: int) -> tuple[Codes, Codes]:
-    """Return for each distinct combination of codes its first record, and for each record its combination."""
-    mixed = np.zeros(rows, np.int64)
+def _combinations(columns: Sequence[Coded], picked: Codes) -> tuple[Codes, Codes]:
+    """Return for each distinct combination of codes the first that has it, and for each record its combination."""
+    mixed = np.zeros(len(picked), np.int64)
     span = 1
     for column in columns:
         if len(column.texts) == 1:
@@ -103,16 +117,17 @@ def _combinations(columns: Sequence[Coded], rows: int) -> tuple[Codes, Codes]:
         if span * len(column.texts) > 2**62:  # the mixed number would overflow: number what is there so far
             distinct, mixed = np.unique(mixed, return_inverse=True)
             span = len(distinct)
-        mixed = mixed * len(column.texts) + column.codes
+        mixed = mixed * len(column.texts) + column.codes[picked]
         span *= len(column.texts)
     _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
     return first.astype(np.int64), inverse.astype(np.int64)
 
 
-def _code(batch: Batch, label: Label, coded: dict[Label, Coded]) -> Coded:
-    if label not in coded:
-        coded[label] = _encode(_columns(batch, label), batch.rows)
-    return coded[label]
+def _code(batch: Batch, label: Label, coded: dict[int, Coded]) -> Coded:
+    key = id(label)  # a label's own hash costs more than the rest of this; the labelling keeps it alive
+    if key not in coded:
+        coded[key] = _encode(_columns(batch, label), batch.rows)
+    return coded[key]
 
 
 def _columns(batch: Batch, label: Label) -> list[Any]:
