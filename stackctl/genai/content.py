@@ -200,7 +200,6 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "exception": ("exception.type", "exception.escaped"),
     "First Token Stream Event": (),
     "ai.stream.firstChunk": (),
-    "gen_ai.content.completion.chunk": (),
 }
 
 

@@ -35,6 +35,9 @@ KEY_TYPES: Final[Mapping[str, ValueType]] = {
     semconv.SERVER_ADDRESS: "s",
     semconv.SERVER_PORT: "i",
     semconv.ERROR_TYPE: "s",
+    semconv.TOOL_NAME: "s",
+    semconv.AGENT_NAME: "s",
+    semconv.DATA_SOURCE_ID: "s",
     semconv.USER_ID: "s",
     semconv.SESSION_ID: "s",
     semconv.NESTED: "b",
@@ -234,6 +237,9 @@ class Row:
     scope: str = ""
     why: str = ""
 
+    def __post_init__(self) -> None:
+        _check_key(self.key)
+
 
 @dataclass(frozen=True)
 class Wrapper:
@@ -251,6 +257,14 @@ class Erase:
     when: When
     scope: str = ""
     why: str = ""
+
+    def __post_init__(self) -> None:
+        _check_key(self.key)
+
+
+def _check_key(key: str) -> None:
+    if key not in KEY_TYPES:
+        raise ValueError(f"{key} has no type in KEY_TYPES: a row cannot write it")
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,10 @@ from .events import FirstEvents
 from .rest import Rest
 
 Mask = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int32]
 
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
+_KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
 
 
 class Batch:
@@ -44,6 +46,11 @@ class Batch:
             name: _contiguous(column) for name, column in zip(table.column_names, table.columns, strict=True)
         }
         self.memo: dict[When, Mask] = {}
+        # Which span attributes have columns: most rows of most dialects find nothing here and are done.
+        self._kinds: dict[str, list[ValueType]] = {}
+        for name in self.columns:
+            self._note(name)
+        self._scopes: tuple[list[str | None], Codes] | None = None
         self._events: FirstEvents | None = None
         rest = self.columns.get("rest")
         self._rest = None if rest is None or rest.null_count == self.rows else Rest(rest)
@@ -54,16 +61,20 @@ class Batch:
 
     def put(self, name: str, column: Column) -> None:
         """Set a column; an attribute's is dropped where it holds nothing but nulls."""
-        self.memo.clear()
         if column.null_count == self.rows and ":" in name:
-            self.columns.pop(name, None)
-        else:
-            self.columns[name] = column
+            self.drop(name)
+            return
+        self.memo.clear()
+        if name not in self.columns:
+            self._note(name)
+        self.columns[name] = column
 
     def drop(self, name: str) -> None:
         """Remove a column if it is there."""
         if self.columns.pop(name, None) is not None:
             self.memo.clear()
+            if name.startswith("s:"):
+                self._kinds[name[2:-2]].remove(_KINDS[name[-1]])
 
     def span(self, key: str, kind: ValueType) -> Column | None:
         """Return the span attribute's column of one type, or None."""
@@ -71,10 +82,19 @@ class Batch:
 
     def spans(self, key: str) -> Iterator[tuple[ValueType, Column]]:
         """Yield the span attribute's columns in the types that it has."""
-        for kind in _VALUE_TYPES:
-            column = self.columns.get(f"s:{key}:{kind}")
-            if column is not None:
-                yield kind, column
+        for kind in self._kinds.get(key, ()):
+            yield kind, self.columns[f"s:{key}:{kind}"]
+
+    def has(self, key: str) -> bool:
+        """Whether any span has the attribute, in a column or without one."""
+        return bool(self._kinds.get(key)) or (self._rest is not None and self._rest.has(key))
+
+    def scopes(self) -> tuple[list[str | None], Codes]:
+        """Return the distinct names of instrumentation scopes and each span's place among them."""
+        if self._scopes is None:
+            encoded = pc.dictionary_encode(self.columns["scope"], null_encoding="encode")
+            self._scopes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
+        return self._scopes
 
     def read(self, source: Source) -> list[Column]:
         """Return the columns in which a source has values, none where it has no value in the whole batch.
@@ -112,6 +132,10 @@ class Batch:
         """Durations in seconds; null where a span ends before it starts."""
         nanoseconds = self.columns["dur_ns"].to_numpy(zero_copy_only=False)
         return pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
+
+    def _note(self, name: str) -> None:
+        if name.startswith("s:"):
+            self._kinds.setdefault(name[2:-2], []).append(_KINDS[name[-1]])
 
     def _first_events(self) -> FirstEvents:
         if self._events is None:

@@ -1,7 +1,7 @@
 """Judging the conditions of rows over a batch."""
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,22 @@ def scope_holds(pattern: str, batch: Batch) -> Mask | None:
     """Return which spans' instrumentation scope matches; None where none does, and for "" all do."""
     if not pattern:
         return np.ones(batch.rows, np.bool_)
-    mask = holds(rows.Matches(rows.Field("scope"), pattern), batch)
+    mask = _on_scopes(batch, partial(text_matches, pattern))
     return mask if mask.any() else None
+
+
+def _on_scopes(batch: Batch, fits: Callable[[str], bool]) -> Mask:
+    """Judge each distinct scope once; a batch has few."""
+    names, places = batch.scopes()
+    return np.array([name is not None and fits(name) for name in names], np.bool_)[places]
 
 
 def _judge(when: When, batch: Batch) -> Mask:
     match when:
+        case rows.Equals(rows.Field("scope"), values):
+            return _on_scopes(batch, lambda name: name in values)
+        case rows.Matches(rows.Field("scope"), pattern):
+            return _on_scopes(batch, partial(text_matches, pattern))
         case rows.Has(source):
             return _union([_mask(column.is_valid()) for column in batch.read(source)], batch.rows)
         case rows.Equals(source, values):
@@ -48,7 +58,8 @@ def _judge(when: When, batch: Batch) -> Mask:
         case rows.All(parts):
             every = np.ones(batch.rows, np.bool_)
             for part in parts:
-                every = every & holds(part, batch)
+                if every.any():
+                    every = every & holds(part, batch)
             return every
         case rows.Any(parts):
             return _union([holds(part, batch) for part in parts], batch.rows)

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from .arrow import Column, pc
+from .arrow import Column, pc, text_bytes
 
 
 class FirstEvents:
@@ -19,6 +19,7 @@ class FirstEvents:
     def __init__(self, column: Column | None, rows: int) -> None:
         self._column = column
         self._rows = rows
+        self._bytes = b"" if column is None else text_bytes(column)[0].tobytes()
         self._found: dict[str, list[dict[str, Any] | None]] = {}
 
     def times(self, event: str) -> Column | None:
@@ -40,7 +41,7 @@ class FirstEvents:
 
     def _search(self, event: str) -> list[dict[str, Any] | None]:
         found: list[dict[str, Any] | None] = [None] * self._rows
-        if self._column is None:
+        if self._column is None or event.encode() not in self._bytes:
             return found
         candidates = pc.indices_nonzero(pc.fill_null(pc.match_substring(self._column, event), False))
         for row in candidates.to_pylist():

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from stackctl.genai.derived import DERIVED_TYPES
-from stackctl.genai.rows import ALWAYS, KEY_TYPES, QUANTITIES, Dialect, Erase, Row, ValueType
+from stackctl.genai.rows import ALWAYS, KEY_TYPES, QUANTITIES, Dialect, Erase, Row, SpanAttr, ValueType
 
 from .arrow import NULLS, ZERO, Column, pc
 from .batch import Batch, Mask, without_empty
@@ -67,18 +67,18 @@ def _fill(batch: Batch, row: Row) -> None:
     present = batch.columns.get(name)
     if present is not None and present.null_count == 0:
         return
-    sources = batch.read(row.source)
-    if not sources:
+    if isinstance(row.source, SpanAttr) and not batch.has(row.source.key):
         return
     where = _applies(batch, row)
     if where is None:
         return
-    for source in sources:
+    for source in batch.read(row.source):
         value = convert(row.convert, source, kind, batch)
         if not where.all():
             value = pc.if_else(pa.array(where), value, NULLS[value.type])
         present = value if present is None else pc.coalesce(present, value)
-    batch.put(name, present)
+    if present is not None:
+        batch.put(name, present)
 
 
 def _applies(batch: Batch, row: Row) -> Mask | None:

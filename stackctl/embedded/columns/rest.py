@@ -26,6 +26,10 @@ class Rest:
         self._objects = [_read(text) for text in encoded.dictionary.to_pylist()]
         self._keys = {key for attributes in self._objects for key in attributes}
 
+    def has(self, key: str) -> bool:
+        """Whether any span has the attribute here."""
+        return key in self._keys
+
     def values(self, key: str) -> Column | None:
         """Return the attribute's values as text, arrays and maps as JSON, or None where no span has it."""
         if key not in self._keys:

@@ -6,7 +6,7 @@ apart.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import re2
 from stackctl.genai import content
 from stackctl.genai.content import Form
 
-from .arrow import Column
+from .arrow import Column, text_bytes
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 # Bytes of which any sequence within the length has the form. Text of other bytes may have it too: looked at closer.
@@ -49,7 +49,7 @@ def unclean(columns: Mapping[str, tuple[str, Column]]) -> list[str]:
     suspects: list[str] = []
     for form, names in groups.items():
         cap = content.TEXT_CAP
-        pieces = [_bytes(columns[name][1]) for name in names]
+        pieces = [text_bytes(columns[name][1]) for name in names]
         if not _surely_clean(form, cap, np.concatenate([data for data, _ in pieces]), max(size for _, size in pieces)):
             suspects += (
                 name for name, piece in zip(names, pieces, strict=True) if not _surely_clean(form, cap, *piece)
@@ -64,7 +64,7 @@ def clean_text(key: str, column: Column) -> Column:
 
 def mask_text(column: Column) -> Column:
     """Return the column with secrets masked and long texts cut."""
-    if _surely_clean(Form.TEXT, content.TEXT_CAP, *_bytes(column)):
+    if _surely_clean(Form.TEXT, content.TEXT_CAP, *text_bytes(column)):
         return column
     return each_distinct(column, lambda text: content.mask(text[: content.TEXT_CAP]))
 
@@ -83,13 +83,3 @@ def _surely_clean(form: Form, cap: int, data: npt.NDArray[np.uint8], longest: in
         return not len(data)
     allowed, most = _TABLES[form]
     return longest <= most and bool(allowed[data].all()) and not _SECRET_LEAD.search(data.tobytes())
-
-
-def _bytes(column: Column) -> tuple[npt.NDArray[np.uint8], int]:
-    """The column's UTF-8 bytes in one piece, and the length in bytes of its longest value."""
-    buffers: list[Any] = column.buffers()
-    if not len(column) or buffers[2] is None:
-        return np.zeros(0, np.uint8), 0
-    offsets = np.frombuffer(buffers[1], np.int32)[column.offset : column.offset + len(column) + 1]
-    data = np.frombuffer(buffers[2], np.uint8)[offsets[0] : offsets[-1]]
-    return data, int((offsets[1:] - offsets[:-1]).max())

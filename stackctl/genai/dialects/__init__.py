@@ -1,11 +1,34 @@
 """The dialects, one file each: which library writes a canonical key under which name.
 
-Order matters only where two dialects could fill one key of one span: the first row that gives a value wins.
+Order matters only where two dialects could fill one key of one span: the first row that gives a value wins, so the
+libraries that are told by their scope come before the general spellings.
 """
 
 from typing import Final
 
-from stackctl.genai.dialects import demo, genai_openai, openai_v2
+from stackctl.genai.dialects import (
+    demo,
+    genai_openai,
+    langfuse,
+    litellm,
+    openai_v2,
+    openinference,
+    openlit,
+    openllmetry,
+    pydantic_ai,
+    vercel,
+)
 from stackctl.genai.rows import Dialect
 
-DIALECTS: Final[tuple[Dialect, ...]] = (genai_openai.DIALECT, openai_v2.DIALECT, demo.DIALECT)
+DIALECTS: Final[tuple[Dialect, ...]] = (
+    litellm.DIALECT,
+    vercel.DIALECT,
+    langfuse.DIALECT,
+    openlit.DIALECT,
+    pydantic_ai.DIALECT,
+    openinference.DIALECT,
+    openllmetry.DIALECT,
+    genai_openai.DIALECT,
+    openai_v2.DIALECT,
+    demo.DIALECT,
+)

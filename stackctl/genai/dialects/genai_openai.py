@@ -18,6 +18,16 @@ PROVIDER_NAMES: Final = MapValue(
         ("vertex_ai", "gcp.vertex_ai"),
         ("gemini", "gcp.gemini"),
         ("xai", "x_ai"),
+        # OpenLLMetry before it followed the conventions.
+        ("OpenAI", "openai"),
+        ("Anthropic", "anthropic"),
+        ("Azure", "azure.ai.openai"),
+        ("AWS", "aws.bedrock"),
+        ("Cohere", "cohere"),
+        ("Google", "gcp.gemini"),
+        ("VertexAI", "gcp.vertex_ai"),
+        ("MistralAI", "mistral_ai"),
+        ("Groq", "groq"),
     )
 )
 

@@ -1,0 +1,76 @@
+"""Langfuse's Python SDK 5: `langfuse.observation.*`, usage as JSON in the shape of the provider that was called.
+
+It sends neither provider nor address; its OpenAI drop-in names its spans `OpenAI-generation` and `OpenAI-embedding`.
+"""
+
+from typing import Final
+
+from stackctl import semconv
+from stackctl.genai.rows import Const, Dialect, Field, IsoOffset, JsonField, JsonList, MapValue, Matches, Row, SpanAttr
+
+SCOPE: Final = r"^langfuse-sdk$"
+
+_USAGE: Final = SpanAttr("langfuse.observation.usage_details")
+_NAME: Final = Field("name")
+
+
+def _usage(key: str, *paths: str) -> tuple[Row, ...]:
+    return tuple(Row(key, _USAGE, JsonField(tuple(path.split("."))), scope=SCOPE) for path in paths)
+
+
+DIALECT: Final = Dialect(
+    name="Langfuse",
+    rows=(
+        Row(
+            semconv.OPERATION,
+            SpanAttr("langfuse.observation.type"),
+            MapValue(
+                (
+                    ("generation", "chat"),
+                    ("embedding", "embeddings"),
+                    ("retriever", "retrieval"),
+                    ("tool", "execute_tool"),
+                    ("agent", "invoke_agent"),
+                ),
+                closed=True,
+            ),
+            scope=SCOPE,
+        ),
+        Row(
+            semconv.PROVIDER,
+            _NAME,
+            Const("openai"),
+            Matches(_NAME, r"^OpenAI-"),
+            SCOPE,
+            "no other sign of the provider",
+        ),
+        Row(semconv.RESPONSE_MODEL, SpanAttr("langfuse.observation.model.name"), scope=SCOPE),
+        *_usage(semconv.INPUT_TOKENS, "prompt_tokens", "input_tokens", "input"),
+        *_usage(semconv.OUTPUT_TOKENS, "completion_tokens", "output_tokens", "output"),
+        *_usage(
+            semconv.CACHE_READ_TOKENS,
+            "prompt_tokens_details.cached_tokens",
+            "input_tokens_details.cached_tokens",
+            "cache_read_input_tokens",
+        ),
+        *_usage(
+            semconv.CACHE_WRITE_TOKENS,
+            "prompt_tokens_details.cache_write_tokens",
+            "input_tokens_details.cache_write_tokens",
+            "cache_creation_input_tokens",
+        ),
+        *_usage(
+            semconv.REASONING_TOKENS,
+            "completion_tokens_details.reasoning_tokens",
+            "output_tokens_details.reasoning_tokens",
+        ),
+        Row(
+            semconv.TIME_TO_FIRST_CHUNK,
+            SpanAttr("langfuse.observation.completion_start_time"),
+            IsoOffset(),
+            scope=SCOPE,
+        ),
+        Row(semconv.FINISH_REASONS, SpanAttr("langfuse.observation.metadata.finish_reason"), JsonList(), scope=SCOPE),
+    ),
+    content=(r"langfuse\.(observation|trace)\.(input|output|metadata.*|model\.parameters|status_message)",),
+)

@@ -1,0 +1,43 @@
+"""OpenLLMetry (Traceloop): opentelemetry-instrumentation-openai 0.62 and its older key names as of 0.44, traceloop-sdk.
+
+The first token is the time of the first chunk event. A stream that broke is sent as OK; its span has neither finish
+reason nor usage. Scopes are `opentelemetry.instrumentation.<library>`, which others use too, so the keys tell it,
+not the scope.
+"""
+
+from typing import Final
+
+from stackctl import semconv
+from stackctl.genai.rows import Dialect, EventOffset, EventTime, Extract, JsonList, MapValue, Row, SpanAttr
+
+_HOST: Final = Extract(r"^[a-z]+://([^/:]+)")
+
+DIALECT: Final = Dialect(
+    name="OpenLLMetry",
+    rows=(
+        Row(
+            semconv.OPERATION,
+            SpanAttr("llm.request.type"),
+            MapValue((("chat", "chat"), ("completion", "text_completion"), ("embedding", "embeddings")), closed=True),
+        ),
+        Row(semconv.SERVER_ADDRESS, SpanAttr("gen_ai.openai.api_base"), _HOST),
+        Row(semconv.STREAM, SpanAttr("gen_ai.is_streaming")),
+        Row(semconv.STREAM, SpanAttr("llm.is_streaming")),
+        Row(semconv.CACHE_READ_TOKENS, SpanAttr("gen_ai.usage.cache_read_input_tokens")),
+        Row(semconv.CACHE_WRITE_TOKENS, SpanAttr("gen_ai.usage.cache_creation_input_tokens")),
+        Row(semconv.REASONING_TOKENS, SpanAttr("gen_ai.usage.reasoning_tokens")),
+        Row(semconv.FINISH_REASONS, SpanAttr("gen_ai.completion.0.finish_reason"), JsonList()),
+        Row(semconv.TIME_TO_FIRST_CHUNK, EventTime("gen_ai.content.completion.chunk"), EventOffset()),
+        Row(semconv.TIME_TO_FIRST_CHUNK, EventTime("llm.content.completion.chunk"), EventOffset()),
+        Row(semconv.USER_ID, SpanAttr("gen_ai.user")),
+        Row(semconv.USER_ID, SpanAttr("llm.user")),
+        Row(semconv.USER_ID, SpanAttr("traceloop.association.properties.user_id")),
+        Row(semconv.SESSION_ID, SpanAttr("traceloop.association.properties.session_id")),
+    ),
+    content=(
+        r"gen_ai\.(prompt|completion)\..*",
+        r"traceloop\.entity\.(input|output)",
+        r"llm\.(headers|request\.functions.*)",
+    ),
+    verbatim=("traceloop.workflow.name", "traceloop.span.kind", "traceloop.entity.name", "traceloop.entity.path"),
+)
