@@ -25,7 +25,11 @@ IN_FLIGHT: Final = 24
 _RETRY_SECONDS: Final = 0.05
 _TIMEOUT_SECONDS: Final = 20.0
 # A channel that lost its server tries again at once: the server of the kill test is back within a second.
-_OPTIONS: Final = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200))
+_OPTIONS: Final = (
+    ("grpc.enable_http_proxy", 0),  # loopback, whatever the shell says
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ with one line on stderr when a port is taken or the store cannot be used.
 import asyncio
 import ctypes
 import logging
+import os
 import signal
 import sys
 import time
@@ -239,6 +240,7 @@ def keep_memory() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run the process; return its exit code."""
     keep_memory()
+    os.umask(0o077)  # whatever is made below the data directory is for its owner only
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:

@@ -104,9 +104,11 @@ class Layout:
             StoreUnusable: the store was written by a newer stackctl, or the directory cannot be made.
         """
         try:
-            self.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in (self.root, self.log_dir):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             version = self.root / "format"
             if not version.exists():
+                version.touch(mode=0o600)
                 version.write_text(f"{FORMAT_VERSION}\n")
             check_version(version)
         except OSError as error:

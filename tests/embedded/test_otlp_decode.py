@@ -1,0 +1,212 @@
+"""OTLP to tables: both decoders agree, and nothing a sender writes breaks more than its own request."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from otlp_messages import SPAN_ID, START_NS, TRACE_ID, any_value, call_request, log_request, span_request
+
+from stackctl.embedded.otlp import decode, plain, wide
+from stackctl.embedded.otlp.jsonform import to_protobuf
+from stackctl.embedded.otlp.shape import CORE, MAX_DECODED_COLUMNS
+from stackctl.embedded.otlp.signals import Refused, Signal
+
+CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*/*.traces.pb"))
+JSON_COLUMNS = ("events", "links", "rest", "rrest")
+
+
+def rows(table: pa.Table) -> list[dict[str, Any]]:
+    """A table as rows without nulls, its JSON texts parsed."""
+    found = [{key: value for key, value in row.items() if value is not None} for row in table.to_pylist()]
+    return [{k: orjson.loads(v) if k in JSON_COLUMNS else v for k, v in row.items()} for row in found]
+
+
+def one(request: ExportTraceServiceRequest) -> dict[str, Any]:
+    (row,) = rows(decode.spans([request.SerializeToString()], 7))
+    return row
+
+
+def test_both_decoders_give_the_same_table_of_every_capture() -> None:
+    """The fast decoder can be switched for pure protobuf: real libraries' requests come out the same."""
+    requests = [path.read_bytes() for path in CAPTURES]
+    fast = decode.gathered_spans(requests, 7)
+    plain_table = decode.gathered_spans(requests, 7, decoder="protobuf").table
+    assert len(requests) > 20
+    assert fast.errors == {}
+    assert rows(fast.table) == rows(plain_table)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8) | st.binary(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+attributes = st.lists(st.tuples(st.sampled_from("abcdé"), values), max_size=6)
+
+
+@given(st.lists(attributes, max_size=4), attributes, attributes)
+@settings(max_examples=60, deadline=None)
+def test_both_decoders_agree_on_any_attributes(spans: list, resource: list, event: list) -> None:
+    """Whatever attribute values, repeated keys and nesting a span has, the two decoders read them alike."""
+    request = span_request(len(spans))
+    for span, pairs in zip(request.resource_spans[0].scope_spans[0].spans, spans, strict=True):
+        for key, value in pairs:
+            span.attributes.add(key=key).value.CopyFrom(any_value(value))
+        for key, value in event:
+            (span.events or [span.events.add(name="e", time_unix_nano=5)])[0].attributes.add(key=key).value.CopyFrom(
+                any_value(value)
+            )
+    for key, value in resource:
+        request.resource_spans[0].resource.attributes.add(key=key).value.CopyFrom(any_value(value))
+    raw = request.SerializeToString()
+    assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+
+
+@given(st.binary(max_size=60), st.integers(0, 400))
+@settings(max_examples=150, deadline=None)
+def test_damaged_requests_never_raise_anything_but_undecodable(noise: bytes, at: int) -> None:
+    """Bytes from the network are refused by name or decoded; the process never fails on them."""
+    raw = span_request(2, {"a": [1, "x"], "b": {"c": 2.5}}).SerializeToString()
+    found = decode.gathered_spans([raw[:at] + noise + raw[at + 1 :], raw], 1)
+    assert 1 not in found.errors
+    assert found.table.num_rows >= 2
+
+
+def test_a_bad_request_does_not_hurt_its_neighbours() -> None:
+    """In a gathered batch the undecodable request alone is refused."""
+    found = decode.gathered_spans([call_request(2), b"no protobuf", call_request(3, first_id=10), b""], 1)
+    assert found.errors == {1: "not a valid OTLP protobuf message"}
+    assert found.table.num_rows == 5
+    with pytest.raises(decode.Undecodable):
+        decode.spans([b"no protobuf"], 1)
+
+
+def test_spans_with_impossible_ids_are_refused_and_counted() -> None:
+    """Ids of a wrong length or of zeros cannot be found again: such spans are refused, the others kept."""
+    request = span_request(6)
+    spans = request.resource_spans[0].scope_spans[0].spans
+    spans[1].trace_id = b"short"
+    spans[2].span_id = b""
+    spans[3].trace_id = bytes(16)
+    spans[4].span_id = bytes(8)
+    for decoder in decode.DECODERS:
+        found = decode.gathered_spans([request.SerializeToString(), call_request()], 1, decoder)
+        assert found.refused == {0: 4}
+        assert found.table.num_rows == 3
+
+
+def test_core_columns_say_what_the_span_says() -> None:
+    """Ids, times, status, scope and arrival stand in their columns, ids as big-endian halves."""
+    request = span_request(parent_span_id=SPAN_ID, kind=3, trace_state="a=b")
+    span = request.resource_spans[0].scope_spans[0].spans[0]
+    span.status.code, span.status.message = 2, "rate limited"
+    row = one(request)
+    assert row["tid_hi"].to_bytes(8, "big") + row["tid_lo"].to_bytes(8, "big") == TRACE_ID
+    assert (row["span_id"], row["parent_id"]) == (1, int.from_bytes(SPAN_ID, "big"))
+    assert (row["start_ns"], row["dur_ns"], row["arrival_ms"]) == (START_NS, 1_000_000_000, 7)
+    assert (row["kind"], row["status"], row["status_msg"]) == (3, 2, "rate limited")
+    assert (row["scope"], row["scope_version"], row["r:service.name:s"]) == ("shop.calls", "1.2", "shop")
+
+
+def test_one_key_may_have_several_types() -> None:
+    """A key's values stand in a column per type, so that files with different types unite."""
+    table = pa.concat_tables(
+        [decode.spans([span_request(1, {"k": v}).SerializeToString()], 1) for v in ("x", 1, 0.5, True)],
+        promote_options="default",
+    )
+    assert [row.get(f"s:k:{t}") for row, t in zip(table.to_pylist(), "sidb", strict=True)] == ["x", 1, 0.5, True]
+
+
+def test_nested_values_become_json_in_rest() -> None:
+    """Arrays, maps and bytes are kept as JSON, bytes as base64; an attribute without a value is none."""
+    row = one(span_request(1, {"list": ["a", 1, None], "map": {"x": {"y": 2}}, "raw": b"\x00\xff", "nothing": None}))
+    assert row["rest"] == {"list": ["a", 1, None], "map": {"x": {"y": 2}}, "raw": "AP8="}
+
+
+def test_times_beyond_63_bits_do_not_fail() -> None:
+    """A nonsense timestamp is a nonsense timestamp, not the end of the batch."""
+    request = span_request(start_time_unix_nano=2**64 - 1, end_time_unix_nano=2**63)
+    raw = request.SerializeToString()
+    assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+
+
+def test_values_in_key_names_do_not_make_endless_columns() -> None:
+    """A sender that puts values into names gets no more columns than the cap; nothing of it is lost."""
+    many = {f"key{n}": n for n in range(MAX_DECODED_COLUMNS + 50)}
+    table = decode.spans([span_request(2, many).SerializeToString()], 1)
+    assert len([name for name in table.column_names if name.startswith("s:")]) == MAX_DECODED_COLUMNS
+    assert all(len(row["rest"]) == 50 for row in rows(table))
+
+
+def test_no_spans_give_an_empty_table_of_the_same_shape() -> None:
+    """Empty requests are valid and change nothing."""
+    for requests in ([], [b""], [ExportTraceServiceRequest().SerializeToString()]):
+        table = decode.spans(requests, 1)
+        assert table.num_rows == 0
+        assert table.schema.names[: len(CORE)] == CORE.names
+
+
+def test_evaluations_are_taken_out_of_logs_and_the_rest_is_counted() -> None:
+    """Only evaluation results are stored of logs; a score without a number is no score."""
+    good = {"gen_ai.evaluation.name": "grounded", "gen_ai.evaluation.score.value": 1, "gen_ai.response.id": "r1"}
+    failed = {"gen_ai.evaluation.name": "grounded", "error.type": "timeout", "gen_ai.evaluation.score.value": "n/a"}
+    found = decode.gathered_evaluations([log_request(good, failed), log_request({"a": 1}, event="other"), b"\xff"], 9)
+    assert (found.dropped, found.errors) == (1, {2: "not a valid OTLP protobuf message"})
+    first, second = found.table.to_pylist()
+    assert (first["name"], first["score"], first["response_id"], first["arrival_ms"]) == ("grounded", 1.0, "r1", 9)
+    assert (second["score"], second["label"], second["error_type"]) == (None, None, "timeout")
+    assert first["r:service.name:s"] == "shop"
+
+
+def test_otlp_json_means_the_same_as_protobuf() -> None:
+    """Hex ids, integers as strings, enums as numbers or names, unknown keys ignored."""
+    span = {
+        "traceId": TRACE_ID.hex().upper(), "spanId": SPAN_ID.hex(), "name": "chat", "kind": "SPAN_KIND_CLIENT",
+        "startTimeUnixNano": str(START_NS), "endTimeUnixNano": START_NS + 5, "status": {"code": 2}, "unknown": [1],
+        "attributes": [
+            {"key": "i", "value": {"intValue": "-3"}}, {"key": "d", "value": {"doubleValue": "NaN"}},
+            {"key": "list", "value": {"arrayValue": {"values": [{"stringValue": "a"}]}}},
+            {"key": "empty", "value": {"arrayValue": {}}}, {"key": "raw", "value": {"bytesValue": "AP8="}},
+        ],
+    }  # fmt: skip
+    body = orjson.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}], "more": None})
+    (row,) = rows(decode.spans([to_protobuf(Signal.TRACES, body)], 1))
+    assert (row["kind"], row["status"], row["start_ns"], row["dur_ns"], row["s:i:i"]) == (3, 2, START_NS, 5, -3)
+    assert row["rest"] == {"list": ["a"], "empty": [], "raw": "AP8="}
+    assert row["tid_hi"].to_bytes(8, "big") == TRACE_ID[:8]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b'{"resourceSpans": 3}', b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}',
+     b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":1.5}]}]}]}', b'{"resourceSpans":[' * 900],
+)  # fmt: skip
+def test_json_that_is_no_request_is_refused(body: bytes) -> None:
+    """No JSON, other JSON, wrong types and endless nesting are refused as invalid, without quoting content."""
+    with pytest.raises(Refused) as caught:
+        to_protobuf(Signal.TRACES, body)
+    assert caught.value.kind.http == 400
+    assert caught.value.message == "not valid OTLP/JSON for /v1/traces"
+
+
+def test_deeply_nested_values_are_refused_not_followed() -> None:
+    """A recursion bomb in an attribute is an undecodable request."""
+    inner = b"\x0a\x01x"
+    for _ in range(150):
+        array = b"\x0a" + _varint(len(inner)) + inner
+        inner = b"\x2a" + _varint(len(array)) + array
+    pair = b"\x0a\x01k\x12" + _varint(len(inner)) + inner
+    span = b"\x0a\x10" + TRACE_ID + b"\x12\x08" + SPAN_ID + b"\x4a" + _varint(len(pair)) + pair
+    for tag in (b"\x12", b"\x12", b"\x0a"):
+        span = tag + _varint(len(span)) + span
+    assert decode.gathered_spans([span], 1).errors == {0: "not a valid OTLP protobuf message"}
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)

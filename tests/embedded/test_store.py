@@ -1,0 +1,343 @@
+"""The store: nothing acknowledged is lost or doubled, whatever stops it, and readers see all of it once."""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stackctl.embedded.otlp.shape import CORE
+from stackctl.embedded.store import digests as digests_module
+from stackctl.embedded.store.columncap import ColumnCap
+from stackctl.embedded.store.digests import WINDOW_MS, DigestWindow, digest
+from stackctl.embedded.store.frame import Frame, Gap, encode, scan
+from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, lock_writer
+from stackctl.embedded.store.reader import SpanReader
+from stackctl.embedded.store.retention import MERGE_AT_FILES, Retention
+from stackctl.embedded.store.seal import seal
+from stackctl.embedded.store.writer import SealLimits, SpanStore
+from stackctl.errors import StoreUnusable
+
+NOW_MS = 1_800_000_000_000
+
+
+def spans(*ids: int, **columns: list[object]) -> pa.Table:
+    """A span table with these span ids; attribute columns by `key=values` become `s:key:s`."""
+    core = {name: pa.nulls(len(ids), type_) for name, type_ in zip(CORE.names, CORE.types, strict=True)}
+    core |= {"tid_hi": pa.array([i * 7 for i in ids]), "span_id": pa.array(ids, pa.int64())}
+    return pa.table(core | {f"s:{key}:s": pa.array(values, pa.string()) for key, values in columns.items()})
+
+
+def frame(*ids: int, arrival_ms: int = NOW_MS, **columns: list[object]) -> Frame:
+    """A frame of spans with these ids, its digest made of them."""
+    return Frame(arrival_ms, (digest("trace", repr(ids).encode()),), spans(*ids, **columns), None, b"inc")
+
+
+def found(data_dir: Path, reader: SpanReader | None = None) -> list[int]:
+    """Span ids of a store, as a reader sees them: segments and hot frames."""
+    snapshot = (reader or SpanReader(data_dir)).snapshot()
+    tables = [pq.ParquetFile(path).read(["span_id"]) for path in snapshot.segments]
+    tables += [snapshot.hot.select(["span_id"])] if snapshot.hot is not None else []
+    return [one for table in tables for one in table.column("span_id").to_pylist()]
+
+
+def open_store(data_dir: Path, rows: int = 1000, sync: Callable[[int], None] = os.fdatasync) -> SpanStore:
+    return SpanStore(data_dir, SealLimits(rows=rows), clock_ms=lambda: NOW_MS, sync=sync)
+
+
+def newest_log(store: SpanStore) -> Path:
+    return store.layout.log_file(store.layout.logs()[-1])
+
+
+def test_what_was_appended_is_read_back_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    """A frame is visible when `append` returns, and there is no other way to lose it than retention."""
+    store, reader = open_store(tmp_path), SpanReader(tmp_path)
+    assert reader.hot() is None
+    for n in range(5):
+        assert store.append(frame(n * 2, n * 2 + 1)) == n + 1
+        assert found(tmp_path, reader) == list(range(n * 2 + 2))
+    store.close()
+    again = open_store(tmp_path)
+    assert (again.last_seq, again.spans_total, again.torn_bytes) == (5, 10, 0)
+    assert list(again.replay(3)) == [(4, b"inc"), (5, b"inc")]
+
+
+def test_a_torn_tail_is_cut_at_the_last_whole_frame(tmp_path: Path) -> None:
+    """Whatever length of the last frame reached the disk, the frames before it stay and the next one follows them."""
+    whole = b"".join(map(bytes, encode(frame(3), 3)))
+    for kept in {1, 20, len(whole) // 2, len(whole) - 1}:
+        data_dir = tmp_path / str(kept)
+        store = open_store(data_dir)
+        store.append(frame(1))
+        store.append(frame(2))
+        with newest_log(store).open("ab") as file:
+            file.write(whole[:kept])
+        store.close()
+        again = open_store(data_dir)
+        assert (again.torn_bytes, again.last_seq) == (kept, 2)
+        again.append(frame(4))
+        assert found(data_dir) == [1, 2, 4]
+
+
+def test_damage_costs_its_frame_only(tmp_path: Path) -> None:
+    """A flipped bit within a frame does not hide the frames behind it, and is counted."""
+    store = open_store(tmp_path)
+    for n in range(6):
+        store.append(frame(n))
+    data = bytearray(newest_log(store).read_bytes())
+    frames = list(scan(memoryview(bytes(data))))
+    data[frames[2].end - 5] ^= 0xFF
+    newest_log(store).write_bytes(data)
+    store.close()
+    again = open_store(tmp_path)
+    assert found(tmp_path) == [0, 1, 3, 4, 5]
+    assert again.torn_bytes == frames[2].end - frames[1].end
+    assert again.append(frame(9)) == 7
+
+
+def test_scan_survives_any_bytes() -> None:
+    """Random damage anywhere gives whole frames and gaps that cover the rest, never an exception."""
+    rng = random.Random(5)
+    good = b"".join(b"".join(map(bytes, encode(frame(n), n))) for n in range(1, 5))
+    for _ in range(200):
+        data = bytearray(good)
+        for _ in range(rng.randrange(1, 6)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        cut = data[: rng.randrange(len(data))]
+        position = 0
+        for item in scan(memoryview(bytes(cut))):
+            start = item.start if isinstance(item, Gap) else None
+            assert start in (None, position)
+            position = item.end
+        assert position == len(cut)
+
+
+class Disk:
+    """A sync that fails when told."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def __call__(self, handle: int) -> None:
+        if self.broken:
+            raise OSError(28, "No space left on device")
+        os.fdatasync(handle)
+
+
+def test_a_refused_write_keeps_nothing_and_the_disk_may_recover(tmp_path: Path) -> None:
+    """A failed sync refuses the frame: no reader and no restart ever sees it; later frames are taken again."""
+    disk = Disk()
+    store, reader = open_store(tmp_path, sync=disk), SpanReader(tmp_path)
+    store.append(frame(1))
+    disk.broken = True
+    for _ in range(3):
+        with pytest.raises(StoreUnusable, match="No space left"):
+            store.append(frame(2))
+    assert found(tmp_path, reader) == [1]
+    disk.broken = False
+    assert store.append(frame(3)) == 2
+    assert found(tmp_path, reader) == [1, 3]
+    assert frame(2).digests[0] not in store.digests
+    store.close()
+    assert open_store(tmp_path).torn_bytes == 0
+    assert found(tmp_path) == [1, 3]
+
+
+def test_sealing_swaps_the_log_for_a_segment_without_a_span_twice_or_missing(tmp_path: Path) -> None:
+    """Before, between and after sealing and trimming, a reader sees every span exactly once."""
+    store, reader = open_store(tmp_path, rows=10), SpanReader(tmp_path)
+    expected: list[int] = []
+    for n in range(30):
+        store.append(frame(n * 2, n * 2 + 1))
+        expected += [n * 2, n * 2 + 1]
+        store.roll_if_due()
+        assert sorted(found(tmp_path, reader)) == expected
+        if n % 7 == 0:
+            store.seal_closed()
+            assert sorted(found(tmp_path, reader)) == expected
+            store.trim(store.last_seq - 4)
+            assert sorted(found(tmp_path, reader)) == expected
+    store.seal_closed()
+    assert len(reader.segments()) == 6
+    store.close()
+    again = open_store(tmp_path, rows=10)
+    assert (again.last_seq, sorted(found(tmp_path))) == (30, expected)
+
+
+def test_log_files_stay_until_the_series_log_has_their_increments(tmp_path: Path) -> None:
+    """A counter that is behind can be brought up to date from the log, sealed or not."""
+    store = open_store(tmp_path, rows=2)
+    for n in range(6):
+        store.append(frame(n * 2, n * 2 + 1))
+        store.roll_if_due()
+    store.seal_closed()
+    store.trim(applied_seq=2)
+    assert [seq for seq, _ in store.replay(2)] == [3, 4, 5, 6]
+    store.trim(applied_seq=6)
+    assert store.layout.logs() == [7]
+    store.close()
+    assert open_store(tmp_path).last_seq == 6
+
+
+def test_an_old_log_file_is_sealed_by_age(tmp_path: Path) -> None:
+    """A few spans do not stay in the log for ever: after five minutes they are a segment."""
+    clock = [NOW_MS]
+    store = SpanStore(tmp_path, clock_ms=lambda: clock[0])
+    assert not store.roll_if_due()
+    store.append(frame(1))
+    clock[0] += 5 * 60_000 - 1
+    assert not store.roll_if_due()
+    clock[0] += 1
+    assert store.roll_if_due()
+    store.seal_closed()
+    assert found(tmp_path) == [1]
+
+
+def test_a_seal_that_was_interrupted_is_done_again(tmp_path: Path) -> None:
+    """A crash between two files of one seal, or before the log file went, leaves no doubles."""
+    store = open_store(tmp_path, rows=2)
+    evaluations = pa.table({"name": ["grounded"], "tid_hi": pa.array([1])})
+    store.append(Frame(NOW_MS, (digest("trace", b"x"),), spans(1, 2), evaluations, b""))
+    store.roll_if_due()
+    made = seal(store.layout, 1)
+    assert [file.kind for file in made] == [DIGESTS, EVALUATIONS, SPANS]
+    store.layout.path(made[-1]).unlink()
+    snapshot = SpanReader(tmp_path).snapshot()
+    assert (snapshot.hot.num_rows, snapshot.evaluations_hot.num_rows, snapshot.evaluation_segments) == (2, 1, ())
+    store.close()
+    again = open_store(tmp_path, rows=2)
+    again.seal_closed()
+    snapshot = SpanReader(tmp_path).snapshot()
+    assert (snapshot.hot, snapshot.evaluations_hot) == (None, None)
+    assert (len(snapshot.segments), len(snapshot.evaluation_segments)) == (1, 1)
+
+
+def test_repeated_requests_are_known_across_a_crash_and_a_seal(tmp_path: Path) -> None:
+    """The digest window lives in frames, then in a file beside the segment, and ends after ten minutes."""
+    clock = [NOW_MS]
+    store = SpanStore(tmp_path, SealLimits(rows=2), clock_ms=lambda: clock[0])
+    first, second = frame(1, 2), frame(3)
+    store.append(first)
+    store.roll_if_due()
+    store.append(second)
+    store.seal_closed()
+    store.trim(2)
+    store.close()
+    again = SpanStore(tmp_path, SealLimits(rows=2), clock_ms=lambda: clock[0])
+    assert first.digests[0] in again.digests
+    assert second.digests[0] in again.digests
+    again.close()
+    clock[0] += WINDOW_MS + 1
+    late = SpanStore(tmp_path, SealLimits(rows=2), clock_ms=lambda: clock[0])
+    assert first.digests[0] not in late.digests
+    assert late.layout.sealed(DIGESTS) == []
+
+
+def test_the_digest_window_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded where senders do not batch: the oldest requests are forgotten first."""
+    monkeypatch.setattr(digests_module, "MAX_DIGESTS", 3)
+    window = DigestWindow()
+    for n in range(5):
+        window.add([b"%d" % n], NOW_MS)
+    assert len(window) == 3
+    assert b"4" in window
+    assert b"1" not in window
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    """A second process on the same data directory is refused by name; the lock goes with its holder."""
+    held = lock_writer(tmp_path)
+    with pytest.raises(StoreUnusable, match="another process"):
+        lock_writer(tmp_path)
+    os.close(held)
+    os.close(lock_writer(tmp_path))
+
+
+@pytest.mark.parametrize("version", ["2", "999", "x", ""])
+def test_a_newer_format_is_refused(tmp_path: Path, version: str) -> None:
+    """Data of a newer stackctl is not touched."""
+    open_store(tmp_path).close()
+    (Layout.below(tmp_path).root / "format").write_text(version)
+    with pytest.raises(StoreUnusable, match="format"):
+        open_store(tmp_path)
+
+
+def test_data_is_for_its_owner_only(tmp_path: Path) -> None:
+    """Directories are 0700 and files 0600: spans may hold what others must not read."""
+    os.close(lock_writer(tmp_path / "data"))
+    store = open_store(tmp_path / "data", rows=1)
+    store.append(frame(1))
+    store.roll_if_due()
+    store.seal_closed()
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+    assert store.layout.root.stat().st_mode & 0o077 == 0
+    for path in store.layout.root.rglob("*"):
+        assert path.is_dir() or path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_segment_has_no_more_columns_than_the_cap() -> None:
+    """Values in key names end in `rest`, readable, not in thousands of columns; what came first stays a column."""
+    cap = ColumnCap(limit=3)
+    first = cap.admit(spans(1, 2, a=["x", "y"], b=["x", None]))
+    second = cap.admit(spans(3, a=["z"], c=["1"], d=["2"], e=["3"]))
+    assert [name for name in first.column_names if name.startswith("s:")] == ["s:a:s", "s:b:s"]
+    assert [name for name in second.column_names if name.startswith("s:")] == ["s:a:s", "s:c:s"]
+    assert orjson.loads(second.column("rest")[0].as_py()) == {"d": "2", "e": "3"}
+
+
+def sealed_segments(data_dir: Path, count: int, step_ms: int) -> Layout:
+    """A store of `count` segments of two spans, `step_ms` apart in arrival, without log files."""
+    store = open_store(data_dir, rows=2)
+    for n in range(count):
+        store.append(frame(n * 2, n * 2 + 1, arrival_ms=NOW_MS + n * step_ms))
+        store.roll_if_due()
+    store.seal_closed()
+    store.trim(store.last_seq)
+    store.close()
+    return store.layout
+
+
+def test_retention_forgets_by_arrival_not_by_span_time(tmp_path: Path) -> None:
+    """Segments whose newest span arrived before the horizon go; the spans' own times do not matter."""
+    layout = sealed_segments(tmp_path, 5, step_ms=3_600_000)
+    Retention(layout, 3 * 3600, 10**12).run(NOW_MS + 4 * 3_600_000)
+    assert found(tmp_path) == [2, 3, 4, 5, 6, 7, 8, 9]
+    Retention(layout, 3 * 3600, 10**12).run(NOW_MS + 6 * 3_600_000)
+    assert found(tmp_path) == [6, 7, 8, 9]
+
+
+def test_retention_by_size_forgets_the_oldest_first(tmp_path: Path) -> None:
+    """When the data directory holds more than allowed, the oldest arrivals go until it does not."""
+    layout = sealed_segments(tmp_path, 6, step_ms=1000)
+    sizes = [layout.path(file).stat().st_size for file in layout.sealed(SPANS)]
+    total = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    Retention(layout, 10**6, total - sizes[0] - 1).run(NOW_MS + 10_000)
+    assert found(tmp_path) == [4, 5, 6, 7, 8, 9, 10, 11]
+
+
+def test_merging_small_segments_keeps_every_span_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours become one file that readers prefer at once; its sources go after the queries that read them."""
+    layout = sealed_segments(tmp_path, MERGE_AT_FILES + 3, step_ms=1000)
+    reader = SpanReader(tmp_path)
+    before = sorted(found(tmp_path, reader))
+    retention = Retention(layout, 10**6, 10**12)
+    retention.run(NOW_MS)
+    assert len(reader.segments()) == 1
+    assert sorted(found(tmp_path, reader)) == before
+    assert len(list(layout.root.glob("spans-*.parquet"))) == MERGE_AT_FILES + 4
+    monkeypatch.setattr("stackctl.embedded.store.retention.GRACE_SECONDS", -1.0)
+    retention.run(NOW_MS)
+    assert len(list(layout.root.glob("spans-*.parquet"))) == 1
+    assert sorted(found(tmp_path, reader)) == before
+
+
+def test_file_names_are_read_back() -> None:
+    """A segment's name says which frames it holds; anything else in the directory is ignored."""
+    file = Sealed(3, 9, NOW_MS, SPANS)
+    assert Sealed.parse(file.filename) == file
+    assert Sealed.parse(f".{file.filename}.tmp") is None
+    assert Sealed.parse("committed") is None
