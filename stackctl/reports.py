@@ -14,6 +14,7 @@ class ComponentReport:
         state: `healthy`, `starting`, `unhealthy` or `stopped`.
         since: RFC 3339 time of its last start, UTC.
         memory_bytes: resident memory; None where it cannot be read.
+        restarts: how often it died and was started again since `up`.
     """
 
     name: str
@@ -22,6 +23,7 @@ class ComponentReport:
     endpoint: str | None
     since: str | None
     memory_bytes: int | None
+    restarts: int
 
 
 @dataclass(frozen=True)

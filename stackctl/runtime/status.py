@@ -76,6 +76,7 @@ def _component(stack: state.RunningStack, component: state.ComponentState) -> Co
         endpoint=stack.endpoints.get(component.endpoint),
         since=timestamp(component.since) if component.since else None,
         memory_bytes=_memory(component.process),
+        restarts=component.restarts,
     )
 
 
