@@ -21,10 +21,10 @@ PortableFlag = Annotated[
 
 def register(root: typer.Typer) -> None:
     """Add the commands of this group."""
-    group = typer.Typer(name="dashboards", help="Boards from grafanalib definitions.", no_args_is_help=True)
+    group = typer.Typer(help="Boards from grafanalib definitions.", no_args_is_help=True)
     for name, command in (("render", render), ("list", list_), ("verify", verify), ("push", push)):
         group.command(name)(command)
-    root.add_typer(group)
+    root.add_typer(group, name="dashboards")
 
 
 def render(
