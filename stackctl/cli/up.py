@@ -173,9 +173,9 @@ def _show_stack(report: "StackReport") -> None:
 def _show_status(report: "StatusReport") -> None:
     for row in report.components:
         memory = f"{row.memory_bytes / 2**20:.0f} MiB" if row.memory_bytes is not None else "-"
-        print(
-            f"{row.name:<10} {row.state:<10} {row.version:<8} {row.endpoint or '-':<24} {memory:>9}  since {row.since}"
-        )
+        again = f", started again {row.restarts} times" if row.restarts else ""
+        where = row.endpoint or "-"
+        print(f"{row.name:<10} {row.state:<10} {row.version:<8} {where:<24} {memory:>9}  since {row.since}{again}")
     print(f"{'disk':<10} {report.disk_bytes / 2**20:.1f} MiB in {report.data_dir}")
     for name, value in sorted((report.engine or {}).items()):
         print(f"  {name} {value}")

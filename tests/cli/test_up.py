@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from stackctl.runtime import state
 from tests.conftest import COMMAND, hostile_environment, run_stackctl
 
 
-def get(url: str) -> dict:
+def get(url: str, headers: dict[str, str] | None = None) -> dict:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as response:
+    with opener.open(urllib.request.Request(url, headers=headers or {}), timeout=10) as response:
         return json.load(response)
 
 
@@ -108,6 +109,22 @@ def test_the_data_directory_is_the_owners_alone(stack):
     """Nobody else on the machine may read telemetry: the directory is 0700 and the files in it at most 0600."""
     assert stack.data_dir.stat().st_mode & 0o777 == 0o700
     assert [path for path in stack.data_dir.rglob("*") if path.is_file() and path.stat().st_mode & 0o077] == []
+
+
+def test_on_the_network_a_token_is_asked_for(tmp_path, data_dir):
+    """Beyond loopback every endpoint wants the bearer token, which lies in a 0600 file and is made once."""
+    started = up(tmp_path, data_dir, "--host", "0.0.0.0", "--ports", "auto", "--json")
+    assert started.code == 0, started.stderr
+    token_file = Path(started.json()["token_file"])
+    token = token_file.read_text().strip()
+    assert token_file.stat().st_mode & 0o777 == 0o600
+    url = started.json()["endpoints"]["prometheus"] + "/api/v1/labels"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        get(url)
+    assert get(url, {"Authorization": f"Bearer {token}"})["status"] == "success"
+    run_stackctl("down", "--data-dir", data_dir, home=tmp_path)
+    assert up(tmp_path, data_dir, "--host", "0.0.0.0", "--ports", "auto").code == 0
+    assert token_file.read_text().strip() == token
 
 
 def test_status_tells_an_unhealthy_component(tmp_path, data_dir):
