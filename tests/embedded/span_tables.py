@@ -12,10 +12,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stackctl.embedded.otlp import decode
 
-CAPTURES = Path(__file__).resolve().parent.parent / "captures"
+_TESTS = Path(__file__).resolve().parent.parent
+CAPTURES = _TESTS / "captures"
 TRUTH: dict[str, Any] = json.loads((CAPTURES / "truth.json").read_bytes())["captures"]
-# The captures that lie in the repository.
-HERE = sorted(name for name in TRUTH if (CAPTURES / f"{name}.traces.pb").exists())
+# The captures of the conventions' own instrumentations, and those of the other dialects.
+_ROOTS = (CAPTURES, _TESTS / "genai" / "captures")
+_FILES = {
+    name: root / f"{name}.traces.pb" for root in _ROOTS for name in TRUTH if (root / f"{name}.traces.pb").exists()
+}
+HERE = sorted(_FILES)
 SIMULATOR = {"127.0.0.1": "openai", "localhost": "openai"}
 
 START_NS = 1_795_000_000_000_000_000
@@ -23,7 +28,7 @@ START_NS = 1_795_000_000_000_000_000
 
 def captured(name: str) -> ExportTraceServiceRequest:
     """Return the trace request of a capture."""
-    return ExportTraceServiceRequest.FromString((CAPTURES / f"{name}.traces.pb").read_bytes())
+    return ExportTraceServiceRequest.FromString(_FILES[name].read_bytes())
 
 
 def decoded(*requests: ExportTraceServiceRequest) -> pa.Table:
