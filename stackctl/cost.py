@@ -183,7 +183,7 @@ class _Tally:
             no_usage=no_usage,
             input_tokens=round(self._sums[semconv.TOKEN_INPUT]),
             output_tokens=round(self._sums[semconv.TOKEN_OUTPUT]),
-            cost_usd=self._sums[None] if priced else None,
+            cost_usd=_amount(self._sums[None]) if priced else None,
         )
 
 
@@ -200,6 +200,11 @@ def _report(
     ]
     groups.sort(key=lambda group: (-(group.cost_usd or 0), -group.calls, tuple(group.labels.values())))
     return CostReport(window_seconds, tuple(cut.name for cut in cuts), source, total.spend(), tuple(groups))
+
+
+def _amount(value: Decimal) -> Decimal:
+    """Return an amount without the noise that sums of doubles have far behind the point."""
+    return Decimal(f"{value:.12f}".rstrip("0").rstrip("."))
 
 
 def _float(value: object) -> float:

@@ -100,14 +100,9 @@ def cost(report: CostReport) -> None:
     out = console()
     out.print(table)
     out.print(Text(f"source: {report.source}, over the last {_window(report.window_seconds)}", style="dim"))
-    if report.total.unpriced or report.total.no_usage:
-        out.print(
-            Text(
-                f"not in the sum: {report.total.unpriced} calls without a known price, "
-                f"{report.total.no_usage} without usage",
-                style="yellow",
-            )
-        )
+    missing = _missing(report.total)
+    if missing:
+        out.print(Text(f"not in the sum: calls without a price: {', '.join(missing)}", style="yellow"))
 
 
 def duration(ms: float) -> str:
@@ -133,6 +128,11 @@ def money(value: Decimal | None) -> str:
 
 
 _COUNTS = ("calls", "priced", "unpriced", "no usage", "tokens in", "tokens out")
+
+
+def _missing(spend: SpendReport) -> list[str]:
+    """Return which calls are not in a sum, by the reason."""
+    return [f"{count} {what}" for count, what in ((spend.unpriced, "unpriced"), (spend.no_usage, "no usage")) if count]
 
 
 def _spend_cells(spend: SpendReport) -> list[str]:
@@ -168,7 +168,7 @@ def _clock(start: str) -> str:
 
 def _window(seconds: float) -> str:
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size and seconds % size == 0:
+        if seconds >= 2 * size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
 
@@ -180,9 +180,7 @@ def _summary(report: TraceReport) -> Text:
         parts.append(_plural(spend.calls, "model call"))
         parts.append(f"{spend.input_tokens:,} tokens in, {spend.output_tokens:,} out")
         parts.append(money(spend.cost_usd))
-    missing = [
-        f"{count} {what}" for count, what in ((spend.unpriced, "unpriced"), (spend.no_usage, "no usage")) if count
-    ]
+    missing = _missing(spend)
     text = Text(" | ".join(parts))
     if missing:
         text.append(f" ({', '.join(missing)})", style="yellow")

@@ -39,7 +39,7 @@ def trace_row(trace: Trace) -> TraceRowReport:
         duration_ms=(max(span.end_ns for span in trace.spans) - start) / 1e6,
         spans=len(trace.spans),
         errors=sum(span.status == "error" for span in trace.spans),
-        models=tuple(dict.fromkeys(model for span in calls if (model := model_of(span)))),
+        models=tuple(dict.fromkeys(model for span in sorted(calls, key=_embeds) if (model := model_of(span)))),
         spend=spend(calls),
     )
 
@@ -68,6 +68,11 @@ def model_of(span: Span) -> str | None:
     """Return the model that answered, else the one asked for."""
     model = span.attributes.get(semconv.RESPONSE_MODEL) or span.attributes.get(semconv.REQUEST_MODEL)
     return None if model is None else str(model)
+
+
+def _embeds(span: Span) -> bool:
+    """True for a call for embeddings: of a trace's models the ones that answer are named first."""
+    return span.attributes.get(semconv.OPERATION) == "embeddings"
 
 
 def spend(calls: Iterable[Span]) -> SpendReport:
