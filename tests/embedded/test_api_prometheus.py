@@ -218,6 +218,14 @@ def test_what_is_not_built_is_refused_by_name(api: TestClient) -> None:
     assert "info" in answer.json()["error"]
 
 
+def test_another_lookback_is_refused(api: TestClient) -> None:
+    """A parameter that would change the answer is never ignored."""
+    asked = {"query": "llm_requests_total", "lookback_delta": "1m"}
+    answer = api.get("/api/v1/query", params=asked)
+    assert (answer.status_code, "lookback_delta" in answer.json()["error"]) == (422, True)
+    assert api.get("/api/v1/query", params=asked | {"lookback_delta": "5m"}).status_code == 200
+
+
 def test_a_query_that_takes_too_long_is_a_timeout(api: TestClient) -> None:
     """A query's own time limit ends it with 503, as Prometheus does."""
     answer = api.get("/api/v1/query", params={"query": "llm_requests_total", "timeout": "0"})

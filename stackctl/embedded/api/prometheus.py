@@ -24,6 +24,7 @@ from stackctl.embedded.series.reader import FoundExemplar, SampleReader
 from stackctl.errors import QueryInvalid, QueryUnsupported, StackctlError
 from stackctl.promql import Matcher, Result, Series, instant, range_
 from stackctl.promql.parse import parse, selectors
+from stackctl.promql.select import LOOKBACK_MS
 from stackctl.promql.values import NAME
 from stackctl.stack import COMPONENTS, EngineConfig
 
@@ -150,6 +151,8 @@ class PrometheusApi:
         ], ()
 
     def _turn(self, parameters: Parameters) -> "_Turn":
+        if parameters.duration_ms("lookback_delta", LOOKBACK_MS) != LOOKBACK_MS:
+            raise QueryUnsupported("lookback_delta other than 5m is not supported", next_step="Leave it out.")
         timeout_ms = min(parameters.duration_ms("timeout", DEFAULT_TIMEOUT_MS), DEFAULT_TIMEOUT_MS)
         self._reader.touch_wanted()
         return _Turn(self._evaluating, _Deadline(self._reader, time.monotonic() + timeout_ms / 1000))
