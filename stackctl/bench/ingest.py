@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,12 +53,13 @@ class IngestProcess:
 
     Args:
         data_dir: where it stores.
-        ports: `otlp_grpc` and `otlp_http`; free ones when None.
+        program: arguments of the interpreter that run it; tests run it with limits of their own.
     """
 
-    def __init__(self, data_dir: Path, ports: dict[str, int] | None = None) -> None:
+    def __init__(self, data_dir: Path, program: Sequence[str] = ("-m", "stackctl.embedded.ingest")) -> None:
         self.data_dir = data_dir
-        self.ports = ports or {"otlp_grpc": free_port(), "otlp_http": free_port()}
+        self.ports = {"otlp_grpc": free_port(), "otlp_http": free_port()}
+        self._program = program
         self._config = data_dir.parent / f"{data_dir.name}.engine.json"
         EngineConfig(str(data_dir), ports=self.ports).write(self._config)
         self._client = httpx2.Client(trust_env=False, timeout=5)
@@ -105,7 +106,7 @@ class IngestProcess:
         raise ComponentUnhealthy("ingest does not come up", next_step="see its log on stderr")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "stackctl.embedded.ingest", str(self._config)])
+        return subprocess.Popen([sys.executable, *self._program, str(self._config)])
 
 
 def measure(seconds: float, rate: float, tell: Callable[[str], None]) -> IngestReport:

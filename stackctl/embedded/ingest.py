@@ -30,7 +30,7 @@ from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.retention import Retention
-from stackctl.embedded.store.writer import SpanStore
+from stackctl.embedded.store.writer import SealLimits, SpanStore
 from stackctl.errors import StackctlError, StoreUnusable
 from stackctl.stack import EngineConfig
 
@@ -59,16 +59,17 @@ class Ingest:
 
     Args:
         config: where and for how long to keep what.
+        limits: when spans are sealed into segments.
 
     Raises:
         StoreUnusable: another process writes there, a newer format, or no usable directory.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, limits: SealLimits) -> None:
         self._config = config
         data_dir = Path(config.data_dir)
         self._lock = lock_writer(data_dir)
-        self.store = SpanStore(data_dir, clock_ms=now_ms)
+        self.store = SpanStore(data_dir, limits, clock_ms=now_ms)
         if self.store.torn_bytes:
             log.warning("cut %d bytes of an unfinished, never acknowledged frame", self.store.torn_bytes)
         self.head = Head(data_dir, clock_ms=now_ms)
@@ -97,7 +98,9 @@ class Ingest:
         web = http_server(otlp_app(self.intake.take, guard, self.status))
         serving = asyncio.create_task(web.serve(sockets=[listening]), name="http")
         beat = asyncio.create_task(self._beat(), name="beat")
-        log.info("ready: otlp_grpc %s, otlp_http %s, frame %d", *ports_of(ports), self.store.last_seq)
+        log.info(
+            "ready: otlp_grpc %s, otlp_http %s, frame %d", ports["otlp_grpc"], ports["otlp_http"], self.store.last_seq
+        )
         stopping = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait({stopping, commits, serving, beat}, return_when=asyncio.FIRST_COMPLETED)
         web.should_exit = True
@@ -209,13 +212,12 @@ class Every:
         return True
 
 
-def ports_of(ports: Any) -> tuple[int, int]:
-    """The two ports this process listens on."""
-    return ports["otlp_grpc"], ports["otlp_http"]
-
-
-async def serve(config: EngineConfig) -> None:
+async def serve(config: EngineConfig, limits: SealLimits) -> None:
     """Run an ingest process until SIGTERM or SIGINT.
+
+    Args:
+        config: what the runtime says.
+        limits: when spans are sealed into segments.
 
     Raises:
         StackctlError: a port is taken, or the store cannot be used.
@@ -223,7 +225,7 @@ async def serve(config: EngineConfig) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Ingest(config).run(stop)
+    await Ingest(config, limits).run(stop)
 
 
 def keep_memory() -> None:
@@ -237,7 +239,7 @@ def keep_memory() -> None:
             mallopt(option, value)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], limits: SealLimits = SealLimits()) -> int:
     """Run the process; return its exit code."""
     keep_memory()
     os.umask(0o077)  # whatever is made below the data directory is for its owner only
@@ -245,7 +247,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(serve(EngineConfig.read(Path(arguments[0]))))
+            asyncio.run(serve(EngineConfig.read(Path(arguments[0])), limits))
     except StackctlError as error:
         sys.stderr.write(f"error: {error.message}; next: {error.next_step}\n")
         return error.exit_code

@@ -28,6 +28,13 @@ from stackctl.stack import EngineConfig
 
 SENDERS = 2
 RATE = 6000.0  # spans a second of each sender
+# The process with segments of few rows, so that kills meet it while it seals, merges and trims too.
+SEALING_OFTEN = """
+import sys
+from stackctl.embedded.ingest import main
+from stackctl.embedded.store.writer import SealLimits
+sys.exit(main(sys.argv[1:], SealLimits(rows=4000)))
+"""
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def test_kill_9_under_load_loses_and_doubles_nothing(tmp_path: Path, capsys: pyt
     """
     kills, seed = int(os.environ.get("STACKCTL_KILLS", "3")), int(os.environ.get("STACKCTL_KILL_SEED", "11"))
     rng = random.Random(seed)
-    ingest = IngestProcess(tmp_path / "data")
+    ingest = IngestProcess(tmp_path / "data", ("-c", SEALING_OFTEN))
     ingest.wait_ready()
     senders = start_senders(ingest, 2.0 * kills, seed, tmp_path)
     try:
@@ -91,6 +98,7 @@ def test_kill_9_under_load_loses_and_doubles_nothing(tmp_path: Path, capsys: pyt
         for sender in senders:
             sender.kill()
     ingest.stop()
+    assert SpanReader(ingest.data_dir).segments()
     keys = Counter(map(tuple, stored_keys(ingest.data_dir).tolist()))
     acked = [(seed + n, int(line)) for n in range(SENDERS) for line in (tmp_path / f"acked.{n}").read_text().split()]
     sources = {number: RequestSource(number) for number, _ in acked}

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import pyarrow.parquet as pq
-
 from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, without_covered
 from stackctl.embedded.store.reader import concat
 from stackctl.embedded.store.seal import place_table
@@ -81,6 +79,8 @@ class Retention:
         run = self._small_run(self._removable(kind))
         if len(run) < MERGE_AT_FILES:
             return
+        import pyarrow.parquet as pq  # as in `seal`
+
         table = concat([pq.ParquetFile(self._layout.path(file)).read() for file in run])
         assert table is not None, "a run has files"
         place_table(self._layout, Sealed(run[0].first, run[-1].last, run[-1].newest_ms, kind), table.combine_chunks())

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stackctl.embedded.store.digests import write_digests
 from stackctl.embedded.store.frame import StoredFrame
@@ -52,6 +51,8 @@ def place_table(layout: Layout, sealed: Sealed, table: pa.Table) -> Sealed:
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write typed wide columns with bloom filters on ids, for lookups of a trace or a response among millions."""
+    import pyarrow.parquet as pq  # first needed minutes after a start, which it would slow down
+
     ids = [name for name in table.column_names if name.endswith(_ID_SUFFIXES)]
     blooms = {name: {"ndv": _distinct(table, name), "fpp": _BLOOM_FALSE_POSITIVES} for name in ["tid_hi", *ids]}
     arguments: dict[str, Any] = {

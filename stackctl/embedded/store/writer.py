@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 from stackctl.embedded.store import frame as frames
 from stackctl.embedded.store.columncap import ColumnCap
@@ -30,6 +31,9 @@ class SealLimits:
     rows: int = 250_000
     size_bytes: int = 192 * 1024**2
     age_ms: int = 5 * 60 * 1000
+
+
+DEFAULT_LIMITS: Final = SealLimits()
 
 
 @dataclass
@@ -65,7 +69,7 @@ class SpanStore:
     def __init__(
         self,
         data_dir: Path,
-        limits: SealLimits = SealLimits(),
+        limits: SealLimits = DEFAULT_LIMITS,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         sync: Sync = os.fdatasync,
     ) -> None:
