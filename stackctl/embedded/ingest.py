@@ -30,7 +30,7 @@ from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.retention import Retention
-from stackctl.embedded.store.writer import SealLimits, SpanStore
+from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
 from stackctl.errors import StackctlError, StoreUnusable
 from stackctl.stack import EngineConfig
 
@@ -98,9 +98,7 @@ class Ingest:
         web = http_server(otlp_app(self.intake.take, guard, self.status))
         serving = asyncio.create_task(web.serve(sockets=[listening]), name="http")
         beat = asyncio.create_task(self._beat(), name="beat")
-        log.info(
-            "ready: otlp_grpc %s, otlp_http %s, frame %d", ports["otlp_grpc"], ports["otlp_http"], self.store.last_seq
-        )
+        log.info("ready on %s at frame %d", dict(ports), self.store.last_seq)
         stopping = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait({stopping, commits, serving, beat}, return_when=asyncio.FIRST_COMPLETED)
         web.should_exit = True
@@ -239,7 +237,7 @@ def keep_memory() -> None:
             mallopt(option, value)
 
 
-def main(arguments: Sequence[str], limits: SealLimits = SealLimits()) -> int:
+def main(arguments: Sequence[str], limits: SealLimits = DEFAULT_LIMITS) -> int:
     """Run the process; return its exit code."""
     keep_memory()
     os.umask(0o077)  # whatever is made below the data directory is for its owner only
