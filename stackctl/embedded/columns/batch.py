@@ -164,3 +164,8 @@ def without_empty(column: Column) -> Column:
         return column
     empty = pc.equal(column, EMPTY)
     return pc.if_else(empty, NULLS[column.type], column) if pc.any(empty).as_py() else column
+
+
+def or_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the numbers with 0 where unknown, for sums in which an unknown part adds nothing."""
+    return np.where(np.isnan(values), 0.0, values)

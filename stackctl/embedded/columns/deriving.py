@@ -6,7 +6,7 @@ import pyarrow as pa
 from stackctl import semconv
 from stackctl.genai import derived
 
-from .batch import Batch, floats
+from .batch import Batch, floats, or_zero
 from .conditions import holds
 
 
@@ -16,7 +16,7 @@ def derive(batch: Batch) -> None:
     first = batch.span(semconv.TIME_TO_FIRST_CHUNK, "d")
     if output is None or first is None:
         return
-    reasoning = np.nan_to_num(floats(batch.span(semconv.REASONING_TOKENS, "i"), batch.rows))
+    reasoning = or_zero(floats(batch.span(semconv.REASONING_TOKENS, "i"), batch.rows))
     tokens = floats(output, batch.rows) - reasoning - 1
     gap = floats(batch.durations(), batch.rows) - floats(first, batch.rows)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -17,7 +17,7 @@ from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
 from stackctl.genai.rows import Equals, SpanAttr
 
 from .arrow import Column, pc
-from .batch import Batch, Mask, floats
+from .batch import Batch, Mask, floats, or_zero
 from .conditions import holds
 
 Floats = npt.NDArray[np.float64]
@@ -104,7 +104,7 @@ class Pricer:
         book = self._arrays
         if not len(self._prices):
             return np.full((len(found), 4), np.nan)
-        tier = (np.nan_to_num(input_tokens)[:, None] > book.starts[found]).sum(axis=1)
+        tier = (or_zero(input_tokens)[:, None] > book.starts[found]).sum(axis=1)
         rates: Floats = book.rates[found, tier]
         rates[found == _UNPRICED] = np.nan
         return rates
@@ -112,11 +112,11 @@ class Pricer:
     def _put_costs(self, batch: Batch, rows: Ints, rates: Floats, *usage: Floats) -> None:
         """The same sums as `genai.prices.cost_of`, on columns."""
         tokens, output, read, written = usage
-        billed_read = np.where(np.isnan(rates[:, 1]), 0.0, np.nan_to_num(read))
-        billed_write = np.where(np.isnan(rates[:, 2]), 0.0, np.nan_to_num(written))
+        billed_read = np.where(np.isnan(rates[:, 1]), 0.0, or_zero(read))
+        billed_write = np.where(np.isnan(rates[:, 2]), 0.0, or_zero(written))
         ordinary = np.maximum(0.0, tokens - billed_read - billed_write)
-        counts = np.stack([ordinary, billed_read, billed_write, np.nan_to_num(output)], axis=1)
-        parts = counts * np.nan_to_num(rates) / 1e6
+        counts = np.stack([ordinary, billed_read, billed_write, or_zero(output)], axis=1)
+        parts = counts * or_zero(rates) / 1e6
         _put_numbers(batch, semconv.COST_USD, rows, parts.sum(axis=1))
         _put_numbers(batch, semconv.COST_INPUT_USD, rows, parts[:, 0])
         # A part whose tokens were never sent, or are billed as ordinary ones, is no part of this call.
