@@ -11,7 +11,7 @@ import uvicorn
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from stackctl.embedded.otlp import decode
 from stackctl.embedded.store.frame import Frame
@@ -117,7 +117,7 @@ def write_store(
 
 
 @contextmanager
-def served(app: Starlette) -> Iterator[str]:
+def served(app: ASGIApp) -> Iterator[str]:
     """Serve an application with uvicorn on a free port of loopback and yield its URL."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
