@@ -165,7 +165,7 @@ CONDITION = st.recursive(
 )
 
 
-# Hypothesis keeps a test's arguments until the interpreter ends, longer than DuckDB likes: so the session is none of them.
+# Hypothesis keeps a test's arguments to the end, longer than DuckDB likes: so the session is none of them.
 _OPEN: dict[str, Session] = {}
 
 
@@ -183,7 +183,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 
 
 @given(CONDITION)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example("(.k = resource.k)")
 @example("!(span.k != 1)")
 @example('(span.k = "ä\'\\"")')
