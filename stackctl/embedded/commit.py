@@ -19,7 +19,6 @@ from stackctl.embedded.otlp.signals import FAILED, INVALID, UNAVAILABLE, Accepte
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.series.otlp_metrics import decode as decode_metrics
 from stackctl.embedded.series.points import Points
-from stackctl.embedded.store.digests import digest
 from stackctl.embedded.store.frame import Frame
 from stackctl.embedded.store.writer import SpanStore
 from stackctl.errors import StoreUnusable
@@ -128,7 +127,7 @@ class Committer:
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
         """Do everything that needs no disk: decode, apply the rules, derive."""
-        digests = [digest(request.signal.value, request.body) for request in requests]
+        digests = [request.digest for request in requests]
         # The first of equal requests stands for the others: a sender that was too impatient gets the same answer twice.
         first = {one: number for number, one in reversed(list(enumerate(digests)))}
         fresh = {number: requests[number] for one, number in first.items() if not self._known(requests[number], one)}

@@ -76,7 +76,8 @@ class Ingest:
         for seq, raw in self.store.replay(self.head.applied_seq):
             self.head.apply(Increments.from_bytes(raw), seq)
         self._retention = Retention(self.store.layout, config.retention_seconds, config.retention_bytes)
-        rules, derive = Pipeline(config), Derivation(config.extra_models)
+        book = in_force(config.price_book, config.price_rows)
+        rules, derive = Pipeline(config, book=book), Derivation(config.extra_models, book=book)
         self._committer = Committer(self.store, rules, derive, self.head, config.allow_keys)
         self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
         self.intake = Intake(self._prepare, self._store, now_ms)

@@ -280,11 +280,14 @@ def test_data_is_for_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_a_segment_has_no_more_columns_than_the_cap() -> None:
-    """Values in key names end in `rest`, readable, not in thousands of columns; what came first stays a column."""
+    """Values in key names end in `rest`, readable, not in thousands of columns; what came first stays a column, and
+    so does what the product itself reads."""
     cap = ColumnCap(limit=3)
     first = cap.admit(spans(1, 2, a=["x", "y"], b=["x", None]))
     second = cap.admit(spans(3, a=["z"], c=["1"], d=["2"], e=["3"]))
+    late = cap.admit(spans(4, **{"f": ["4"], "gen_ai.response.id": ["r"]}))
     assert [name for name in first.column_names if name.startswith("s:")] == ["s:a:s", "s:b:s"]
+    assert [name for name in late.column_names if name.startswith("s:")] == ["s:gen_ai.response.id:s"]
     assert [name for name in second.column_names if name.startswith("s:")] == ["s:a:s", "s:c:s"]
     assert orjson.loads(second.column("rest")[0].as_py()) == {"d": "2", "e": "3"}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from stackctl.embedded.otlp.signals import BUSY, Accepted, Refused, Signal
+from stackctl.embedded.store.digests import digest
 
 MAX_QUEUE_BYTES: Final = 96 * 1024**2
 # One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
@@ -19,11 +20,13 @@ class Request:
 
     Attributes:
         body: serialised protobuf request, uncompressed.
+        digest: what it is known by when it is sent again.
         arrival_ms: unix milliseconds.
     """
 
     signal: Signal
     body: bytes
+    digest: bytes
     arrival_ms: int
 
 
@@ -70,7 +73,7 @@ class Intake(Generic[P]):
             self.refused_total += 1
             raise Refused(BUSY, "the ingest queue is full")
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((Request(signal, body, self._clock_ms()), done))
+        self._waiting.append((Request(signal, body, digest(signal.value, body), self._clock_ms()), done))
         self.queue_bytes += len(body)
         self._arrived.set()
         outcome = await done

@@ -9,9 +9,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from stackctl import semconv
+
 # Attribute columns of one segment; measured to serve well (facts: wide columns). The rest stays readable in `rest`.
 MAX_ATTRIBUTE_COLUMNS: Final = 256
 _PREFIXES: Final = ("s:", "r:")
+# Names that the product itself reads always get a column, however late they come.
+_OURS: Final = frozenset(value for value in vars(semconv).values() if isinstance(value, str))
 
 
 class ColumnCap:
@@ -33,11 +37,13 @@ class ColumnCap:
     def admit(self, table: pa.Table) -> pa.Table:
         """Return the table with at most the admitted attribute columns; no value is lost."""
         fresh = [name for name in table.column_names if name.startswith(_PREFIXES) and name not in self._known]
-        room = max(0, self._limit - len(self._known))
+        ours = [name for name in fresh if name[2:-2] in _OURS]
+        others = [name for name in fresh if name[2:-2] not in _OURS]
         # The fullest columns first: they are what queries ask for.
-        fresh.sort(key=lambda name: table.column(name).null_count)
-        self._known.update(fresh[:room])
-        beyond = fresh[room:]
+        others.sort(key=lambda name: table.column(name).null_count)
+        room = max(0, self._limit - len(self._known) - len(ours))
+        self._known.update(ours, others[:room])
+        beyond = others[room:]
         if not beyond:
             return table
         for prefix, column in (("s:", "rest"), ("r:", "rrest")):

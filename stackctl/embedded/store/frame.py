@@ -13,10 +13,13 @@ from typing import Final
 
 import pyarrow as pa
 
+from stackctl.embedded.store.layout import EVALUATIONS, SPANS
+
 MAGIC: Final = b"SCF1"
 HEAD: Final = struct.Struct("<4sIIQ")
 _BODY: Final = struct.Struct("<qII4I")
 DIGEST_BYTES: Final = 16
+_SECTIONS: Final = {SPANS: 1, EVALUATIONS: 2}
 # The disk is slower than zstd: ids in hex alone shrink by half. A few rows would only pay for it.
 _COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
 _COMPRESSED_ROWS: Final = 64
@@ -76,11 +79,20 @@ class StoredFrame:
 
     def spans(self) -> pa.Table | None:
         """Its spans, None where it has none."""
-        return _read_table(self.sections[1])
+        return self.table(SPANS) if self.span_rows else None
 
     def evaluations(self) -> pa.Table | None:
         """Its evaluations, None where it has none."""
-        return _read_table(self.sections[2])
+        return self.table(EVALUATIONS) if self.evaluation_rows else None
+
+    def schema(self, kind: str) -> pa.Schema | None:
+        """Columns of its spans or evaluations, without decoding them; None where it has none."""
+        section = self.sections[_SECTIONS[kind]]
+        return pa.ipc.open_stream(pa.py_buffer(section)).schema if section else None
+
+    def table(self, kind: str) -> pa.Table:
+        """Its spans or evaluations, which it must have."""
+        return pa.ipc.open_stream(pa.py_buffer(self.sections[_SECTIONS[kind]])).read_all()
 
 
 @dataclass(frozen=True)
@@ -165,9 +177,3 @@ def _write_table(table: pa.Table | None) -> bytes | memoryview:
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table.combine_chunks())
     return memoryview(sink.getvalue())
-
-
-def _read_table(section: memoryview) -> pa.Table | None:
-    if not section:
-        return None
-    return pa.ipc.open_stream(pa.py_buffer(section)).read_all()

@@ -3,12 +3,12 @@
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, without_covered
-from stackctl.embedded.store.reader import concat
-from stackctl.embedded.store.seal import place_table
+from stackctl.embedded.store.seal import Part, place_parts
 
 log = logging.getLogger("stackctl.store")
 
@@ -79,11 +79,8 @@ class Retention:
         run = self._small_run(self._removable(kind))
         if len(run) < MERGE_AT_FILES:
             return
-        import pyarrow.parquet as pq  # as in `seal`
-
-        table = concat([pq.ParquetFile(self._layout.path(file)).read() for file in run])
-        assert table is not None, "a run has files"
-        place_table(self._layout, Sealed(run[0].first, run[-1].last, run[-1].newest_ms, kind), table.combine_chunks())
+        parts = [part for file in run for part in _parts(self._layout.path(file))]
+        place_parts(self._layout, Sealed(run[0].first, run[-1].last, run[-1].newest_ms, kind), parts)
 
     def _small_run(self, files: Sequence[Sealed]) -> list[Sealed]:
         """The first run of neighbours that together stay within the limits and are enough to be worth it."""
@@ -109,6 +106,18 @@ class Retention:
                 cover = next(wide for wide in kept if wide.first <= file.first and file.last <= wide.last)
                 if time.time() - self._layout.path(cover).stat().st_mtime > GRACE_SECONDS:
                     self._layout.path(file).unlink()
+
+
+def _parts(path: Path) -> list[Part]:
+    """The row groups of a segment."""
+    import pyarrow.parquet as pq  # as in `seal`
+
+    file = pq.ParquetFile(path)
+    schema, metadata = file.schema_arrow, file.metadata
+    return [
+        Part(schema, metadata.row_group(n).num_rows, partial(file.read_row_group, n))
+        for n in range(metadata.num_row_groups)
+    ]
 
 
 def _size(directory: Path) -> int:

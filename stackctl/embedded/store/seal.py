@@ -1,7 +1,8 @@
 """From a closed log file to Parquet segments: write, fsync, rename, fsync the directory."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,9 +12,9 @@ from stackctl.embedded.store.digests import write_digests
 from stackctl.embedded.store.frame import StoredFrame
 from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, sync_directory
 from stackctl.embedded.store.log import read_log
-from stackctl.embedded.store.reader import concat
 
-_ROW_GROUP_ROWS: Final = 122_880
+# Large enough to compress and scan well, small enough that sealing holds little memory.
+_ROW_GROUP_ROWS: Final = 65_536
 _BLOOM_FALSE_POSITIVES: Final = 0.01
 # Columns of which nearly every value is another: a dictionary would only cost.
 _UNIQUE: Final = frozenset(
@@ -37,39 +38,76 @@ def seal(layout: Layout, first: int) -> list[Sealed]:
     last, newest = frames[-1].seq, max(frame.arrival_ms for frame in frames)
     digests = [(one, frame.arrival_ms) for frame in frames for one in frame.digests]
     made = [_place(layout, Sealed(first, last, newest, DIGESTS), lambda path: write_digests(path, digests))]
-    for kind, take in ((EVALUATIONS, StoredFrame.evaluations), (SPANS, StoredFrame.spans)):
-        table = concat([found for frame in frames if (found := take(frame)) is not None])
-        if table is not None:
-            made.append(place_table(layout, Sealed(first, last, newest, kind), table))
+    for kind in (EVALUATIONS, SPANS):
+        parts = [part for frame in frames if (part := frame_part(frame, kind)) is not None]
+        if parts:
+            made.append(place_parts(layout, Sealed(first, last, newest, kind), parts))
     return made
 
 
-def place_table(layout: Layout, sealed: Sealed, table: pa.Table) -> Sealed:
-    """Write one table as a Parquet segment, all or nothing."""
-    return _place(layout, sealed, lambda path: write_parquet(table, path))
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a segment to be, read when their turn comes, so that never all of them are in memory.
+
+    Attributes:
+        schema: their columns.
+        rows: how many.
+        read: returns them.
+    """
+
+    schema: pa.Schema
+    rows: int
+    read: Callable[[], pa.Table]
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
+def frame_part(frame: StoredFrame, kind: str) -> Part | None:
+    """A frame's spans or evaluations; None where it has none."""
+    schema = frame.schema(kind)
+    rows = frame.span_rows if kind == SPANS else frame.evaluation_rows
+    return None if schema is None else Part(schema, rows, lambda: frame.table(kind))
+
+
+def place_parts(layout: Layout, sealed: Sealed, parts: Sequence[Part]) -> Sealed:
+    """Write a Parquet segment of parts, all or nothing."""
+    return _place(layout, sealed, lambda path: write_parquet(parts, path))
+
+
+def write_parquet(parts: Sequence[Part], path: Path) -> None:
     """Write typed wide columns with bloom filters on ids, for lookups of a trace or a response among millions."""
     import pyarrow.parquet as pq  # first needed minutes after a start, which it would slow down
 
-    ids = [name for name in table.column_names if name.endswith(_ID_SUFFIXES)]
-    blooms = {name: {"ndv": _distinct(table, name), "fpp": _BLOOM_FALSE_POSITIVES} for name in ["tid_hi", *ids]}
+    schema = pa.unify_schemas([part.schema.remove_metadata() for part in parts])
+    ids = [name for name in schema.names if name.endswith(_ID_SUFFIXES)]
     arguments: dict[str, Any] = {
         "compression": "zstd",
         "compression_level": 1,
-        "row_group_size": _ROW_GROUP_ROWS,
-        "use_dictionary": [name for name in table.column_names if _repeats(name) and name not in ids],
-        "bloom_filter_options": blooms,
+        "use_dictionary": [name for name in schema.names if _repeats(name) and name not in ids],
+        "bloom_filter_options": {name: _bloom(parts, name) for name in ["tid_hi", *ids]},
         "write_page_index": True,
     }
-    pq.write_table(table, path, **arguments)
+    with pq.ParquetWriter(path, schema, **arguments) as writer:
+        for group in _row_groups(parts):
+            # The empty table first: it has all columns in the file's order.
+            tables = [schema.empty_table(), *(part.read() for part in group)]
+            writer.write_table(pa.concat_tables(tables, promote_options="default"), row_group_size=_ROW_GROUP_ROWS)
+    pa.default_memory_pool().release_unused()
 
 
-def _distinct(table: pa.Table, name: str) -> int:
-    """Size a bloom filter: at most one value per row of a row group; absent values need no room."""
-    filled = table.num_rows - table.column(name).null_count
-    return max(1, min(filled, _ROW_GROUP_ROWS))
+def _row_groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Neighbouring parts with about as many rows as a row group."""
+    group: list[Part] = []
+    for part in parts:
+        if group and sum(one.rows for one in group) + part.rows > _ROW_GROUP_ROWS:
+            yield group
+            group = []
+        group.append(part)
+    yield group
+
+
+def _bloom(parts: Sequence[Part], name: str) -> dict[str, float]:
+    """Size a bloom filter: at most one value per row of those parts that have the column at all."""
+    rows = sum(part.rows for part in parts if name in part.schema.names)
+    return {"ndv": max(1, min(rows, _ROW_GROUP_ROWS)), "fpp": _BLOOM_FALSE_POSITIVES}
 
 
 def _repeats(name: str) -> bool:
