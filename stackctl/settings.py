@@ -5,8 +5,10 @@ the row's default. Each value remembers where it came from.
 """
 
 import difflib
+import json
 import os
 import re
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stackctl.errors import SettingsInvalid
-from stackctl.stack import ENDPOINT_BY_NAME
+from stackctl.stack import ENDPOINT_BY_NAME, OwnPrice
 
 FILE_NAME = "stackctl.toml"
 AUTO = "auto"
@@ -22,6 +24,7 @@ DEFAULT = "default"  # the origin of a setting about which nothing was said
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _BYTES = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_LONGEST_SHOWN = 120  # characters of a refused value in a message
 _SMALLEST_RETENTION_BYTES = 64 * 2**20  # below it one sealed segment would already be too much
 
 
@@ -36,6 +39,8 @@ class Settings:
         retention_seconds: telemetry older than this is deleted.
         retention_bytes: the oldest telemetry goes first beyond it.
         price_hosts: server address to provider.
+        price_book: file of the price book used instead of the shipped one; None for the shipped one.
+        price_rows: prices of the user's own.
     """
 
     data_dir: Path
@@ -48,6 +53,8 @@ class Settings:
     allow_keys: tuple[str, ...]
     extra_models: tuple[str, ...]
     price_hosts: Mapping[str, str]
+    price_book: Path | None
+    price_rows: tuple[OwnPrice, ...]
     exclude_scopes: tuple[str, ...]
 
 
@@ -180,6 +187,22 @@ def patterns(raw: Any) -> tuple[str, ...]:
     return found
 
 
+def price_rows(raw: Any) -> tuple[OwnPrice, ...]:
+    """Parse an array of tables, or the same as JSON text. Two rows for one model are refused: which holds?"""
+    tables = json.loads(raw) if isinstance(raw, str) else raw
+    if not isinstance(tables, list | tuple):
+        raise ValueError
+    rows: dict[tuple[str, str], OwnPrice] = {}
+    for number, table in enumerate(tables, 1):
+        try:
+            row = OwnPrice.parse(table)
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from error
+        if rows.setdefault((row.provider, row.model.lower()), row) is not row:
+            raise ValueError(f"row {number}: a second price of {row.provider} {row.model}")
+    return tuple(rows.values())
+
+
 def _address(raw: Any) -> str:
     if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", raw):
         raise ValueError
@@ -192,6 +215,10 @@ def _directory(raw: Any) -> Path:
     if not isinstance(raw, str) or not raw.strip():
         raise ValueError
     return Path(raw).expanduser().absolute()
+
+
+def _file(raw: Any) -> Path | None:
+    return None if raw is None else _directory(raw)
 
 
 def _default_data_dir() -> Path:
@@ -270,6 +297,22 @@ ROWS: tuple[Row, ...] = (
         "Whose prices a server address bills.",
     ),
     Row(
+        "prices.book",
+        "price_book",
+        _file,
+        None,
+        "a file that stackctl prices update wrote",
+        "Price book used instead of the shipped one.",
+    ),
+    Row(
+        "prices.rows",
+        "price_rows",
+        price_rows,
+        (),
+        "[[prices.rows]] tables of provider, model, input and, where known, output, cache_read, cache_write, window",
+        "Your own prices in USD per million tokens; they win over the book.",
+    ),
+    Row(
         "accounting.exclude_scopes",
         "exclude_scopes",
         texts,
@@ -325,8 +368,9 @@ def _parsed(row: Row, raw: Any, origin: str) -> Any:
         return row.parse(raw)
     except ValueError as error:
         detail = f" ({error})" if str(error) else ""
+        shown = textwrap.shorten(repr(raw), _LONGEST_SHOWN, placeholder=" ...")
         raise SettingsInvalid(
-            f"{origin}: {row.key} cannot be {raw!r}{detail}", next_step=f"{row.key} takes: {row.allowed}"
+            f"{origin}: {row.key} cannot be {shown}{detail}", next_step=f"{row.key} takes: {row.allowed}"
         ) from error
 
 

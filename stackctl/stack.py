@@ -4,10 +4,12 @@ Ports and pins are compared by tests with the compose file, the engine's routes 
 seen working together in October 2026 (multi-arch index digests).
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import orjson
 
@@ -95,6 +97,69 @@ PROBE_METRIC = "stackctl.probe.time"  # a gauge in seconds, so Prometheus has it
 PROBE_SERIES = "stackctl_probe_time_seconds"
 
 
+# What a price row's provider and model may hold: nothing that a Collector's configuration would expand.
+PRICE_CELL: Final = re.compile(r"[A-Za-z0-9._:/@+-]*")
+
+
+@dataclass(frozen=True)
+class OwnPrice:
+    """A price row of the user's own. Money in USD per million tokens, as decimal text, so that it stays exact.
+
+    Attributes:
+        provider: as `prices.hosts` or the price book names it.
+        output: None for a model without output, such as one of embeddings; so are cache prices that do not exist.
+        window: context window in tokens; None where it is not known.
+    """
+
+    provider: str
+    model: str
+    input: str
+    output: str | None = None
+    cache_read: str | None = None
+    cache_write: str | None = None
+    window: int | None = None
+
+    @classmethod
+    def parse(cls, table: Any) -> Self:
+        """Read a row as `stackctl.toml` has it.
+
+        Raises:
+            ValueError: says which key is wrong and how.
+        """
+        known = [row.name for row in fields(cls)]
+        if not isinstance(table, Mapping):
+            raise ValueError(f"not a table of {', '.join(known)}")
+        for key in table:
+            if key not in known:
+                raise ValueError(f"there is no key {key!r}, only {', '.join(known)}")
+        for key in known[:3]:
+            if key not in table:
+                raise ValueError(f"{key} is missing")
+        for key in known[:2]:
+            if not isinstance(table[key], str) or not table[key] or not PRICE_CELL.fullmatch(table[key]):
+                raise ValueError(f"{key} must be a name of letters, digits and ._:/@+-, not {table[key]!r}")
+        window = table.get("window")
+        if window is not None and (type(window) is not int or window <= 0):
+            raise ValueError(f"window must be a number of tokens, not {window!r}")
+        prices = {key: _price(key, table[key]) for key in known[2:6] if key in table}
+        return cls(provider=table["provider"], model=table["model"], **prices, window=window)
+
+
+def _price(key: str, raw: Any) -> str:
+    """Return a price as plain decimal text."""
+    wrong = ValueError(f"{key} must be USD per million tokens, such as 0.15, not {raw!r}")
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+        raise wrong
+    try:
+        value = Decimal(str(raw))  # a float as the decimal number that it prints as
+    except InvalidOperation:
+        raise wrong from None
+    # The bounds keep the text short: nothing costs a billion USD or a trillionth of one.
+    if not value.is_finite() or value < 0 or not -20 <= value.adjusted() < 9:
+        raise wrong
+    return format(value, "f")
+
+
 @dataclass(frozen=True)
 class EngineConfig:
     """What the two engine processes are told by the runtime, as one JSON file.
@@ -108,6 +173,8 @@ class EngineConfig:
         allow_keys: patterns of an application's own attribute keys that redaction keeps (RE2 syntax).
         extra_models: model names that may stand on metrics although no price row knows them.
         price_hosts: server address to provider, beside the shipped rows.
+        price_book: absolute path of the price book that is used instead of the shipped one; None for that one.
+        price_rows: the user's own prices, which win over the book.
         exclude_scopes: instrumentation scopes whose spans are never accounted.
         token_file: bearer token file; None on loopback.
     """
@@ -121,6 +188,8 @@ class EngineConfig:
     allow_keys: tuple[str, ...] = ()
     extra_models: tuple[str, ...] = ()
     price_hosts: Mapping[str, str] = field(default_factory=dict)
+    price_book: str | None = None
+    price_rows: tuple[OwnPrice, ...] = ()
     exclude_scopes: tuple[str, ...] = ()
     token_file: str | None = None
 
@@ -135,4 +204,5 @@ class EngineConfig:
         raw: dict[str, Any] = orjson.loads(path.read_bytes())
         for name in ("allow_keys", "extra_models", "exclude_scopes"):
             raw[name] = tuple(raw[name])
+        raw["price_rows"] = tuple(OwnPrice(**row) for row in raw.get("price_rows", ()))
         return cls(**raw)

@@ -52,6 +52,11 @@ def test_every_row_is_set_by_its_variable_and_by_the_file(tmp_path):
         "content.allow_keys": ("app\\..*,shop\\.id", "['app\\..*', 'shop\\.id']"),
         "models.extra": ("mine,yours", "['mine', 'yours']"),
         "prices.hosts": ("llm.example=openai", "{'llm.example' = 'openai'}"),
+        "prices.book": ("/somewhere/prices.csv", "'/somewhere/prices.csv'"),
+        "prices.rows": (
+            '[{"provider": "mine", "model": "m", "input": 0.15}]',
+            "[{provider = 'mine', model = 'm', input = 0.15}]",
+        ),
         "accounting.exclude_scopes": ("a.scope", "['a.scope']"),
     }
     assert as_text.keys() == ROW_BY_KEY.keys()
@@ -92,6 +97,14 @@ def test_every_setting_is_read():
         ('[content]\nallow_keys = ["("]', "content.allow_keys cannot be ['(']", "regular expressions"),
         ('[content]\nallow_keys = ["(?=x)"]', "content.allow_keys cannot be", "without look-around"),
         ("[prices]\nhosts = {a = 1}", "prices.hosts cannot be {'a': 1}", "a table of"),
+        ("prices = {rows = 'x'}", "prices.rows cannot be 'x'", "[[prices.rows]] tables"),
+        ("[[prices.rows]]\nmodel = 'm'", "(row 1: provider is missing)", "[[prices.rows]] tables"),
+        ("[[prices.rows]]\nprovider = 'p'\nmodel = 'm'\ninptu = 1", "(row 1: there is no key 'inptu'", "input"),
+        ("[[prices.rows]]\nprovider = 'p'\nmodel = 'm m'\ninput = 1", "model must be a name", "input"),
+        ("[[prices.rows]]\nprovider = 'p'\nmodel = 'm'\ninput = -1", "input must be USD per million", "input"),
+        ("[[prices.rows]]\nprovider = 'p'\nmodel = 'm'\ninput = '1e99999'", "input must be USD per million", "input"),
+        ("[[prices.rows]]\nprovider = 'p'\nmodel = 'm'\ninput = 1\nwindow = 'big'", "window must be", "input"),
+        ("prices.rows = [" + "{provider = 'p', model = 'm', input = 1}," * 2 + "]", "row 2: a second price", "input"),
         ('retentoin = "1d"', "no setting 'retentoin'", "did you mean retention?"),
         ("[content]\nallow = []", "no setting 'content.allow'", "content.allow_keys"),
         ("[wholly]\nother = 1", "no setting 'wholly'", "known keys: data_dir"),
@@ -129,6 +142,13 @@ def test_a_size_and_a_duration_are_counted_in_bytes_and_seconds():
         604_800,
         1_209_600,
     ]
+
+
+def test_prices_stay_exact(tmp_path):
+    """A price written as a number or as text is the decimal number that stands there, not the nearest double."""
+    in_file(tmp_path, "[[prices.rows]]\nprovider = 'p'\nmodel = 'm'\ninput = 0.1\noutput = '0.30'\nwindow = 8192")
+    (row,) = load(environ={}, directory=tmp_path).settings.price_rows
+    assert (row.input, row.output, row.cache_read, row.window) == ("0.1", "0.30", None, 8192)
 
 
 def test_config_shows_each_value_and_its_origin(stackctl_cli, tmp_path):

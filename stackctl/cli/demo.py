@@ -1,7 +1,7 @@
 """`stackctl demo`: the RAG application under traffic, and what came of it."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stackctl.demo.run import Endpoints, Plan
     from stackctl.reports import DemoReport
     from stackctl.runtime.state import RunningStack
+    from stackctl.stack import EngineConfig
 
 DEFAULT_REQUESTS = 40
 MANY_REQUESTS = 80  # from here on more visitors come at a time, so that a long run is not a long wait
@@ -71,11 +72,13 @@ def run_demo(opts: Options, plan: "Plan | None" = None) -> None:
     from dataclasses import replace
 
     from stackctl.demo import run as running
+    from stackctl.genai.pricebook import in_force
     from stackctl.runtime.state import find
 
     stack = find(opts.data_dir)
-    endpoints, price_hosts = _endpoints(stack)
-    plan = replace(plan or running.Plan(), price_hosts=price_hosts)
+    endpoints, config = _endpoints(stack)
+    book = in_force(config.price_book, config.price_rows)
+    plan = replace(plan or running.Plan(), price_hosts=config.price_hosts, book=book)
     with _progress(plan.load.requests) as (answered, checking):
         report = running.run(plan, endpoints, answered, checking)
     emit(report, opts, lambda found: _show(found, opts))
@@ -99,8 +102,8 @@ def _load(requests: int | None, rate: float | None, duration: str | None, concur
     return Load(requests, limit, rate, concurrency or (8 if few else 12))
 
 
-def _endpoints(stack: "RunningStack") -> "tuple[Endpoints, Mapping[str, str]]":
-    """Return the stack's addresses as the demo uses them, and its own rows of server address to provider."""
+def _endpoints(stack: "RunningStack") -> "tuple[Endpoints, EngineConfig]":
+    """Return the stack's addresses as the demo uses them, and what its engine was told."""
     from stackctl.demo.conductor import Target
     from stackctl.demo.run import Endpoints
     from stackctl.runtime.supervisor import config_path
@@ -110,7 +113,7 @@ def _endpoints(stack: "RunningStack") -> "tuple[Endpoints, Mapping[str, str]]":
     config = EngineConfig.read(path) if path.exists() else EngineConfig(str(stack.data_dir))
     target = Target(stack.url("otlp_grpc"), stack.url("otlp_http"), stack.token(), config.capture_content)
     console = stack.endpoints.get("console")
-    return Endpoints(target, stack.url("prometheus"), stack.url("tempo"), console), config.price_hosts
+    return Endpoints(target, stack.url("prometheus"), stack.url("tempo"), console), config
 
 
 @contextmanager

@@ -191,7 +191,7 @@ def _show_config(report: "ConfigReport") -> None:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if value not in ((), {}, []) else "-"
+    return str(value) if value not in (None, (), {}, []) else "-"
 
 
 def _plain(value: object) -> object:

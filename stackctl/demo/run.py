@@ -24,6 +24,7 @@ class Plan:
         base_url, model: a real endpoint and the chat model to use there; None for the simulator.
         api_key: for the real endpoint only.
         price_hosts: the user's own rows of server address to provider.
+        book: the prices that the stack uses.
     """
 
     seed: int = 1
@@ -34,6 +35,7 @@ class Plan:
     embedding_model: str | None = None
     api_key: str | None = None
     price_hosts: Mapping[str, str] = field(default_factory=dict)
+    book: prices.PriceBook = field(default_factory=prices.shipped)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def run(plan: Plan, endpoints: Endpoints, answered: Callable[[int], None], check
     with ExitStack() as running:
         port = None if plan.base_url else running.enter_context(simulator(chosen.seeded(plan.seed)))
         outcome = perform(_job(plan, port), endpoints.target, answered)
-    counted = tally(outcome.calls, outcome.results, prices.shipped(), _provider(plan))
+    counted = tally(outcome.calls, outcome.results, plan.book, _provider(plan))
     checking()
     deadline = time.monotonic() + convergence.WAIT_SECONDS
     convergence.wait_for_totals(prometheus, SERVICE, counted, before)

@@ -32,6 +32,7 @@ from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.retention import Retention
 from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
 from stackctl.errors import StackctlError, StoreUnusable
+from stackctl.genai.pricebook import in_force
 from stackctl.stack import EngineConfig
 
 log = logging.getLogger("stackctl.ingest")

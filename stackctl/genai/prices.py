@@ -5,7 +5,6 @@ fetched at run time. A call that no row fits is unpriced and a call whose tokens
 is ever a zero.
 """
 
-import csv
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -14,9 +13,12 @@ from decimal import Decimal
 from importlib import resources
 from typing import Final, Self
 
+from stackctl import semconv
+from stackctl.stack import PRICE_CELL, OwnPrice
+
 CSV_NAME: Final = "prices.csv"
 COLUMNS: Final = ("provider", "model", "input", "cache_read", "cache_write", "output", "tiers", "context_window")
-CELL: Final = re.compile(r"[A-Za-z0-9._:/@+-]*")
+CELL: Final = PRICE_CELL
 PER_TOKENS: Final = Decimal(1_000_000)
 
 
@@ -199,6 +201,19 @@ def cost_of(usage: Usage, price: Price) -> CostParts:
     )
 
 
+def priced(usage: Usage, price: Price | None, embeddings: bool = False) -> tuple[str, CostParts | None]:
+    """Return a call's cost status, and its cost where that is `priced`.
+
+    A call whose tokens are not known has no usage, whatever its model; only then the model may be without a price.
+    """
+    unknown = usage.input_tokens is None or (usage.output_tokens is None and not embeddings)
+    if price is None:
+        return (semconv.STATUS_NO_USAGE if unknown else semconv.STATUS_UNPRICED), None
+    if not usage_known(usage, price, embeddings):
+        return semconv.STATUS_NO_USAGE, None
+    return semconv.STATUS_PRICED, cost_of(usage, price)
+
+
 def spellings(model: str) -> tuple[str, ...]:
     """Return the names under which a model is looked up, the most exact first."""
     names = [model.lower()]
@@ -236,30 +251,46 @@ class PriceBook:
         prices: the rows; a later one of the same key replaces an earlier one.
         source: name and version of where they come from.
         date: day on which they were valid, ISO.
+        own: rows that win over the others in every spelling: one for `gpt-4o` also holds for its dated snapshots,
+            though the book has rows for those.
     """
 
-    def __init__(self, prices: Iterable[Price], source: str = "", date: str = "") -> None:
+    def __init__(self, prices: Iterable[Price], source: str = "", date: str = "", own: Iterable[Price] = ()) -> None:
+        self.own: dict[tuple[str, str], Price] = {(price.provider, price.model.lower()): price for price in own}
         self.by_key: dict[tuple[str, str], Price] = {(price.provider, price.model.lower()): price for price in prices}
+        self.by_key |= self.own
         self.source = source
         self.date = date
         self._models = {model for _, model in self.by_key}
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the CSV text that `generate_prices` wrote."""
+        """Read the CSV text that `generate_prices` wrote.
+
+        Raises:
+            ValueError: names the first line that is no price row, or says that there is none.
+        """
         lines = text.splitlines()
         header = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# ") and ": " in line)
-        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-        return cls(map(_parsed, rows), header.get("source", ""), header.get("date", ""))
+        rows = [(number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
+        if not rows or rows[0][1] != ",".join(COLUMNS):
+            raise ValueError(f"its first row is not {','.join(COLUMNS)}")
+        prices = [_parsed(number, line) for number, line in rows[1:]]
+        return cls(prices, header.get("source", ""), header.get("date", ""))
+
+    def with_own(self, rows: Iterable[OwnPrice]) -> "PriceBook":
+        """Return this book with the user's rows before its own."""
+        return PriceBook(self.by_key.values(), self.source, self.date, map(_of_own, rows))
 
     def find(self, provider: str | None, *models: str | None) -> Price | None:
         """Return the price of the first of the models that the provider has a price for, or None."""
         if provider is None:
             return None
-        for model in models:
-            for name in spellings(model) if model else ():
-                if (provider, name) in self.by_key:
-                    return self.by_key[provider, name]
+        for rows in (self.own, self.by_key):
+            for model in models if rows else ():
+                for name in spellings(model) if model else ():
+                    if (provider, name) in rows:
+                        return rows[provider, name]
         return None
 
     def knows(self, model: str) -> bool:
@@ -273,16 +304,37 @@ def shipped() -> PriceBook:
     return PriceBook.parse(resources.files(__package__).joinpath(CSV_NAME).read_text(encoding="ascii"))
 
 
-def _parsed(row: Mapping[str, str]) -> Price:
-    tiers = (tier.split(":") for tier in row["tiers"].split("+") if tier)
-    return Price(
-        provider=row["provider"],
-        model=row["model"],
-        rates=_rates(row["input"], row["cache_read"], row["cache_write"], row["output"]),
-        tiers=tuple((int(start), _rates(*cells)) for start, *cells in tiers),
-        context_window=int(row["context_window"]) if row["context_window"] else None,
-    )
+def _parsed(number: int, line: str) -> Price:
+    """Read a row; the generator quotes nothing, since no cell may hold a comma."""
+    cells = line.split(",")
+    if len(cells) != len(COLUMNS) or not all(CELL.fullmatch(cell) for cell in cells):
+        raise ValueError(f"line {number} is no row of {len(COLUMNS)} cells: {line[:80]!r}")
+    provider, model, input_, cache_read, cache_write, output, tiers, window = cells
+    try:
+        return Price(
+            provider=provider,
+            model=model,
+            rates=_rates(input_, cache_read, cache_write, output),
+            tiers=tuple(_tier(tier) for tier in tiers.split("+") if tier),
+            context_window=int(window) if window else None,
+        )
+    except (ArithmeticError, ValueError, TypeError) as error:
+        raise ValueError(f"line {number} holds no price of {provider} {model}: {line[:80]!r}") from error
+
+
+def _tier(text: str) -> tuple[int, Rates]:
+    start, *cells = text.split(":")
+    return int(start), _rates(*cells)
 
 
 def _rates(input_: str, cache_read: str, cache_write: str, output: str) -> Rates:
-    return Rates(Decimal(input_), *(Decimal(cell) if cell else None for cell in (cache_read, cache_write, output)))
+    rates = [None if cell == "" else Decimal(cell) for cell in (input_, cache_read, cache_write, output)]
+    if rates[0] is None or any(rate is not None and not (rate.is_finite() and rate >= 0) for rate in rates):
+        raise ValueError("a price is a finite number")
+    return Rates(rates[0], *rates[1:])
+
+
+def _of_own(row: OwnPrice) -> Price:
+    cells = (row.cache_read, row.cache_write, row.output)
+    rates = Rates(Decimal(row.input), *(None if cell is None else Decimal(cell) for cell in cells))
+    return Price(row.provider, row.model, rates, context_window=row.window)

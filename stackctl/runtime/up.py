@@ -4,6 +4,7 @@ Nothing half started is left behind: until the last step the supervisor hangs on
 the pipe does, whether by an error, by Ctrl-C or by kill -9.
 """
 
+import hashlib
 import importlib.util
 import os
 import signal
@@ -247,7 +248,11 @@ def stop_supervisor(start: Start) -> None:
 
 
 def engine_config(loaded: Loaded, chosen: Mapping[str, int]) -> EngineConfig:
-    """Return what the engine is told, from the settings and the chosen ports."""
+    """Return what the engine is told, from the settings and the chosen ports.
+
+    Raises:
+        SettingsInvalid: the price book of the settings is none.
+    """
     settings = loaded.settings
     return EngineConfig(
         data_dir=str(settings.data_dir),
@@ -259,9 +264,28 @@ def engine_config(loaded: Loaded, chosen: Mapping[str, int]) -> EngineConfig:
         allow_keys=settings.allow_keys,
         extra_models=settings.extra_models,
         price_hosts=dict(settings.price_hosts),
+        price_book=_price_book(settings.price_book, settings.data_dir),
+        price_rows=settings.price_rows,
         exclude_scopes=settings.exclude_scopes,
         token_file=None if is_loopback(settings.host) else str(_token_file(settings.data_dir)),
     )
+
+
+def _price_book(path: Path | None, data_dir: Path) -> str | None:
+    """Check a price book and keep a copy under the name of its content.
+
+    So an engine that is started again prices as before, and a changed file is a changed setting.
+    """
+    if path is None:
+        return None
+    from stackctl.genai import pricebook
+
+    pricebook.read(path)
+    content = path.read_bytes()
+    kept = data_dir / "run" / f"prices-{hashlib.sha256(content).hexdigest()[:12]}.csv"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(content)
+    return str(kept)
 
 
 def _token_file(data_dir: Path) -> Path:

@@ -9,6 +9,7 @@ from stackctl import semconv
 from stackctl.genai import prices
 from stackctl.genai.accounting import counts
 from stackctl.genai.dialects import DIALECTS
+from stackctl.genai.pricebook import in_force
 from stackctl.genai.rows import Dialect
 from stackctl.stack import EngineConfig
 
@@ -26,13 +27,13 @@ class Pipeline:
     Args:
         config: prices' hosts, muted scopes and content settings.
         dialects: the rows to run; the shipped ones unless a test invents some.
-        book: the price rows; the shipped ones unless given.
+        book: the price rows; those of `config` unless given.
 
     Attributes:
         lost: records that a rule failed on: they are neither stored nor counted.
 
     Raises:
-        SettingsInvalid: a pattern of `allow_keys` is not RE2's.
+        SettingsInvalid: a pattern of `allow_keys` is not RE2's, or the price book cannot be read.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Pipeline:
     ) -> None:
         self._dialects = dialects
         self._counts = counts(dialects, config.exclude_scopes)
-        self._pricer = Pricer(book or prices.shipped(), config.price_hosts)
+        self._pricer = Pricer(book or in_force(config.price_book, config.price_rows), config.price_hosts)
         self._redactor = Redactor(checked_patterns(config.allow_keys), config.capture_content)
         self.lost = 0
 
