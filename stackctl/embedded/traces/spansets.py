@@ -207,9 +207,9 @@ class SpansetCompiler:
             case "parent":
                 condition = f"({spans}) {{}} (SELECT {parents} FROM {left})"
             case "descendant":
-                condition = f"({spans}) {{}} (SELECT {spans} FROM {self._below(left)})"
+                condition = f"({spans}) {{}} (SELECT {spans} FROM {self._below(left, right)})"
             case "ancestor":
-                condition = f"({spans}) {{}} (SELECT {spans} FROM {self._above(left)})"
+                condition = f"({spans}) {{}} (SELECT {spans} FROM {self._above(left, right)})"
             case _:
                 return self._siblings(left, right, negated)
         return self._define(f"SELECT * FROM {right} WHERE {condition.format('NOT IN' if negated else 'IN')}")
@@ -220,25 +220,26 @@ class SpansetCompiler:
         exists = f"EXISTS (SELECT 1 FROM {left} a WHERE {same} AND a.span_id <> b.span_id AND b.parent_id <> 0)"
         return self._define(f"SELECT * FROM {right} b WHERE {'NOT ' if negated else ''}{exists}")
 
-    def _tree(self, left: str) -> str:
-        columns = "tid_hi, tid_lo, span_id, parent_id"
-        return self._define(
-            f"SELECT {columns} FROM spans WHERE (tid_hi, tid_lo) IN (SELECT tid_hi, tid_lo FROM {left})"
-        )
+    def _walkable(self, left: str, right: str) -> tuple[str, str]:
+        """Return `left`, and the edges of the trees, in traces that both sides have: no other trace can match."""
+        both = f"SELECT tid_hi, tid_lo FROM {left} INTERSECT SELECT tid_hi, tid_lo FROM {right}"
+        shared = f"(tid_hi, tid_lo) IN (SELECT tid_hi, tid_lo FROM {self._define(both)})"
+        start = self._define(f"SELECT tid_hi, tid_lo, grp, span_id, parent_id FROM {left} WHERE {shared}")
+        return start, self._define(f"SELECT tid_hi, tid_lo, span_id, parent_id FROM spans WHERE {shared}")
 
-    def _below(self, left: str) -> str:
-        tree, name = self._tree(left), self._next_name()
+    def _below(self, left: str, right: str) -> str:
+        (start, tree), name = self._walkable(left, right), self._next_name()
         columns, same = "t.tid_hi, t.tid_lo, u.grp, t.span_id", "t.tid_hi = u.tid_hi AND t.tid_lo = u.tid_lo"
         step = f"SELECT {columns} FROM {tree} t JOIN {{}} u ON {same} AND t.parent_id = u.span_id"
         # UNION, not UNION ALL: a cycle in parent ids, which nothing forbids a sender, ends.
-        return self._define(f"{step.format(left)} UNION {step.format(name)}")
+        return self._define(f"{step.format(start)} UNION {step.format(name)}")
 
-    def _above(self, left: str) -> str:
-        tree, name = self._tree(left), self._next_name()
+    def _above(self, left: str, right: str) -> str:
+        (start, tree), name = self._walkable(left, right), self._next_name()
         same = "t.tid_hi = u.tid_hi AND t.tid_lo = u.tid_lo AND t.span_id = u.span_id"
-        start = f"SELECT tid_hi, tid_lo, grp, parent_id AS span_id FROM {left}"
+        parents = f"SELECT tid_hi, tid_lo, grp, parent_id AS span_id FROM {start}"
         step = f"SELECT t.tid_hi, t.tid_lo, u.grp, t.parent_id FROM {tree} t JOIN {name} u ON {same}"
-        return self._define(f"{start} UNION {step}")
+        return self._define(f"{parents} UNION {step}")
 
 
 def trace_facts(schema: Schema) -> str:
