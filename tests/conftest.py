@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -64,7 +65,8 @@ class LiveStack:
 
 def hostile_environment(home: Path) -> dict[str, str]:
     """Return the environment of commands under test: poisoned, no settings of ours, its own data directory."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("STACKCTL_", "OTEL_", "OPENAI_"))}
+    ours = ("STACKCTL_", "OTEL_", "OPENAI_", "COLUMNS", "LINES")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return kept | POISON | {"XDG_DATA_HOME": str(home)}
 
 
@@ -87,6 +89,12 @@ def run_stackctl(
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to jobs in the background: an ignored SIGINT is inherited by every program under test."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

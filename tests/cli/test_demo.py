@@ -13,8 +13,30 @@ from conftest import COMMAND, LiveStack, hostile_environment, run_stackctl
 from stackctl.clients import PrometheusClient, TempoClient
 
 
+def _total(prometheus: PrometheusClient, selector: str) -> float:
+    found = prometheus.instant(f"sum({selector})")
+    return found[0].value if found else 0.0
+
+
+DEMO = 'service_name="stackctl-demo"'
+TOTALS = {
+    "calls": f"llm_requests_total{{{DEMO}}}",
+    "input": f'llm_tokens_total{{{DEMO},gen_ai_token_type="input"}}',
+    "output": f'llm_tokens_total{{{DEMO},gen_ai_token_type="output"}}',
+    "unpriced_calls": f'llm_cost_requests_total{{{DEMO},cost_status="unpriced"}}',
+    "cost_usd": f"llm_cost_usd_total{{{DEMO}}}",
+}
+
+
 @pytest.fixture(scope="module")
-def report(stack: LiveStack) -> dict:
+def before(stack: LiveStack) -> dict[str, float]:
+    """The totals that demos of other tests left on the shared stack."""
+    with PrometheusClient(stack.endpoints["prometheus"]) as prometheus:
+        return {name: _total(prometheus, selector) for name, selector in TOTALS.items()}
+
+
+@pytest.fixture(scope="module")
+def report(stack: LiveStack, before: dict[str, float]) -> dict:
     """What a short demo in a poisoned shell reports."""
     done = run_stackctl("demo", "--requests", "20", "--json", "--data-dir", stack.data_dir, home=stack.data_dir.parent)
     assert done.code == 0, done.stderr
@@ -31,21 +53,12 @@ def test_the_report_has_the_demos_own_counts(report):
     assert report["evaluations"]["total"] == 20
 
 
-def test_the_stack_shows_exactly_what_the_demo_counted(report, stack):
+def test_the_stack_shows_exactly_what_the_demo_counted(report, stack, before):
     """As soon as demo returns, calls, tokens, cost and coverage at the Prometheus endpoint equal its report."""
     with PrometheusClient(stack.endpoints["prometheus"]) as prometheus:
-
-        def total(selector: str) -> float:
-            found = prometheus.instant(f"sum(increase({selector}[15m] anchored))")
-            return found[0].value if found else 0.0
-
-        demo = 'service_name="stackctl-demo"'
-        assert total(f"llm_requests_total{{{demo}}}") == report["calls"]
-        for kind in ("input", "output"):
-            assert total(f'llm_tokens_total{{{demo},gen_ai_token_type="{kind}"}}') == report["tokens"][kind]
-        assert total(f'llm_cost_requests_total{{{demo},cost_status="unpriced"}}') == report["unpriced_calls"]
-        cost = total(f"llm_cost_usd_total{{{demo}}}")
-        assert cost == pytest.approx(float(report["cost_usd"]), abs=1e-9)
+        shown = {name: _total(prometheus, selector) - before[name] for name, selector in TOTALS.items()}
+    counted = {**report, **report["tokens"], "cost_usd": pytest.approx(float(report["cost_usd"]), abs=1e-9)}
+    assert shown == {name: counted[name] for name in TOTALS}
 
 
 def test_every_trace_is_found_by_its_id(report, stack):
