@@ -64,7 +64,7 @@ def screen(written: str) -> list[str]:
         elif token == "\r":
             continue
         elif not token.startswith("\x1b[?25"):
-            lines[row] = token if not lines[row] or token.startswith("\x1b[") is None else lines[row] + token
+            lines[row] += token
     return lines
 
 
