@@ -138,7 +138,7 @@ class Child:
         timeout = _START_TIMEOUT_SECONDS if self.state.state == state.STARTING else _CHECK_TIMEOUT_SECONDS
         if all(answers(url, self._token_file, timeout) for url in self._ready):
             if self.state.state != state.HEALTHY:
-                self._tell(f"{self.state.name} is ready after {now - self._started:.2f} s")
+                self._tell(f"{self.state.name} is ready after {time.monotonic() - self._started:.2f} s")
             self._failed_checks = 0
             self._become(state.HEALTHY)
             self._next_check = now + _CHECK_SECONDS

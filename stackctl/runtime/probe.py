@@ -1,12 +1,16 @@
 """The proof that a stack works: one span and one sample go in at the OTLP port and come out at both query APIs.
 
-It leaves nothing a person sees: the span is no LLM call, so no `llm_*` total moves, and search leaves its service out.
+Heavy to import (0.25 s), so `up` does it while the engine starts. It leaves nothing a person sees: the span is no LLM call, so no `llm_*` total moves, and search leaves its service out.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_bytes
+
+import grpc
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stackctl.clients import PrometheusClient, TempoClient
 from stackctl.errors import NotConverged, NotFound, StackctlError, StackNotRunning, UpstreamFailed
@@ -40,8 +44,6 @@ class Probe:
 
     def spans(self) -> bytes:
         """Return the trace export request."""
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
         request = ExportTraceServiceRequest()
         group = request.resource_spans.add()
         group.resource.attributes.add(key=SERVICE_NAME).value.string_value = PROBE_SERVICE
@@ -56,8 +58,6 @@ class Probe:
 
     def metrics(self) -> bytes:
         """Return the metrics export request."""
-        from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-
         request = ExportMetricsServiceRequest()
         group = request.resource_metrics.add()
         group.resource.attributes.add(key=SERVICE_NAME).value.string_value = PROBE_SERVICE
@@ -85,8 +85,6 @@ def prove(stack: RunningStack, deadline_seconds: float = DEADLINE_SECONDS) -> No
 
 
 def _send(address: str, token: str | None, probe: Probe) -> None:
-    import grpc
-
     # The proxy of the user's shell is not for a stack of this machine.
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         metadata = (("authorization", f"Bearer {token}"),) if token else ()

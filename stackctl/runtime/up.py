@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -138,6 +139,7 @@ def start_processes(start: Start) -> None:
             env=child_environment(),
             start_new_session=True,
         )
+    import_module("stackctl.runtime.probe")  # needed later, and the engine takes its time just now
 
 
 def wait_ready(start: Start) -> None:
