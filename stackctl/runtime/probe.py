@@ -1,6 +1,7 @@
 """The proof that a stack works: one span and one sample go in at the OTLP port and come out at both query APIs.
 
-Heavy to import (0.25 s), so `up` does it while the engine starts. It leaves nothing a person sees: the span is no LLM call, so no `llm_*` total moves, and search leaves its service out.
+It leaves nothing a person sees: the span is no LLM call, so no `llm_*` total moves, and search leaves its service out.
+Heavy to import (0.25 s), so `up` does that while the engine starts.
 """
 
 import time
