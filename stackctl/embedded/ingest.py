@@ -8,224 +8,21 @@ import asyncio
 import ctypes
 import logging
 import os
-import signal
 import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-import grpc.aio
-
-from stackctl.embedded.columns import Pipeline
-from stackctl.embedded.commit import Committer, Prepared
-from stackctl.embedded.otlp.grpc_server import serve_grpc
-from stackctl.embedded.otlp.http_server import http_server, listen, otlp_app
-from stackctl.embedded.otlp.limits import guard_of
-from stackctl.embedded.otlp.receive import Intake, Outcome, Request
-from stackctl.embedded.series.derive import Derivation
-from stackctl.embedded.series.head import Head
-from stackctl.embedded.series.increments import Increments
-from stackctl.embedded.store.layout import lock_writer
-from stackctl.embedded.store.retention import Retention
-from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
-from stackctl.errors import StackctlError, StoreUnusable
-from stackctl.genai.pricebook import in_force
+from stackctl.errors import StackctlError
 from stackctl.stack import EngineConfig
 
-log = logging.getLogger("stackctl.ingest")
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from stackctl.embedded.store.writer import SealLimits
 
-# How often due things are looked for; each has its own period.
-_BEAT_SECONDS: Final = 0.1
-_SEAL_EVERY_SECONDS: Final = 0.5
-_RETAIN_EVERY_SECONDS: Final = 60.0
-_STOP_GRACE_SECONDS: Final = 5.0
-# malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_MAX, in bytes, bytes and a count.
-_MALLOC_OPTIONS: Final = ((-1, 128 * 1024**2), (-2, 16 * 1024**2), (-4, 0))
-
-
-def now_ms() -> int:
-    """The wall clock, unix milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-class Ingest:
-    """Everything that one ingest process holds.
-
-    Decoding and rules are one thread's (`_work`), the log and counting another's (`_disk`), sealing a third's; the
-    event loop only moves bytes.
-
-    Args:
-        config: where and for how long to keep what.
-        limits: when spans are sealed into segments.
-
-    Raises:
-        StoreUnusable: another process writes there, a newer format, or no usable directory.
-    """
-
-    def __init__(self, config: EngineConfig, limits: SealLimits) -> None:
-        self._config = config
-        data_dir = Path(config.data_dir)
-        self._lock = lock_writer(data_dir)
-        self.store = SpanStore(data_dir, limits, clock_ms=now_ms)
-        if self.store.torn_bytes:
-            log.warning("cut %d bytes of an unfinished, never acknowledged frame", self.store.torn_bytes)
-        self.head = Head(data_dir, clock_ms=now_ms)
-        for seq, raw in self.store.replay(self.head.applied_seq):
-            self.head.apply(Increments.from_bytes(raw), seq)
-        self._retention = Retention(self.store.layout, config.retention_seconds, config.retention_bytes)
-        book = in_force(config.price_book, config.price_rows)
-        rules, derive = Pipeline(config, book=book), Derivation(config.extra_models, book=book)
-        self._committer = Committer(self.store, rules, derive, self.head, config.allow_keys)
-        self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
-        self.intake = Intake(self._prepare, self._store, now_ms)
-        self._seal = ThreadPoolExecutor(1, "seal")
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then flush.
-
-        Raises:
-            PortTaken: another program listens on one of the ports.
-        """
-        token = Path(self._config.token_file).read_text().strip() if self._config.token_file else None
-        host, ports = self._config.host, self._config.ports
-        guard = guard_of(host, token)
-        listening = listen(host, ports["otlp_http"], "otlp_http")
-        await self._on_disk(self.head.start)
-        commits = asyncio.create_task(self.intake.run(), name="commits")
-        grpc_server = await serve_grpc(self.intake.take, guard, host, ports["otlp_grpc"])
-        web = http_server(otlp_app(self.intake.take, guard, self.status))
-        serving = asyncio.create_task(web.serve(sockets=[listening]), name="http")
-        beat = asyncio.create_task(self._beat(), name="beat")
-        log.info("ready on %s at frame %d", dict(ports), self.store.last_seq)
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        done, _ = await asyncio.wait({stopping, commits, serving, beat}, return_when=asyncio.FIRST_COMPLETED)
-        web.should_exit = True
-        await self._flush(grpc_server, serving, commits, beat)
-        for ended in done - {stopping}:
-            ended.result()  # a task that ended by itself failed: the supervisor starts the process again
-
-    def status(self) -> dict[str, Any]:
-        """Facts for `/-/status`."""
-        totals = self._committer.totals
-        return {
-            "log_seq": self.store.last_seq,
-            "applied_seq": self.head.applied_seq,
-            "durable_seq": self.head.durable_seq,
-            "queue_bytes": self.intake.queue_bytes,
-            "spans_total": totals.spans,
-            "evaluations_total": totals.evaluations,
-            "refused_total": self.intake.refused_total,
-            "repeated_requests_total": totals.repeated_requests,
-            "rejected_spans_total": totals.rejected_spans,
-            "dropped_log_records_total": totals.dropped_log_records,
-            "torn_bytes": self.store.torn_bytes,
-            "disk_ok": totals.disk_ok,
-        }
-
-    async def _prepare(self, requests: Sequence[Request]) -> Prepared:
-        return await asyncio.get_running_loop().run_in_executor(self._work, self._committer.prepare, requests)
-
-    async def _store(self, prepared: Prepared) -> Sequence[Outcome]:
-        return await self._on_disk(lambda: self._committer.store(prepared))
-
-    async def _beat(self) -> None:
-        """Ticks, sealing and retention, each at its time."""
-        seal = Every(_SEAL_EVERY_SECONDS)
-        retain = Every(_RETAIN_EVERY_SECONDS)
-        while True:
-            await asyncio.sleep(_BEAT_SECONDS)
-            await self._bearing_disk(self._on_disk(self.head.beat))
-            if seal.due() and await self._bearing_disk(self._on_disk(self.store.roll_if_due)):
-                asyncio.get_running_loop().run_in_executor(self._seal, self._seal_closed)
-            if retain.due():
-                asyncio.get_running_loop().run_in_executor(self._seal, self._retain)
-
-    async def _bearing_disk(self, work: Awaitable[Any]) -> Any:
-        """Wait for work that a full disk may refuse; it is tried again at its next time."""
-        try:
-            return await work
-        except (OSError, StoreUnusable) as error:
-            self._committer.totals.disk_ok = False
-            log.error("the disk refuses: %s", error)
-            return None
-
-    def _seal_closed(self) -> None:
-        """Seal and trim; runs in the sealing thread."""
-        try:
-            self.store.seal_closed()
-            self.store.trim(self.head.durable_seq)
-            self.head.seal_closed()
-        except OSError as error:
-            log.error("sealing failed, will be tried again: %s", error.strerror)
-
-    def _retain(self) -> None:
-        """Seal what failed before, compact, forget what is too old or too much; runs in the sealing thread."""
-        self._seal_closed()
-        try:
-            self.head.forget(now_ms() - self._config.retention_seconds * 1000, self._config.retention_bytes // 5)
-            self._retention.run(now_ms())
-        except OSError as error:
-            log.error("retention failed, will be tried again: %s", error.strerror)
-
-    async def _flush(
-        self,
-        grpc_server: grpc.aio.Server,
-        serving: asyncio.Task[None],
-        commits: asyncio.Task[None],
-        beat: asyncio.Task[None],
-    ) -> None:
-        """Answer what is under way, commit what waits, write the last tick."""
-        beat.cancel()
-        await asyncio.gather(grpc_server.stop(_STOP_GRACE_SECONDS), serving, return_exceptions=True)
-        self.intake.drain()
-        await asyncio.gather(commits, return_exceptions=True)
-        await self._bearing_disk(self._on_disk(self.head.close))
-        for threads in (self._work, self._disk, self._seal):
-            threads.shutdown()
-        self.store.close()
-        log.info("stopped at frame %d", self.store.last_seq)
-
-    async def _on_disk(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-
-class Every:
-    """True once per period.
-
-    Args:
-        seconds: the period.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._last = time.monotonic()
-
-    def due(self) -> bool:
-        """Whether the period has passed since the last True."""
-        if time.monotonic() - self._last < self._seconds:
-            return False
-        self._last = time.monotonic()
-        return True
-
-
-async def serve(config: EngineConfig, limits: SealLimits) -> None:
-    """Run an ingest process until SIGTERM or SIGINT.
-
-    Args:
-        config: what the runtime says.
-        limits: when spans are sealed into segments.
-
-    Raises:
-        StackctlError: a port is taken, or the store cannot be used.
-    """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Ingest(config, limits).run(stop)
+# malloc.h: M_TRIM_THRESHOLD and M_TOP_PAD in bytes, M_MMAP_MAX and M_ARENA_MAX as counts. One arena: the others give
+# their memory back whenever a batch ends.
+_MALLOC_OPTIONS: Final = ((-1, 128 * 1024**2), (-2, 16 * 1024**2), (-4, 0), (-8, 1))
 
 
 def keep_memory() -> None:
@@ -239,12 +36,23 @@ def keep_memory() -> None:
             mallopt(option, value)
 
 
-def main(arguments: Sequence[str], limits: SealLimits = DEFAULT_LIMITS) -> int:
-    """Run the process; return its exit code."""
+def main(arguments: Sequence[str], limits: "SealLimits | None" = None) -> int:
+    """Run the process.
+
+    Args:
+        arguments: the path of an `EngineConfig` file.
+        limits: when spans are sealed into segments; the defaults when None.
+
+    Returns:
+        Its exit code.
+    """
     keep_memory()
     os.umask(0o077)  # whatever is made below the data directory is for its owner only
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+    # Imported after `keep_memory`: some of these packages start threads, which keep the arenas that they were given.
+    from stackctl.embedded.process import serve
+
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(serve(EngineConfig.read(Path(arguments[0])), limits))

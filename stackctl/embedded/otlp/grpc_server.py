@@ -12,6 +12,8 @@ from stackctl.embedded.otlp.signals import Accepted, Refused, Signal
 from stackctl.errors import PortTaken
 
 Take = Callable[[Signal, bytes], Awaitable[Accepted]]
+# A batch of spans in one HTTP/2 frame or few, where the default of 16 KiB makes dozens.
+_FRAME_BYTES = 1024**2
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -27,7 +29,11 @@ async def serve_grpc(take: Take, guard: Guard, host: str, port: int) -> grpc.aio
         PortTaken: another program listens there.
     """
     server = grpc.aio.server(
-        options=[("grpc.max_receive_message_length", MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)],
+        options=[
+            ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+            ("grpc.so_reuseport", 0),
+            ("grpc.http2.max_frame_size", _FRAME_BYTES),
+        ],
         compression=None,
     )
     server.add_generic_rpc_handlers(tuple(_handler(signal, take, guard) for signal in Signal))
