@@ -173,6 +173,7 @@ class SpanReport:
         model: the answering model, else the one asked for; None for what is no call to a model.
         first_token_ms: from the span's start to the first content; None where it was not measured.
         call: an accounted inference call.
+        incomplete: a stream that broke off, whatever the span's status says.
     """
 
     span_id: str
@@ -188,6 +189,7 @@ class SpanReport:
     operation: str | None
     model: str | None
     call: bool
+    incomplete: bool
     input_tokens: int | None
     output_tokens: int | None
     cache_read_tokens: int | None

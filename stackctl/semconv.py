@@ -62,12 +62,14 @@ COST_INPUT_USD: Final = "stackctl.cost.input_usd"  # input tokens that were not 
 COST_CACHE_READ_USD: Final = "stackctl.cost.cache_read_usd"
 COST_CACHE_WRITE_USD: Final = "stackctl.cost.cache_write_usd"
 COST_OUTPUT_USD: Final = "stackctl.cost.output_usd"
+STREAM_INCOMPLETE: Final = "stackctl.stream.incomplete"  # bool: a stream that broke off, whatever its status
 OUTPUT_RATE: Final = "stackctl.output_tokens_per_second"
 CONTEXT_UTILIZATION: Final = "stackctl.context.utilization"
 RETRIEVED_DOCUMENTS: Final = "stackctl.rag.retrieved_documents"  # int: how many documents a retrieval returned
 PRICED_PROVIDER: Final = "stackctl.price.provider"  # under which provider and model the price was found
 PRICED_MODEL: Final = "stackctl.price.model"
 SENT_COST_USD: Final = "stackctl.cost.sent_usd"  # the library's own figure, kept beside ours, never used
+CONTENT_LENGTH_PREFIX: Final = "stackctl.content_length."  # int, characters: with the key of content that was cut
 
 STATUS_PRICED: Final = "priced"
 STATUS_UNPRICED: Final = "unpriced"
@@ -80,6 +82,7 @@ OTHER_MODEL: Final = "other"  # a model on metrics that is neither priced nor in
 
 # --- metrics as they stand in Prometheus --------------------------------------------------------------------------------------
 LLM_REQUESTS: Final = "llm_requests_total"
+LLM_INCOMPLETE_STREAMS: Final = "llm_incomplete_streams_total"
 LLM_REQUEST_DURATION: Final = "llm_request_duration_seconds"
 LLM_TIME_TO_FIRST_TOKEN: Final = "llm_time_to_first_token_seconds"
 LLM_OUTPUT_RATE: Final = "llm_output_tokens_per_second"

@@ -240,6 +240,8 @@ def _details(span: SpanReport) -> Iterator[Text]:
     """Yield the lines below a span: what went wrong, what the call was, how its answer was judged."""
     if span.status == "error":
         yield Text(f"error: {span.status_message or 'no reason given'}", style="bold red")
+    if span.incomplete:
+        yield Text("incomplete: the stream broke off before its end", style="yellow")
     facts = list(_facts(span))
     if facts:
         yield Text(" | ".join(facts), style="dim" if span.status != "error" else "")

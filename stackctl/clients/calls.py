@@ -116,6 +116,7 @@ def _span(span: Span, depth: int, trace_start: int) -> SpanReport:
         operation=None if operation is None else str(operation),
         model=model_of(span),
         call=is_call(span),
+        incomplete=attributes.get(semconv.STREAM_INCOMPLETE) is True,
         input_tokens=_whole(attributes.get(semconv.INPUT_TOKENS)),
         output_tokens=_whole(attributes.get(semconv.OUTPUT_TOKENS)),
         cache_read_tokens=_whole(attributes.get(semconv.CACHE_READ_TOKENS)),

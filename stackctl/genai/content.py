@@ -24,7 +24,6 @@ OTHER: Final = "other"
 # Allowed text is cut to this many characters; captured content to the second figure, its true length kept beside it.
 TEXT_CAP: Final = 1024
 CONTENT_CAP: Final = 65_536
-LENGTH_PREFIX: Final = "stackctl.content_length."
 
 
 class Form(enum.Enum):

@@ -8,20 +8,47 @@ it.
                           visible token. Only where the first token is known, at least one more followed, and the
                           gap is long enough to divide by.
     context utilization   input tokens / the context window of the priced model.
+    incomplete stream     true where a stream began and brought neither a finish reason nor usage. Libraries call that
+                          OK, unset or an error, each as it likes.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.metrics import FIRST_TOKEN_KNOWN
-from stackctl.genai.rows import ValueType, When
+from stackctl.genai.dialects.openai_v2 import EITHER_SCOPE
+from stackctl.genai.metrics import ACCOUNTED, FIRST_TOKEN_KNOWN
+from stackctl.genai.rows import All, Any, Equals, Field, Has, Matches, Not, SpanAttr, ValueType, When
 
 # A gap of a millisecond or less is a buffered answer, not a stream: its rate would be noise.
 SHORTEST_GAP_SECONDS: Final = 0.001
 FEWEST_TOKENS_AFTER_FIRST: Final = 1
 
 RATE_WHEN: Final[When] = FIRST_TOKEN_KNOWN
+
+_FIRST: Final = Has(SpanAttr(semconv.TIME_TO_FIRST_CHUNK))
+_FAILED: Final = Any((Has(SpanAttr(semconv.ERROR_TYPE)), Equals(Field("status"), (2,))))
+# JSON text of finish reasons that are none: an empty list, or what libraries write for a stream that just stopped.
+_NO_REASON: Final = r'^\[ ?((""|"error"|"unknown"|null)(, ?)?)* ?\]$'
+_FINISHED: Final = All(
+    (
+        Has(SpanAttr(semconv.FINISH_REASONS)),
+        Not(Matches(SpanAttr(semconv.FINISH_REASONS), _NO_REASON)),
+    )
+)
+# openai-v2 gives no stream a finish reason, so a whole one whose usage was not asked for looks like a broken one.
+_TELLS_NO_END: Final = All((Matches(Field("scope"), EITHER_SCOPE), Not(_FIRST)))
+
+INCOMPLETE_WHEN: Final[When] = All(
+    (
+        ACCOUNTED,
+        Equals(SpanAttr(semconv.STREAM), (True,)),
+        Not(Any((_FINISHED, Has(SpanAttr(semconv.INPUT_TOKENS)), Has(SpanAttr(semconv.OUTPUT_TOKENS))))),
+        # What failed before its first chunk never was a stream: an error, and nothing more.
+        Any((_FIRST, Not(_FAILED))),
+        Not(_TELLS_NO_END),
+    )
+)
 
 # Every attribute that only the pipeline writes. One that comes in under such a name is dropped.
 DERIVED_TYPES: Final[Mapping[str, ValueType]] = {
@@ -34,6 +61,7 @@ DERIVED_TYPES: Final[Mapping[str, ValueType]] = {
     semconv.COST_OUTPUT_USD: "d",
     semconv.PRICED_PROVIDER: "s",
     semconv.PRICED_MODEL: "s",
+    semconv.STREAM_INCOMPLETE: "b",
     semconv.OUTPUT_RATE: "d",
     semconv.CONTEXT_UTILIZATION: "d",
 }

@@ -162,6 +162,15 @@ CATALOGUE: Final[tuple[MetricRow, ...]] = (
         labels=_CALL_OR_ERROR,
     ),
     MetricRow(
+        semconv.LLM_INCOMPLETE_STREAMS,
+        "counter",
+        "span",
+        "{call}",
+        "Accounted streams that broke off: neither finish reason nor usage, whatever status their library gave them.",
+        when=All((ACCOUNTED, Equals(SpanAttr(semconv.STREAM_INCOMPLETE), (True,)))),
+        labels=_CALL_OR_ERROR,
+    ),
+    MetricRow(
         semconv.LLM_REQUEST_DURATION,
         "histogram",
         "span",

@@ -12,15 +12,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stackctl.embedded.otlp import decode
 
-_TESTS = Path(__file__).resolve().parent.parent
-CAPTURES = _TESTS / "captures"
+CAPTURES = Path(__file__).resolve().parent.parent / "captures"
 TRUTH: dict[str, Any] = json.loads((CAPTURES / "truth.json").read_bytes())["captures"]
-# The captures of the conventions' own instrumentations, and those of the other dialects.
-_ROOTS = (CAPTURES, _TESTS / "genai" / "captures")
-_FILES = {
-    name: root / f"{name}.traces.pb" for root in _ROOTS for name in TRUTH if (root / f"{name}.traces.pb").exists()
-}
-HERE = sorted(_FILES)
+HERE = sorted(TRUTH)
 SIMULATOR = {"127.0.0.1": "openai", "localhost": "openai"}
 
 START_NS = 1_795_000_000_000_000_000
@@ -28,7 +22,7 @@ START_NS = 1_795_000_000_000_000_000
 
 def captured(name: str) -> ExportTraceServiceRequest:
     """Return the trace request of a capture."""
-    return ExportTraceServiceRequest.FromString(_FILES[name].read_bytes())
+    return ExportTraceServiceRequest.FromString((CAPTURES / f"{name}.traces.pb").read_bytes())
 
 
 def decoded(*requests: ExportTraceServiceRequest) -> pa.Table:

@@ -45,7 +45,6 @@ REPORTED = {
     "request_model": f"s:{semconv.REQUEST_MODEL}:s",
     "response_model": f"s:{semconv.RESPONSE_MODEL}:s",
     "response_id": f"s:{semconv.RESPONSE_ID}:s",
-    "stream": f"s:{semconv.STREAM}:b",
     "input_tokens": f"s:{semconv.INPUT_TOKENS}:i",
     "output_tokens": f"s:{semconv.OUTPUT_TOKENS}:i",
     "cache_read_tokens": f"s:{semconv.CACHE_READ_TOKENS}:i",
@@ -96,6 +95,7 @@ def test_a_capture_reads_as_its_library_reported(name: str) -> None:
     for told in TRUTH[name]["reported"]["inference_spans"]:
         span = spans[told["span_id"]]
         assert {key: span.get(column) for key, column in REPORTED.items()} == {key: told[key] for key in REPORTED}
+        assert told["stream"] in (None, span.get(f"s:{semconv.STREAM}:b"))  # more can be known than one key says
         first = None if name in NO_STREAM else told["time_to_first_s"]
         assert span.get(f"s:{semconv.TIME_TO_FIRST_CHUNK}:d") == pytest.approx(first, abs=1e-6)
         reasons = json.loads(span.get(f"s:{semconv.FINISH_REASONS}:s") or "[]")
@@ -265,7 +265,75 @@ def test_utilization_is_the_share_of_the_models_window() -> None:
     assert f"s:{semconv.CONTEXT_UTILIZATION}:d" not in one(unknown)
 
 
+BROKEN = {
+    semconv.OPERATION: "chat",
+    semconv.PROVIDER: "openai",
+    semconv.STREAM: True,
+    semconv.TIME_TO_FIRST_CHUNK: 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "incomplete"),
+    [
+        ({}, True),
+        ({semconv.STREAM: None}, True),  # a first chunk is a stream
+        ({semconv.TIME_TO_FIRST_CHUNK: None}, True),  # it ended well and brought nothing
+        ({semconv.ERROR_TYPE: "openai.APIConnectionError"}, True),
+        ({semconv.ERROR_TYPE: "openai.RateLimitError", semconv.TIME_TO_FIRST_CHUNK: None}, False),
+        ({semconv.FINISH_REASONS: []}, True),
+        ({semconv.FINISH_REASONS: [""]}, True),
+        ({semconv.FINISH_REASONS: ["error"]}, True),
+        ({semconv.FINISH_REASONS: ["stop"]}, False),
+        ({semconv.FINISH_REASONS: ["length", ""]}, False),
+        ({semconv.OUTPUT_TOKENS: 3}, False),
+        ({semconv.INPUT_TOKENS: 1200}, False),
+        ({semconv.INPUT_TOKENS: 0, semconv.OUTPUT_TOKENS: 0}, True),
+        ({semconv.STREAM: False, semconv.TIME_TO_FIRST_CHUNK: None}, False),
+        ({semconv.OPERATION: "invoke_agent"}, False),
+    ],
+)
+def test_a_stream_without_an_end_is_incomplete(changes: dict[str, Any], incomplete: bool) -> None:
+    """A stream that began and brought neither finish reason nor usage is told, whatever status its span has."""
+    attributes = {key: value for key, value in (BROKEN | changes).items() if value is not None}
+    assert one(attributes).get(f"s:{semconv.STREAM_INCOMPLETE}:b") is (True if incomplete else None)
+
+
+def test_a_library_that_never_tells_the_end_is_not_accused() -> None:
+    """openai-v2 gives no stream a finish reason: without usage it is a stream, whole or not, and nobody can know."""
+    span = one({semconv.OPERATION: "chat", "gen_ai.system": "openai"}, scope="opentelemetry.instrumentation.openai_v2")
+    assert span[f"s:{semconv.STREAM}:b"] is True
+    assert f"s:{semconv.STREAM_INCOMPLETE}:b" not in span
+
+
 # --- normalise --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("attributes", "tokens"),
+    [
+        ({semconv.INPUT_TOKENS: 0, semconv.OUTPUT_TOKENS: 0, semconv.CACHE_READ_TOKENS: 0}, (None, None, None)),
+        ({semconv.OUTPUT_TOKENS: 0, semconv.CACHE_READ_TOKENS: 0}, (None, None, None)),
+        ({semconv.INPUT_TOKENS: 0, semconv.OUTPUT_TOKENS: 7}, (None, 7, None)),
+        ({semconv.INPUT_TOKENS: 9, semconv.OUTPUT_TOKENS: 0, semconv.CACHE_READ_TOKENS: 0}, (9, 0, 0)),
+        ({"gen_ai.usage.prompt_tokens": 0, "gen_ai.usage.completion_tokens": 0}, (None, None, None)),
+    ],
+)
+def test_a_zero_that_no_call_can_have_is_unknown(attributes: dict[str, Any], tokens: tuple[int | None, ...]) -> None:
+    """No call has no input: such zeros, and those beside them, are a usage that nobody sent, in any spelling."""
+    span = one({semconv.OPERATION: "chat"} | attributes)
+    keys = (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS, semconv.CACHE_READ_TOKENS)
+    assert tuple(span.get(f"s:{key}:i") for key in keys) == tokens
+
+
+def test_estimated_tokens_are_unknown() -> None:
+    """OpenLIT counts characters where it saw no usage: what has the sign of that is no_usage, not a wrong cost."""
+    attributes = CHAT | {semconv.STREAM: True, "openlit.agent.version_hash": "87fda4e8be3e41d2"}
+    estimated = one(attributes, scope="openlit.instrumentation.openai")
+    assert estimated[f"s:{semconv.COST_STATUS}:s"] == semconv.STATUS_NO_USAGE
+    assert f"s:{semconv.INPUT_TOKENS}:i" not in estimated
+    seen = one(attributes | {semconv.CACHE_READ_TOKENS: 0}, scope="openlit.instrumentation.openai")
+    assert seen[f"s:{semconv.INPUT_TOKENS}:i"] == 1200
+
+
 def test_a_canonical_key_is_never_overwritten() -> None:
     """An alias fills what is missing and leaves what is there, span by span."""
     table = spans_of(

@@ -150,7 +150,7 @@ def test_long_content_is_cut_and_its_length_kept() -> None:
     attributes = {semconv.OPERATION: "chat", semconv.OUTPUT_MESSAGES: "ä" * (content.CONTENT_CAP + 5)}
     (span,) = Pipeline(EngineConfig("unused", capture_content=True)).process(spans_of(attributes)).to_pylist()
     assert len(span[f"s:{semconv.OUTPUT_MESSAGES}:s"]) == content.CONTENT_CAP
-    assert span[f"s:{content.LENGTH_PREFIX}{semconv.OUTPUT_MESSAGES}:i"] == content.CONTENT_CAP + 5
+    assert span[f"s:{semconv.CONTENT_LENGTH_PREFIX}{semconv.OUTPUT_MESSAGES}:i"] == content.CONTENT_CAP + 5
 
 
 def test_exceptions_keep_their_type_only() -> None:

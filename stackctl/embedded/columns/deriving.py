@@ -1,4 +1,4 @@
-"""Derive as columns: the output rate of streamed calls."""
+"""Derive as columns: the output rate of streamed calls, and which streams broke off."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,13 @@ from .conditions import holds
 
 def derive(batch: Batch) -> None:
     """Write the derived values that need no price, in place. What they mean stands in `stackctl.genai.derived`."""
+    incomplete = holds(derived.INCOMPLETE_WHEN, batch)
+    if incomplete.any():
+        batch.put(f"s:{semconv.STREAM_INCOMPLETE}:b", pa.array(incomplete, mask=~incomplete))
+    _derive_rate(batch)
+
+
+def _derive_rate(batch: Batch) -> None:
     output = batch.span(semconv.OUTPUT_TOKENS, "i")
     first = batch.span(semconv.TIME_TO_FIRST_CHUNK, "d")
     if output is None or first is None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
+from stackctl.genai import implied
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import ALWAYS, KEY_TYPES, QUANTITIES, Dialect, Erase, Row, SpanAttr, ValueType
 
@@ -25,6 +26,10 @@ def normalise(batch: Batch, dialects: Iterable[Dialect]) -> None:
     for dialect in dialects:
         for row in dialect.rows:
             _fill(batch, row)
+    for erase in implied.ERASES:
+        _erase(batch, erase)
+    for row in implied.ROWS:
+        _fill(batch, row)
     for key in QUANTITIES:
         _drop_impossible(batch, key)
 
@@ -57,8 +62,11 @@ def _erase(batch: Batch, erase: Erase) -> None:
     if column is None:
         return
     where = scope_holds(erase.scope, batch)
-    if where is not None:
-        batch.put(name, pc.if_else(pa.array(where & holds(erase.when, batch)), NULLS[column.type], column))
+    if where is None:
+        return
+    where = where & holds(erase.when, batch)
+    if where.any():
+        batch.put(name, pc.if_else(pa.array(where), NULLS[column.type], column))
 
 
 def _fill(batch: Batch, row: Row) -> None:

@@ -88,7 +88,7 @@ class Redactor:
         if self._capture and content.is_content(key):
             lengths = pc.utf8_length(column)
             if pc.max(lengths).as_py() > content.CONTENT_CAP:
-                batch.put(f"{name[:2]}{content.LENGTH_PREFIX}{key}:i", lengths.cast(pa.int64()))
+                batch.put(f"{name[:2]}{semconv.CONTENT_LENGTH_PREFIX}{key}:i", lengths.cast(pa.int64()))
         batch.put(name, clean_text(key, column))
 
     def _rest(self, batch: Batch, name: str) -> None:

@@ -32,7 +32,6 @@ _CALL_TYPES: Final = MapValue(
 )
 _RESPONSES: Final = MapValue((("responses", "responses"), ("aresponses", "responses")), closed=True)
 _USAGE: Final = SpanAttr("metadata.usage_object")
-_NO_TOKENS: Final = All((Equals(SpanAttr(semconv.INPUT_TOKENS), (0,)), Equals(SpanAttr(semconv.OUTPUT_TOKENS), (0,))))
 
 DIALECT: Final = Dialect(
     name="LiteLLM",
@@ -43,8 +42,6 @@ DIALECT: Final = Dialect(
             SCOPE,
             "not the conventions' values; the call type says it right",
         ),
-        Erase(semconv.OUTPUT_TOKENS, _NO_TOKENS, SCOPE, "zeros for a usage that was not sent"),
-        Erase(semconv.INPUT_TOKENS, Equals(SpanAttr(semconv.INPUT_TOKENS), (0,)), SCOPE, "no call has no input"),
     ),
     rows=(
         Row(semconv.OPERATION, SpanAttr("llm.request.type"), _CALL_TYPES, scope=SCOPE),

@@ -1,19 +1,34 @@
 """OpenLIT 1.45: the conventions' keys with additions of its own.
 
 `gen_ai.server.time_to_first_token` is set on calls that are not streams too, where it is the whole duration, so it
-is read on streams only. Its cost ignores cached tokens. Where usage is absent its tokens are estimates, and nothing
-in the span says so.
+is read on streams only. Its cost ignores cached tokens. Where an answer brought no usage its tokens are estimates, half
+the number of characters; of the OpenAI client's calls one sign of that is left: cached tokens, which it writes (0 too)
+exactly where it saw a usage. Other clients' estimates show no sign.
 """
 
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import Dialect, Equals, Row, SpanAttr
+from stackctl.genai.rows import All, Dialect, Equals, Erase, Has, Not, Row, SpanAttr
 
 SCOPE: Final = r"^openlit\."
+_OPENAI: Final = r"^openlit\.instrumentation\.openai$"
+# Releases that write this hash write cached tokens wherever they saw a usage; of older ones it is not known.
+_RECENT: Final = Has(SpanAttr("openlit.agent.version_hash"))
+_ESTIMATED: Final = All(
+    (
+        _RECENT,
+        Equals(SpanAttr(semconv.OPERATION), ("chat",)),
+        Not(Has(SpanAttr(semconv.CACHE_READ_TOKENS))),
+    )
+)
 
 DIALECT: Final = Dialect(
     name="OpenLIT",
+    erases=tuple(
+        Erase(key, _ESTIMATED, _OPENAI, "an estimate is no usage")
+        for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS)
+    ),
     rows=(
         Row(
             semconv.TIME_TO_FIRST_CHUNK,

@@ -1,0 +1,46 @@
+"""What follows from the canonical keys alone, whichever library wrote them. Runs after the dialects' rows.
+
+A zero means unknown where no call could have it: there is no call without input, so libraries that write 0 for an
+input know nothing, and the other zeros beside it say no more (facts of LiteLLM and Langfuse on calls that failed).
+"""
+
+from typing import Final
+
+from stackctl import semconv
+from stackctl.genai.rows import All, Any, Const, Equals, Erase, Has, Not, Row, SpanAttr
+
+_INPUT: Final = SpanAttr(semconv.INPUT_TOKENS)
+_NO_INPUT: Final = All(
+    (
+        Equals(SpanAttr(semconv.OPERATION), semconv.INFERENCE_OPERATIONS),
+        Any((Not(Has(_INPUT)), Equals(_INPUT, (0,)))),
+    )
+)
+
+
+def _zero_for_unknown(key: str) -> Erase:
+    return Erase(key, All((_NO_INPUT, Equals(SpanAttr(key), (0,)))), why="a zero beside an input that is not known")
+
+
+# In this order: the input last, since the others are judged by it.
+ERASES: Final[tuple[Erase, ...]] = tuple(
+    map(
+        _zero_for_unknown,
+        (
+            semconv.OUTPUT_TOKENS,
+            semconv.CACHE_READ_TOKENS,
+            semconv.CACHE_WRITE_TOKENS,
+            semconv.REASONING_TOKENS,
+            semconv.INPUT_TOKENS,
+        ),
+    )
+)
+
+ROWS: Final[tuple[Row, ...]] = (
+    Row(
+        semconv.STREAM,
+        SpanAttr(semconv.TIME_TO_FIRST_CHUNK),
+        Const(True),
+        why="pydantic-ai, Langfuse and Vercel 7 give a stream no other sign",
+    ),
+)
