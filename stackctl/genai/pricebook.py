@@ -174,12 +174,13 @@ def toml_lines(provider: str, model: str, like: Price | None) -> tuple[str, ...]
     Args:
         like: the nearest known row.
     """
-    numbers = dict(_texts(like.rates)) if like else {"input": "0.00", "output": "0.00"}
+    # Numbers to fill in are no numbers yet: a zero left standing would make calls free.
+    numbers = dict(_texts(like.rates)) if like else {"input": "?", "output": "?"}
     filled = [f'{name} = "{text}"' for name, text in numbers.items() if text]
     window = [f"window = {like.context_window}"] if like and like.context_window else []
-    remark = f"as {like.provider} {like.model}" if like else "fill in"
+    remark = f"those of {like.provider} {like.model}: check them" if like else "fill them in"
     head = ("[[prices.rows]]", f'provider = "{provider}"', f'model = "{model}"')
-    return (*head, f"# USD per million tokens, {remark}: check them", *filled, *window)
+    return (*head, f"# USD per million tokens, {remark}", *filled, *window)
 
 
 def host_lines(hosts: Iterable[tuple[str, str]]) -> tuple[str, ...]:
