@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
@@ -70,7 +71,7 @@ def screen(written: str) -> list[str]:
 
 def draw(name: str, command: str, written: str, data_dir: str) -> None:
     """Write one picture."""
-    console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True, color_system="truecolor")
+    console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
     shown = "\n".join(screen(written)).replace(data_dir, "~/.local/share/stackctl").strip("\n")
     console.print(Text.from_ansi(shown), highlight=False)

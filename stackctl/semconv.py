@@ -1,13 +1,13 @@
 """Every attribute, label and metric name that stackctl writes or reads, spelled once.
 
 Attribute names are the OpenTelemetry GenAI conventions as of core v1.41 with the renames of the living text since
-(`cache_write`): https://github.com/open-telemetry/semantic-conventions-genai. Names below `stackctl.` are ours: no convention
-has a cost, a rate or an accounting mark.
+(`cache_write`): https://github.com/open-telemetry/semantic-conventions-genai. Names below `stackctl.` are ours: no
+convention has a cost, a rate or an accounting mark.
 """
 
 from typing import Final
 
-# --- span and resource attributes -------------------------------------------------------------------------------------------
+# --- span and resource attributes ------------------------------------------------------------------------------------
 SERVICE_NAME: Final = "service.name"
 SERVICE_NAMESPACE: Final = "service.namespace"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
@@ -53,7 +53,7 @@ EVALUATION_SCORE: Final = "gen_ai.evaluation.score.value"
 EVALUATION_LABEL: Final = "gen_ai.evaluation.score.label"
 EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 
-# --- ours ---------------------------------------------------------------------------------------------------------------------
+# --- ours ------------------------------------------------------------------------------------------------------------
 ACCOUNTED: Final = "stackctl.accounted"  # bool: this span is one inference call that counts
 NESTED: Final = "stackctl.nested_inference"  # bool: set by `stackctl run` on an inference span inside another
 COST_USD: Final = "stackctl.cost.usd"
@@ -80,7 +80,7 @@ INFERENCE_OPERATIONS: Final = ("chat", "text_completion", "generate_content", "e
 RETRIEVAL_OPERATION: Final = "retrieval"
 OTHER_MODEL: Final = "other"  # a model on metrics that is neither priced nor in models.extra
 
-# --- metrics as they stand in Prometheus --------------------------------------------------------------------------------------
+# --- metrics as they stand in Prometheus -----------------------------------------------------------------------------
 LLM_REQUESTS: Final = "llm_requests_total"
 LLM_INCOMPLETE_STREAMS: Final = "llm_incomplete_streams_total"
 LLM_REQUEST_DURATION: Final = "llm_request_duration_seconds"
@@ -97,7 +97,7 @@ LLM_EVALUATION_SCORE: Final = "llm_evaluation_score"
 RAG_RETRIEVAL_DURATION: Final = "rag_retrieval_duration_seconds"
 RAG_RETRIEVED_DOCUMENTS: Final = "rag_retrieved_documents"
 
-# --- labels -------------------------------------------------------------------------------------------------------------------
+# --- labels ----------------------------------------------------------------------------------------------------------
 LABEL_SERVICE: Final = "service_name"
 LABEL_ENVIRONMENT: Final = "deployment_environment_name"
 LABEL_OPERATION: Final = "gen_ai_operation_name"

@@ -1,1 +1,1 @@
-"""The command line: parses, calls, renders. The only package that knows Typer and Rich, and the only one that prints."""
+"""The command line: parses, calls, renders. The one package that knows Typer and Rich, and that prints."""
