@@ -1,11 +1,17 @@
 """`stackctl cost`: what the calls cost, split as asked, with coverage."""
 
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stackctl.cli.context import DataDirFlag, JsonFlag, emit, options
+from stackctl.cli.context import DataDirFlag, JsonFlag, Options, StepLine, emit, options
 from stackctl.cli.traces import PrometheusFlag, TempoFlag, prometheus_client, tempo_client, window_seconds
+
+if TYPE_CHECKING:
+    from stackctl.cost import Repricing
 
 
 def cost(
@@ -14,6 +20,9 @@ def cost(
         str, typer.Option(help="Split by: model, provider, service, environment, operation, user, session, ...")
     ] = "model",
     window: Annotated[str, typer.Option(help="How far back, e.g. 30m, 24h, 7d.")] = "24h",
+    prices: Annotated[
+        Path | None, typer.Option(help="Calculate stored calls with this price book too; your own rows still win.")
+    ] = None,
     tempo: TempoFlag = None,
     prometheus: PrometheusFlag = None,
     json: JsonFlag = False,
@@ -30,10 +39,36 @@ def cost(
     costs.dimensions(names)
     seconds = window_seconds("--window", window)
     with prometheus_client(opts, prometheus) as metrics:
+        if prices is not None:
+            with tempo_client(opts, tempo) as spans, _progress() as progress:
+                repriced = costs.reprice(
+                    metrics, spans, names, seconds, time.time(), _repricing(opts, prices), progress
+                )
+            emit(repriced, opts, render.reprice)
+            return
         # Totals need the metrics alone: a Prometheus without a Tempo beside it is enough for them.
-        spans = tempo_client(opts, tempo) if costs.needs_spans(names) else None
-        report = costs.cost(metrics, spans, names, seconds, time.time())
+        source = tempo_client(opts, tempo) if costs.needs_spans(names) else None
+        report = costs.cost(metrics, source, names, seconds, time.time())
     emit(report, opts, render.cost)
+
+
+def _repricing(opts: Options, file: Path) -> "Repricing":
+    """Return the prices of a book file, with the user's own rows before it."""
+    from stackctl.cli.prices import price_hosts
+    from stackctl.cost import Repricing
+    from stackctl.genai.pricebook import in_force
+
+    return Repricing(in_force(file, opts.loaded.settings.price_rows), str(file), price_hosts(opts))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """Yield what shows the share of the window that was read."""
+    line = StepLine()
+    try:
+        yield lambda share: line.at(f"reading stored calls: {share:.0%}")
+    finally:
+        line.clear()
 
 
 def register(root: typer.Typer) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from stackctl.reports import (
     CostReport,
     EvaluationReport,
+    RepriceReport,
     SpanReport,
     SpendReport,
     TraceListReport,
@@ -105,6 +106,30 @@ def cost(report: CostReport) -> None:
         out.print(Text(f"not in the sum: calls without a price: {', '.join(missing)}", style="yellow"))
 
 
+def reprice(report: RepriceReport) -> None:
+    """Write `cost --prices`: each sum as it was and with the other prices, coverage beside both."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=bool(report.groups))
+    total = _repriced_cells(report.old, report.new)
+    for position, name in enumerate(report.by or ("",)):
+        table.add_column(name, "total" if position == 0 else "", footer_style="bold")
+    for name, footer in zip(_REPRICED, total, strict=True):
+        table.add_column(name, footer, justify="right", no_wrap=True, footer_style="bold")
+    for group in report.groups:
+        names = [Text(group.labels.get(name) or f"(no {name})") for name in report.by]
+        table.add_row(*names, *_repriced_cells(group.old, group.new))
+    if not report.groups:
+        table.add_row("total", *total)
+    out = console()
+    out.print(table)
+    book = f"new: {report.prices} of {report.prices_date or 'an unknown day'}"
+    window = f"source: {report.source}, over the last {_window(report.window_seconds)}"
+    out.print(Text(f"{window}; {book}", style="dim"), soft_wrap=True)
+    for side, spend in (("old", report.old), ("new", report.new)):
+        if missing := _missing(spend):
+            text = f"not in the {side} sum: calls without a price: {', '.join(missing)}"
+            out.print(Text(text, style="yellow"))
+
+
 def duration(ms: float) -> str:
     """Return a duration as people read it: 340 us, 41 ms, 2.31 s, 3 min 5 s."""
     if ms < 1:
@@ -128,6 +153,20 @@ def money(value: Decimal | None) -> str:
 
 
 _COUNTS = ("calls", "priced", "unpriced", "no usage", "tokens in", "tokens out")
+
+
+_REPRICED = ("old USD", "new USD", "change", "calls", "priced old", "priced new", "tokens in", "tokens out")
+
+
+def _repriced_cells(old: SpendReport, new: SpendReport) -> list[str]:
+    change = "-"
+    if old.cost_usd is not None and new.cost_usd is not None:
+        difference = new.cost_usd - old.cost_usd
+        change = ("-" if difference < 0 else "+") + money(abs(difference))
+        if old.cost_usd:
+            change += f" ({difference / old.cost_usd:+.1%})"
+    counts = (new.calls, old.priced, new.priced, new.input_tokens, new.output_tokens)
+    return [money(old.cost_usd), money(new.cost_usd), change, *(f"{count:,}" for count in counts)]
 
 
 def _missing(spend: SpendReport) -> list[str]:

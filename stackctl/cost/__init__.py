@@ -11,11 +11,11 @@ from stackctl.cost.dimensions import DIMENSIONS, dimensions, needs_spans
 from stackctl.cost.metrics import from_metrics
 from stackctl.cost.reprice import Repricing, reprice
 from stackctl.cost.spans import Stored, from_spans
-from stackctl.cost.unpriced import check
+from stackctl.cost.unpriced import Prices, check
 from stackctl.errors import Misuse
 from stackctl.reports import CostReport
 
-__all__ = ["DIMENSIONS", "Repricing", "check", "cost", "dimensions", "needs_spans", "reprice"]
+__all__ = ["DIMENSIONS", "Prices", "Repricing", "check", "cost", "dimensions", "needs_spans", "reprice"]
 
 
 def cost(

@@ -63,7 +63,10 @@ def is_old(book: PriceBook, today: datetime.date) -> bool:
 
 
 def rows_of(book: PriceBook, model: str) -> list[Price]:
-    """Return, for each provider, the row that prices a model, and the rows of routers that lead to it."""
+    """Return, for each provider, the row that prices a model, and the rows of routers that lead to it.
+
+    Of rows that are aliases of one another the first stands for all.
+    """
     found = {}
     for provider in sorted({provider for provider, _ in book.by_key}):
         if (price := book.find(provider, model)) is not None:
@@ -72,7 +75,11 @@ def rows_of(book: PriceBook, model: str) -> list[Price]:
     for price in book.by_key.values():
         if price.provider not in served and name in spellings(price.model):
             found[price.provider, price.model] = price
-    return [found[key] for key in sorted(found)]
+    shown: list[Price] = []
+    for key in sorted(found):
+        if not any(key in {(row.provider, name) for name in aliases(book, row)} for row in shown):
+            shown.append(found[key])
+    return shown
 
 
 def aliases(book: PriceBook, price: Price) -> tuple[str, ...]:
