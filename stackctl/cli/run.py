@@ -13,6 +13,10 @@ def run(
     capture_content: Annotated[
         bool, typer.Option("--capture-content", help="Let the program's telemetry hold prompts and completions.")
     ] = False,
+    ask_usage: Annotated[
+        bool,
+        typer.Option("--ask-usage", help="Ask servers for the tokens of streams; the program sees no difference."),
+    ] = False,
     data_dir: DataDirFlag = None,
 ) -> None:
     """Run a Python program instrumented: its calls to models, their tokens and times go to the running stack.
@@ -35,6 +39,7 @@ def run(
         protocol=interpreter.protocol if interpreter else HTTP_PROTOBUF,
         capture_content=capture_content,
         token=stack.token(),
+        ask_usage=ask_usage,
     )
     # The program takes this process's place, so that its exit code and every signal are its own.
     os.execvpe(command[0], command, environment(os.environ, telemetry, checked=interpreter is not None))

@@ -42,6 +42,7 @@ _QUEUES = (
     ("OTEL_BLRP_SCHEDULE_DELAY", "1000"),
     ("OTEL_METRIC_EXPORT_INTERVAL", "15000"),
 )
+_ASK_USAGE = "STACKCTL_ASK_USAGE"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -56,6 +57,7 @@ class Telemetry:
         protocol: `http/protobuf` (safe across forks) or `grpc`.
         capture_content: let instrumentations record prompts and completions.
         token: bearer token of the endpoints, None on loopback.
+        ask_usage: ask servers for the usage of streams.
     """
 
     otlp_grpc: str
@@ -64,6 +66,7 @@ class Telemetry:
     protocol: str = HTTP_PROTOBUF
     capture_content: bool = False
     token: str | None = None
+    ask_usage: bool = False
 
     @property
     def endpoint(self) -> str:
@@ -78,7 +81,7 @@ def environment(base: Mapping[str, str], telemetry: Telemetry, *, checked: bool)
         base: the environment it would have without us; its own settings of service name and resource stand.
         checked: the interpreter is known to have the packages; else the bootstrap itself says when they are missing.
     """
-    found = {name: value for name, value in base.items() if name not in _MISLEADING}
+    found = {name: value for name, value in base.items() if name not in (*_MISLEADING, _ASK_USAGE)}
     found |= {
         "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry.endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": telemetry.protocol,
@@ -88,6 +91,8 @@ def environment(base: Mapping[str, str], telemetry: Telemetry, *, checked: bool)
         "OTEL_LOGS_EXPORTER": "otlp",
         "STACKCTL_RUN": "checked" if checked else "unchecked",
     }
+    if telemetry.ask_usage:
+        found[_ASK_USAGE] = "1"
     if telemetry.token is not None:
         found["OTEL_EXPORTER_OTLP_HEADERS"] = f"authorization=Bearer%20{telemetry.token}"
     if "service.name=" not in found.get("OTEL_RESOURCE_ATTRIBUTES", ""):

@@ -1,18 +1,18 @@
 """What `stackctl run` puts first on PYTHONPATH: Python imports this file before the application's first line.
 
-It stands alone: the application's environment need not have stackctl, and its Python may be older. It starts
-OpenTelemetry as `opentelemetry-instrument` does, with exactly one instrumentation of the openai client, marks
-inference spans inside inference spans, flushes when the process ends, and then runs the sitecustomize that the
-environment had before.
+It stands alone, with `_stackctl_streams.py` beside it: the application's environment need not have stackctl, and its
+Python may be older. It starts OpenTelemetry as `opentelemetry-instrument` does, with exactly one instrumentation of the
+openai client, marks inference spans inside inference spans, watches streams, flushes when the process ends, and then
+runs the sitecustomize that the environment had before.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 if False:  # for the type checker; costs an application nothing
-    from collections.abc import Mapping
     from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,28 +29,14 @@ _ENTRY_POINTS, _ENTRY_POINT = "opentelemetry_instrumentor", "openai"
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _FLUSH_SECONDS = 10.0
 
-_OPERATIONS = frozenset(("chat", "text_completion", "generate_content", "embeddings"))
-# How a span says, when it starts, that it is one call to a model: attribute and values, None for any value.
-_INFERENCE_SIGNS = (
-    ("gen_ai.operation.name", _OPERATIONS),
-    ("openinference.span.kind", frozenset(("LLM", "EMBEDDING"))),
-    ("langfuse.observation.type", frozenset(("generation", "embedding"))),
-    ("llm.request.type", None),
-)
 _NESTED = "stackctl.nested_inference"
 
 
-def _is_inference(name: str, attributes: Mapping[str, Any] | None) -> bool:
-    """Tell from a span's name and attributes so far whether it is one call to a model."""
-    for key, values in _INFERENCE_SIGNS:
-        value = (attributes or {}).get(key)
-        if value is not None:
-            return values is None or value in values
-    return name.partition(" ")[0] in _OPERATIONS and " " in name
+def _nested_marker(streams: Any) -> Any:
+    """Return the span processor that marks an inference span whose parent in this process already is one.
 
-
-def _nested_marker() -> Any:
-    """Return the span processor that marks an inference span whose parent in this process already is one."""
+    It tells the streams of each inference span as well.
+    """
     from opentelemetry import trace
     from opentelemetry.sdk.trace import SpanProcessor
 
@@ -58,10 +44,11 @@ def _nested_marker() -> Any:
         """Marks at the start, since a span can no longer be changed when it ends."""
 
         def on_start(self, span: Any, parent_context: Any = None) -> None:
-            parent = trace.get_current_span(parent_context)
-            if not parent.is_recording() or not _is_inference(span.name, span.attributes):
+            if not streams.is_inference(span):
                 return
-            if _is_inference(getattr(parent, "name", ""), getattr(parent, "attributes", None)):
+            streams.opened(span)
+            parent = trace.get_current_span(parent_context)
+            if parent.is_recording() and streams.is_inference(parent):
                 span.set_attribute(_NESTED, True)
 
     return NestedInference()
@@ -108,14 +95,19 @@ def _flush_in_worker_processes() -> None:
     util.register_after_fork(_flush, lambda _: util.Finalize(None, _flush, exitpriority=0))
 
 
-def _instrument_openai() -> None:
+def _instrument_openai(streams: Any) -> None:
     """Switch on the first instrumentation of the openai client that this environment can import."""
     from importlib.metadata import entry_points
+    from importlib.util import find_spec
 
     found: dict[str, Any] = {}
     for entry in entry_points(group=_ENTRY_POINTS, name=_ENTRY_POINT):
         if entry.dist is not None:
             found.setdefault(entry.dist.name.lower().replace("_", "-"), entry)
+    if not found or find_spec("openai") is None:
+        return
+    if os.environ.get("STACKCTL_ASK_USAGE"):
+        streams.ask_inside()
     failures = []
     for distribution in _OPENAI_INSTRUMENTATIONS:
         if distribution not in found:
@@ -125,6 +117,7 @@ def _instrument_openai() -> None:
         except ImportError as error:  # openai-v2 beside openai 3, for example: it says nothing by itself
             failures.append(f"{distribution}: {error}")
         else:
+            streams.watch_outside()
             return
     for failure in failures:
         sys.stderr.write(f"stackctl run: calls of the openai client are not seen, {failure}\n")
@@ -148,11 +141,11 @@ def _start() -> None:
         initialize()
     finally:
         os.environ[_DISABLED] = disabled
-    provider = _providers()[0]
+    streams, provider = import_module("_stackctl_streams"), _providers()[0]
     if hasattr(provider, "add_span_processor"):
-        provider.add_span_processor(_nested_marker())
+        provider.add_span_processor(_nested_marker(streams))
     if _ENTRY_POINT not in [word.strip() for word in disabled.split(",")] and "*" not in disabled:
-        _instrument_openai()
+        _instrument_openai(streams)
     _flush_on_termination()
     _flush_in_worker_processes()
 
