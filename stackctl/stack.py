@@ -165,7 +165,7 @@ class EngineConfig:
     """What the two engine processes are told by the runtime, as one JSON file.
 
     Attributes:
-        data_dir: absolute path; the engine writes below `spans/` and `series/` only.
+        data_dir: absolute path; the engine writes below `spans/`, `series/` and `rules/` only.
         ports: endpoint name to TCP port.
         retention_seconds: telemetry that arrived longer ago is deleted.
         retention_bytes: the oldest telemetry goes first when the data directory holds more.

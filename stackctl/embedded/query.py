@@ -1,7 +1,7 @@
 """The query process: `python -m stackctl.embedded.query CONFIG.json`.
 
-Answers as Prometheus and as Tempo, reading only, and exits 0 on SIGTERM or SIGINT; 3 with one line on stderr when a
-port is taken.
+Answers as Prometheus and as Tempo, reads what ingest stores, evaluates the rules, and exits 0 on SIGTERM or SIGINT; 3
+with one line on stderr when a port is taken.
 """
 
 import asyncio
@@ -34,14 +34,31 @@ APPS: Final = {"prometheus": "stackctl.embedded.api.prometheus", "tempo": "stack
 class Coming:
     """An application that is made in a thread while the process listens already; requests wait for it.
 
-    DuckDB and the like take longer to import than everything else here.
+    DuckDB and the like take longer to import than everything else here. What the application does beside answering
+    (its lifespan) lasts from then until `stop` is set.
 
     Args:
         make: returns the application; an exception of it fails each request.
+
+    Attributes:
+        living: ends with the lifespan, or with what `make` raised.
     """
 
-    def __init__(self, make: Callable[[], ASGIApp]) -> None:
-        self._made = asyncio.create_task(asyncio.to_thread(make))
+    def __init__(self, make: Callable[[], Starlette], stop: asyncio.Event) -> None:
+        self._made: asyncio.Future[Starlette] = asyncio.get_running_loop().create_future()
+        self.living = asyncio.create_task(self._live(make, stop))
+
+    async def _live(self, make: Callable[[], Starlette], stop: asyncio.Event) -> None:
+        try:
+            app = await asyncio.to_thread(make)
+            async with app.router.lifespan_context(app):
+                self._made.set_result(app)
+                await stop.wait()
+        except BaseException as error:
+            if not self._made.done():
+                self._made.set_exception(error)
+                self._made.exception()  # seen here: there may be no request that would see it
+            raise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -54,21 +71,27 @@ async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
 
     Raises:
         PortTaken: another program listens on one of them.
+        StackctlError: an application cannot be made.
     """
     token = Path(config.token_file).read_text().strip() if config.token_file else None
     guard = guard_of(config.host, token)
     sockets = {name: listen(config.host, config.ports[name], name) for name in APPS}
-    servers = {name: http_server(_guarded(Coming(_maker(name, config)), guard)) for name in APPS}
+    ended = asyncio.Event()
+    coming = {name: Coming(_maker(name, config), ended) for name in APPS}
+    servers = {name: http_server(_guarded(coming[name], guard)) for name in APPS}
     serving = [asyncio.create_task(servers[name].serve([sockets[name]]), name=name) for name in APPS]
     stopping = asyncio.create_task(stop.wait(), name="stop")
     log.info("ready: prometheus %s, tempo %s", config.ports["prometheus"], config.ports["tempo"])
-    done, _ = await asyncio.wait({stopping, *serving}, return_when=asyncio.FIRST_COMPLETED)
+    living = [one.living for one in coming.values()]
+    done, _ = await asyncio.wait({stopping, *serving, *living}, return_when=asyncio.FIRST_COMPLETED)
     for server in servers.values():
         server.should_exit = True
     stopping.cancel()
     await asyncio.gather(*serving)
-    for ended in done - {stopping}:
-        ended.result()  # a server that ended by itself failed: the supervisor starts the process again
+    ended.set()
+    await asyncio.gather(*living, return_exceptions=True)
+    for task in done - {stopping}:
+        task.result()  # what ended by itself failed: the supervisor starts the process again
     log.info("stopped")
 
 
@@ -76,9 +99,9 @@ def _guarded(app: ASGIApp, guard: Guard) -> Starlette:
     return Starlette(routes=[Mount("", app)], middleware=[Middleware(Guarded, guard=guard)])
 
 
-def _maker(name: str, config: EngineConfig) -> Callable[[], ASGIApp]:
-    def make() -> ASGIApp:
-        made: ASGIApp = import_module(APPS[name]).app(config)
+def _maker(name: str, config: EngineConfig) -> Callable[[], Starlette]:
+    def make() -> Starlette:
+        made: Starlette = import_module(APPS[name]).app(config)
         return made
 
     return make

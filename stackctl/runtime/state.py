@@ -20,7 +20,7 @@ from stackctl.errors import StackNotRunning, StoreUnusable
 STATE_FILE = "stack.json"
 FORMAT = 1
 # Everything the stack puts into its data directory; `down --delete-data` removes these and nothing else.
-OWNED = (STATE_FILE, "run", "logs", "spans", "series", "lock")
+OWNED = (STATE_FILE, "run", "logs", "spans", "series", "rules", "lock")
 
 STARTING, HEALTHY, UNHEALTHY, STOPPED = "starting", "healthy", "unhealthy", "stopped"
 EMBEDDED, DOCKER = "embedded", "docker"

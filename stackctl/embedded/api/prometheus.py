@@ -20,8 +20,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from stackctl import __version__
+from stackctl.embedded.rules.group import Group
+from stackctl.embedded.rules.load import load
+from stackctl.embedded.rules.manager import Rules
+from stackctl.embedded.rules.storage import BothStorages
 from stackctl.embedded.series.reader import FoundExemplar, SampleReader
 from stackctl.errors import QueryInvalid, QueryUnsupported, StackctlError
+from stackctl.files import shipped
 from stackctl.promql import Matcher, Result, Series, instant, range_
 from stackctl.promql.parse import parse, selectors
 from stackctl.promql.select import LOOKBACK_MS
@@ -30,9 +35,12 @@ from stackctl.stack import COMPONENTS, EngineConfig
 
 from .parameters import DEFAULT_TIMEOUT_MS, Parameters, invalid, steps
 from .promjson import Json, data, ordered, seconds, value_text
+from .rules import alerts_json, rules_json
 
 # Numpy holds the interpreter: more at one time would only make each slower.
 AT_ONCE: Final = 2
+# Of what the data directory may hold, one part in so many is for recorded series.
+RECORDED_SHARE: Final = 20
 MAX_FORM_BYTES: Final = 4 * 1024**2
 _VERSION: Final = next(one.tag for one in COMPONENTS if one.name == "prometheus").removeprefix("v")
 
@@ -57,19 +65,37 @@ class _Failed(Exception):
 class _Deadline:
     """A storage that gives up when a query's time is over: a running evaluation looks here at each selector."""
 
-    reader: SampleReader
+    samples: SampleReader | BothStorages
     at: float
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Series]:
         """Select as the reader does, within the time that is left."""
         if time.monotonic() > self.at:
             raise _Failed(503, "timeout", "query timed out in expression evaluation")
-        return self.reader.select(matchers, start_ms, end_ms)
+        return self.samples.select(matchers, start_ms, end_ms)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def app(config: EngineConfig) -> Starlette:
-    """Return the API over the samples of a data directory."""
-    return PrometheusApi(SampleReader(Path(config.data_dir))).app()
+    """Return the API over the samples of a data directory, with the shipped rules evaluated beside it.
+
+    Raises:
+        StackctlError: a rule file is wrong, or another process evaluates rules there.
+    """
+    from stackctl.embedded.rules.recorded import Recorded
+
+    data_dir = Path(config.data_dir)
+    reader = SampleReader(data_dir)
+    rules = Rules(
+        load(shipped("provisioning") / "prometheus" / "rules"),
+        Recorded(data_dir, reader, _now_ms),
+        retention_seconds=config.retention_seconds,
+        most_bytes=config.retention_bytes // RECORDED_SHARE,
+    )
+    return PrometheusApi(reader, _now_ms, rules).app()
 
 
 class PrometheusApi:
@@ -77,11 +103,14 @@ class PrometheusApi:
 
     Args:
         clock_ms: unix milliseconds, what `now` means in a query without a time.
+        rules: evaluated while the application's lifespan lasts; what they record is queried too. None for no rules.
     """
 
-    def __init__(self, reader: SampleReader, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, reader: SampleReader, clock_ms: Callable[[], int] = _now_ms, rules: Rules | None = None) -> None:
         self._reader = reader
         self._clock_ms = clock_ms
+        self._rules = rules
+        self._samples = rules.recorded.storage if rules else reader
         self._evaluating = threading.BoundedSemaphore(AT_ONCE)
 
     def app(self) -> Starlette:
@@ -94,8 +123,8 @@ class PrometheusApi:
             "series": (self.series, both),
             "labels": (self.labels, both),
             "metadata": (self.metadata, get),
-            "rules": (lambda _: ({"groups": []}, ()), get),
-            "alerts": (lambda _: ({"alerts": []}, ()), get),
+            "rules": (lambda parameters: (rules_json(self._groups, parameters), ()), get),
+            "alerts": (lambda _: (alerts_json(self._groups), ()), get),
             "targets": (lambda _: ({"activeTargets": [], "droppedTargets": []}, ()), get),
             "status/buildinfo": (build_info, get),
             "status/config": (lambda _: ({"yaml": ""}, ()), get),
@@ -108,7 +137,12 @@ class PrometheusApi:
         routes.append(Route("/api/v1/label/{name}/values", self._values_route, methods=get))
         for path, text in (("/-/ready", "stackctl is ready.\n"), ("/-/healthy", "stackctl is healthy.\n")):
             routes.append(Route(path, _saying(text), methods=get))
-        return Starlette(routes=routes)
+        rules = self._rules
+        return Starlette(routes=routes, lifespan=(lambda _: rules.running()) if rules else None)
+
+    @property
+    def _groups(self) -> Sequence[Group]:
+        return self._rules.groups if self._rules else ()
 
     # --- queries ------------------------------------------------------------------------------------------------------
     def query(self, parameters: Parameters) -> Answer:
@@ -155,7 +189,7 @@ class PrometheusApi:
             raise QueryUnsupported("lookback_delta other than 5m is not supported", next_step="Leave it out.")
         timeout_ms = min(parameters.duration_ms("timeout", DEFAULT_TIMEOUT_MS), DEFAULT_TIMEOUT_MS)
         self._reader.touch_wanted()
-        return _Turn(self._evaluating, _Deadline(self._reader, time.monotonic() + timeout_ms / 1000))
+        return _Turn(self._evaluating, _Deadline(self._samples, time.monotonic() + timeout_ms / 1000))
 
     # --- labels and series --------------------------------------------------------------------------------------------
     def series(self, parameters: Parameters) -> Answer:
@@ -180,7 +214,7 @@ class PrometheusApi:
         start, end = parameters.range_ms()
         chosen = parameters.matchers(required) or [()]
         self._reader.touch_wanted()
-        found = {id(one): one for matchers in chosen for one in self._reader.series(matchers, start, end)}
+        found = {id(one): one for matchers in chosen for one in self._samples.series(matchers, start, end)}
         return list(found.values())
 
     def metadata(self, parameters: Parameters) -> Answer:

@@ -25,6 +25,17 @@ def value_text(value: float) -> str:
     return text.removesuffix(".0")
 
 
+def go_exponent(value: float) -> str:
+    """Return a number as Prometheus writes an alert's value: Go's `FormatFloat(v, 'e', -1, 64)`."""
+    if not math.isfinite(value):
+        return value_text(value)
+    digits = Decimal(repr(value))
+    mantissa, _, exponent = f"{digits.normalize():e}".partition("e")
+    if value == 0:
+        exponent = "0"
+    return f"{mantissa}e{int(exponent):+03d}"
+
+
 def seconds(time_ms: int) -> float | int:
     """Return a time as Prometheus writes it: seconds, with milliseconds only where there are any."""
     whole, rest = divmod(time_ms, 1000)
