@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -129,7 +130,7 @@ def start_processes(start: Start) -> None:
     (start.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
     start.config.write(config_path(start.data_dir))
     command = [sys.executable, "-P", "-m", "stackctl.runtime.supervisor", str(start.data_dir)]
-    with open_log(log_path(start.data_dir, SUPERVISOR)) as log:
+    with open_log(log_path(start.data_dir, SUPERVISOR)) as log, interrupt_deferred():
         start.supervisor = subprocess.Popen(
             [*command, "--echo"] if start.foreground else command,
             stdin=subprocess.PIPE,
@@ -247,6 +248,19 @@ def stop_supervisor(start: Start) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def interrupt_deferred() -> Iterator[None]:
+    """Let a Ctrl-C wait for the end of the block: a process must not be started and then not be known of."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def engine_config(loaded: Loaded, chosen: Mapping[str, int]) -> EngineConfig:

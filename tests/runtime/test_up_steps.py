@@ -1,6 +1,7 @@
 """The steps of `up` that look at the machine before anything is started."""
 
 import re
+import signal
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
@@ -119,3 +120,13 @@ def test_a_lock_that_is_never_released_ends_in_an_error(tmp_path, monkeypatch):
         lock.exclusive(tmp_path, lambda _: None),
     ):
         pass
+
+
+def test_a_ctrl_c_waits_until_what_was_started_is_known():
+    """A Ctrl-C between the start of a process and the note of it must not lose the process; it is not lost itself."""
+    noted = False
+    with pytest.raises(KeyboardInterrupt), up.interrupt_deferred():
+        signal.raise_signal(signal.SIGINT)
+        noted = True
+    assert noted
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
