@@ -55,6 +55,7 @@ EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 
 # --- ours ------------------------------------------------------------------------------------------------------------
 ACCOUNTED: Final = "stackctl.accounted"  # bool: this span is one inference call that counts
+TIME_TO_FIRST_TEXT: Final = "stackctl.time_to_first_text"  # seconds: set by `stackctl run` on streams
 NESTED: Final = "stackctl.nested_inference"  # bool: set by `stackctl run` on an inference span inside another
 COST_USD: Final = "stackctl.cost.usd"
 COST_STATUS: Final = "stackctl.cost.status"  # priced, unpriced, no_usage

@@ -16,6 +16,7 @@ from typing import Any, Final
 from stackctl import semconv
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.dialects import DIALECTS
+from stackctl.genai.rows import KEY_TYPES
 
 MASKED: Final = "[masked]"
 UNNAMED: Final = "unnamed"
@@ -26,20 +27,46 @@ TEXT_CAP: Final = 1024
 CONTENT_CAP: Final = 65_536
 
 
+# Letters of scripts that put blanks between words; and of those that do not, in which a sentence looks like a word.
+_JOINTS: Final = r"\pM\pN._:/@+=#()|-"
+_SPACED: Final = rf"[\p{{Latin}}\p{{Greek}}\p{{Cyrillic}}\p{{Hebrew}}\p{{Arabic}}\p{{Devanagari}}\p{{Hangul}}{_JOINTS}]"
+UNSPACED: Final = rf"^[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Thai}}A-Za-z{_JOINTS}]+$"
+UNSPACED_CAP: Final = 8  # characters of a name or id in such a script
+
+
 class Form(enum.Enum):
-    """What the text of an allowed key must look like, as an anchored RE2 pattern; text of another form is masked."""
+    """What the text of an allowed key must look like, as an anchored RE2 pattern; text of another form is masked.
+
+    Lengths are bounded apart (`FORM_CAPS`): RE2 unrolls counted repetitions, and these classes are large.
+    """
 
     # An identifier: no white space, so no sentence.
-    WORD = r"^[A-Za-z0-9._:/@+=#-]{0,256}$"
-    MODEL = r"^[A-Za-z0-9._:/@+-]{1,128}$"
+    WORD = r"^[A-Za-z0-9._:/@+=#-]*$"
+    MODEL = r"^[A-Za-z0-9._:/@+-]+$"
+    # A word that code gives, such as an operation or an error's class: letters, a number at most at the end of a part.
+    CLASS = r"^([A-Za-z_]+[0-9]{0,5}([._:$/-]{1,2}[A-Za-z][A-Za-z_]*[0-9]{0,5})*|[0-9]{3}|)$"
+    # An identifier in any language.
+    ID = rf"^{_SPACED}*$"
     # A proper name that people choose: at most four words.
-    NAME = r"^[\pL\pN._:/@+=#()-]{1,64}( [\pL\pN._:/@+=#()-]{1,64}){0,3}$"
+    NAME = rf"^{_SPACED}+( {_SPACED}+){{0,3}}$"
     # A route or template, which is an application's code and not its input.
-    ROUTE = r"^[A-Za-z0-9._:/@+=#{}<>*()-]{0,256}$"
+    ROUTE = r"^[A-Za-z0-9._:/@+=#{}<>*()-]*$"
     # JSON text of a list of identifiers, such as finish reasons.
     WORDS = r'^\[("[A-Za-z0-9_.:-]+"(, ?)?)*\]$'
     # An application's own key, allowed by its user: any text, masked and cut.
     TEXT = r"(?s)^.*$"
+
+
+# Characters that a text of the form may have; of the other forms as many as are stored.
+FORM_CAPS: Final[Mapping[Form, int]] = {
+    Form.WORD: 256,
+    Form.MODEL: 128,
+    Form.CLASS: 128,
+    Form.ID: 256,
+    Form.NAME: 128,
+    Form.ROUTE: 256,
+    Form.WORDS: TEXT_CAP,
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +131,8 @@ _KEYS: Final[frozenset[str]] = frozenset(
         *(f"gen_ai.{key}" for key in _GEN_AI_KEYS),
         *("openai.api.type", "openai.request.service_tier", "openai.response.service_tier"),
         "openai.response.system_fingerprint",
+        *("telemetry.sdk.name", "telemetry.sdk.language", "telemetry.sdk.version", "telemetry.auto.version"),
+        *("telemetry.distro.name", "telemetry.distro.version"),
         *(
             "error.type",
             "exception.type",
@@ -155,15 +184,30 @@ _KEYS: Final[frozenset[str]] = frozenset(
         *("process.runtime.version", "thread.id", "thread.name", "code.function", "code.function.name"),
         *("code.namespace", "code.lineno", "code.line.number"),
         *(key for dialect in DIALECTS for key in dialect.verbatim),
+        *KEY_TYPES,
         *DERIVED_TYPES,
     }
 )
-_FAMILIES: Final = (
-    r"(gen_ai\.(usage|aggregated_usage)|telemetry|k8s|container|cloud|faas|otel|stackctl)\.[a-z0-9_.]{1,96}"
-)
+# Families of keys whose members are many and new ones harmless: at most four parts of letters. What `otel` says of a
+# status is its message.
+_USAGE: Final = r"gen_ai\.(usage|aggregated_usage)(\.[a-z_]{1,32}){1,4}"
+_PLATFORM: Final = r"(k8s|container|cloud|faas)(\.[a-z_]{1,32}){1,3}"
+_FAMILIES: Final = rf"{_USAGE}|{_PLATFORM}|otel\.(status_code|(scope|library)\.(name|version))"
 
+# Keys whose values code or the conventions choose.
+_CLASSES: Final = (
+    *(semconv.OPERATION, semconv.PROVIDER, semconv.API_TYPE, semconv.ERROR_TYPE, semconv.COST_STATUS),
+    *("gen_ai.system", "gen_ai.output.type", "gen_ai.tool.type", "gen_ai.token.type", "gen_ai.response.status"),
+    *("gen_ai.request.reasoning.level", "openai.request.service_tier", "openai.response.service_tier"),
+    *("exception.type", "url.scheme", "http.scheme", "http.method", "http.request.method"),
+    *("network.transport", "network.type", "network.protocol.name", "rpc.system", "db.system", "db.system.name"),
+    *("db.operation", "db.operation.name", "messaging.system", "messaging.operation.name", "messaging.operation.type"),
+    *("mcp.method.name", "telemetry.sdk.name", "telemetry.sdk.language", "telemetry.distro.name"),
+    *("host.arch", "os.type", "process.runtime.name"),
+)
 # Allowed keys whose text is not a plain identifier.
 _FORMS: Final[Mapping[str, Form]] = {
+    **dict.fromkeys(_CLASSES, Form.CLASS),
     semconv.REQUEST_MODEL: Form.MODEL,
     semconv.RESPONSE_MODEL: Form.MODEL,
     semconv.FINISH_REASONS: Form.WORDS,
@@ -172,10 +216,12 @@ _FORMS: Final[Mapping[str, Form]] = {
     semconv.SERVICE_NAMESPACE: Form.NAME,
     semconv.DEPLOYMENT_ENVIRONMENT: Form.NAME,
     semconv.AGENT_NAME: Form.NAME,
-    semconv.TOOL_NAME: Form.NAME,
+    semconv.TOOL_NAME: Form.ID,
     semconv.DATA_SOURCE_ID: Form.NAME,
-    semconv.USER_ID: Form.NAME,
-    semconv.SESSION_ID: Form.NAME,
+    semconv.USER_ID: Form.ID,
+    "enduser.id": Form.ID,
+    semconv.SESSION_ID: Form.ID,
+    semconv.CONVERSATION_ID: Form.ID,
     semconv.EVALUATION_NAME: Form.NAME,
     semconv.EVALUATION_LABEL: Form.NAME,
     "gen_ai.workflow.name": Form.NAME,
@@ -188,11 +234,23 @@ _FORMS: Final[Mapping[str, Form]] = {
 }
 
 # --- names, events, links ---------------------------------------------------------------------------------------------
-# A span name from code: up to three words of letters and joints, a small number behind; no id, no token.
-SPAN_NAME: Final = r"^[A-Za-z_]+([._:/-][A-Za-z_]+)*( [A-Za-z_/{]+([._:/{}-]+[A-Za-z_]*)*){0,2}( [0-9]{1,3})?$"
+# A span name from code: up to three words of letters and joints, or one with a small number; no id, no token.
+_WORD: Final = r"[A-Za-z_]+([._:/-][A-Za-z_]+)*"
+# The same, or a route: its parts are letters, templates or a version.
+_WORD_OR_ROUTE: Final = r"([A-Za-z_{]+([._:/{}-]+[A-Za-z_]*)*|(/([A-Za-z_{}.:-]*|v[0-9]{1,2}))+)"
+SPAN_NAME: Final = rf"^{_WORD}(( {_WORD_OR_ROUTE}){{0,2}}| [0-9]{{1,3}})$"
 SPAN_NAME_CAP: Final = 80
-SCOPE_NAME: Final = r"^[A-Za-z_@][A-Za-z0-9_.@/-]{0,127}$"
-SCOPE_VERSION: Final = r"^[0-9A-Za-z.+-]{1,32}$"
+# A package or module: letters, and where it has parts, a small number within one.
+SCOPE_NAME: Final = r"^([A-Za-z_]{1,64}|@?[A-Za-z_]+[0-9]{0,2}([./:@-]+[A-Za-z_]*[0-9]{0,2}[A-Za-z_]*){1,16})$"
+SCOPE_VERSION: Final = r"^v?[0-9]{1,6}(\.[0-9]{1,6}){0,3}([.+-]?[A-Za-z]{1,8}[.-]?[0-9]{0,6}){0,2}$"
+SCOPE_CAP: Final = 128
+# An instrument as the specification lets SDKs name it (opentelemetry.io/docs/specs/otel/metrics/api, instrument name
+# syntax), other letters and beginnings included, which Prometheus' own receiver takes as well.
+METRIC_NAME: Final = r"^[\pL\pN_.:/-]+$"
+METRIC_NAME_CAP: Final = 255
+# A unit that may become part of a metric's name: UCUM's letters, an exponent, and one such thing per another.
+_UNIT: Final = r"(\{[^{}]*\}|[A-Za-z_%]{1,16}[0-9]?(\{[^{}]*\})?|1|)"
+METRIC_UNIT: Final = rf"^{_UNIT}(/{_UNIT})?$"
 
 # Event name to the attributes that stay; every other event is dropped. Times of events stay with them.
 EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -231,6 +289,8 @@ def form_of(key: str) -> Form:
     """Return the form that the text of a kept key must have."""
     if key in _FORMS:
         return _FORMS[key]
+    if _key_matches((_USAGE,), key):
+        return Form.CLASS
     return Form.WORD if key in _KEYS or _key_matches((_FAMILIES,), key) else Form.TEXT
 
 
@@ -258,7 +318,14 @@ def _clean(key: str, text: str) -> str:
     form = form_of(key)
     if form is Form.TEXT:
         return mask(text[: cap_of(key)])
-    return mask(text) if _compiled(form.value).search(text) else MASKED
+    return mask(text) if _fits(form, text) else MASKED
+
+
+def _fits(form: Form, text: str) -> bool:
+    if len(text) <= FORM_CAPS[form] and _compiled(form.value).search(text):
+        return True
+    unspaced = form in (Form.ID, Form.NAME) and len(text) <= UNSPACED_CAP
+    return unspaced and _compiled(UNSPACED).search(text) is not None
 
 
 _clean_short = lru_cache(maxsize=16_384)(_clean)
@@ -273,7 +340,7 @@ def span_name(text: str) -> str:
 @lru_cache(maxsize=1024)
 def scope_name(text: str) -> str | None:
     """Return an instrumentation scope's name if it looks like a package or module; else nothing."""
-    return text if _compiled(SCOPE_NAME).search(text) else None
+    return text if len(text) <= SCOPE_CAP and _compiled(SCOPE_NAME).search(text) else None
 
 
 @lru_cache(maxsize=1024)
@@ -282,10 +349,22 @@ def scope_version(text: str) -> str | None:
     return text if _compiled(SCOPE_VERSION).search(text) else None
 
 
+@lru_cache(maxsize=4096)
+def metric_name(text: str) -> str | None:
+    """Return the name of an application's metric if it looks like one that code gives; else nothing."""
+    return text if len(text) <= METRIC_NAME_CAP and _compiled(METRIC_NAME).search(text) else None
+
+
+@lru_cache(maxsize=4096)
+def metric_unit(text: str) -> str:
+    """Return the unit of an application's metric if it looks like one; else none. Units end up in metric names."""
+    return text if _compiled(METRIC_UNIT).search(text) else ""
+
+
 @lru_cache(maxsize=16_384)
 def label_word(text: str) -> str:
     """Return a label value that an application chose, if it is short and of few characters; else `other`."""
-    return mask(text) if len(text) <= 128 and _compiled(Form.NAME.value).search(text) else OTHER
+    return mask(text) if _fits(Form.NAME, text) else OTHER
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,9 @@
 
 A zero means unknown where no call could have it: there is no call without input, so libraries that write 0 for an
 input know nothing, and the other zeros beside it say no more (facts of LiteLLM and Langfuse on calls that failed).
+
+Under `stackctl run` the first text of a stream is stamped. It stands for the library's first chunk, which may be empty:
+a role alone, or the `response.created` of the Responses API.
 """
 
 from typing import Final
@@ -22,21 +25,18 @@ def _zero_for_unknown(key: str) -> Erase:
     return Erase(key, All((_NO_INPUT, Equals(SpanAttr(key), (0,)))), why="a zero beside an input that is not known")
 
 
-# In this order: the input last, since the others are judged by it.
-ERASES: Final[tuple[Erase, ...]] = tuple(
-    map(
-        _zero_for_unknown,
-        (
-            semconv.OUTPUT_TOKENS,
-            semconv.CACHE_READ_TOKENS,
-            semconv.CACHE_WRITE_TOKENS,
-            semconv.REASONING_TOKENS,
-            semconv.INPUT_TOKENS,
-        ),
-    )
+ERASES: Final[tuple[Erase, ...]] = (
+    Erase(semconv.TIME_TO_FIRST_CHUNK, Has(SpanAttr(semconv.TIME_TO_FIRST_TEXT)), why="the text's time is known"),
+    # In this order: the input last, since the others are judged by it.
+    _zero_for_unknown(semconv.OUTPUT_TOKENS),
+    _zero_for_unknown(semconv.CACHE_READ_TOKENS),
+    _zero_for_unknown(semconv.CACHE_WRITE_TOKENS),
+    _zero_for_unknown(semconv.REASONING_TOKENS),
+    _zero_for_unknown(semconv.INPUT_TOKENS),
 )
 
 ROWS: Final[tuple[Row, ...]] = (
+    Row(semconv.TIME_TO_FIRST_CHUNK, SpanAttr(semconv.TIME_TO_FIRST_TEXT)),
     Row(
         semconv.STREAM,
         SpanAttr(semconv.TIME_TO_FIRST_CHUNK),

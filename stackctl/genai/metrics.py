@@ -14,6 +14,7 @@ from stackctl import semconv
 from stackctl.genai.rows import (
     ALWAYS,
     All,
+    Any,
     Duration,
     Equals,
     Field,
@@ -125,13 +126,14 @@ _EVALUATION: Final = (
 # --- conditions -------------------------------------------------------------------------------------------------------
 ACCOUNTED: Final = Equals(SpanAttr(semconv.ACCOUNTED), (True,))
 PRICED: Final = All((ACCOUNTED, Equals(SpanAttr(semconv.COST_STATUS), (semconv.STATUS_PRICED,))))
-# A call whose first token was stamped. The Responses API's first event is `response.created`, which is no token.
+# A call whose first token was stamped. The Responses API's first event is `response.created`, which is no token, so
+# there only the stamp of `stackctl run` counts.
 FIRST_TOKEN_KNOWN: Final = All(
     (
         ACCOUNTED,
         Has(SpanAttr(semconv.TIME_TO_FIRST_CHUNK)),
         Not(Equals(SpanAttr(semconv.STREAM), (False,))),
-        Not(Equals(SpanAttr(semconv.API_TYPE), ("responses",))),
+        Any((Not(Equals(SpanAttr(semconv.API_TYPE), ("responses",))), Has(SpanAttr(semconv.TIME_TO_FIRST_TEXT)))),
     )
 )
 RETRIEVAL: Final = Equals(SpanAttr(semconv.OPERATION), (semconv.RETRIEVAL_OPERATION,))

@@ -41,6 +41,7 @@ KEY_TYPES: Final[Mapping[str, ValueType]] = {
     semconv.USER_ID: "s",
     semconv.SESSION_ID: "s",
     semconv.NESTED: "b",
+    semconv.TIME_TO_FIRST_TEXT: "d",
     semconv.RETRIEVED_DOCUMENTS: "i",
     semconv.SENT_COST_USD: "d",
 }
@@ -53,6 +54,7 @@ QUANTITIES: Final = (
     semconv.CACHE_WRITE_TOKENS,
     semconv.REASONING_TOKENS,
     semconv.TIME_TO_FIRST_CHUNK,
+    semconv.TIME_TO_FIRST_TEXT,
     semconv.RETRIEVED_DOCUMENTS,
 )
 

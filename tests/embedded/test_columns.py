@@ -299,6 +299,14 @@ def test_a_stream_without_an_end_is_incomplete(changes: dict[str, Any], incomple
     assert one(attributes).get(f"s:{semconv.STREAM_INCOMPLETE}:b") is (True if incomplete else None)
 
 
+def test_the_first_text_stands_for_the_first_chunk() -> None:
+    """What `stackctl run` stamps replaces a first chunk without text, and makes a first token of the Responses API."""
+    attributes = STREAMED | {semconv.API_TYPE: "responses", semconv.TIME_TO_FIRST_TEXT: 0.75}
+    span = one(attributes, seconds=1.25)
+    assert span[f"s:{semconv.TIME_TO_FIRST_CHUNK}:d"] == 0.75
+    assert span[f"s:{semconv.OUTPUT_RATE}:d"] == pytest.approx(100.0)
+
+
 def test_a_library_that_never_tells_the_end_is_not_accused() -> None:
     """openai-v2 gives no stream a finish reason: without usage it is a stream, whole or not, and nobody can know."""
     span = one({semconv.OPERATION: "chat", "gen_ai.system": "openai"}, scope="opentelemetry.instrumentation.openai_v2")

@@ -107,7 +107,7 @@ NAMES = (
 )
 UNITS = (
     *("", "1", "s", "ms", "By", "KiBy", "{token}", "{token}/s", "By/s", "m/h", "%", "USD", "1/s", "d", "Cel", "By/min"),
-    *("/s", "requests/{x}", "s/", "foo bar", "__x__"),
+    *("/s", "requests/{x}", "s/", "__x__"),
 )
 
 
@@ -227,6 +227,14 @@ def test_content_does_not_pass_through_metrics(tmp_path: Path) -> None:
     assert sum(points[-1][1] for _, points in stored(tmp_path, "jobs_total")) == 5.0
     assert canary.encode() not in b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert canary not in str(SampleReader(tmp_path).select(EVERYTHING, *ALL_TIME))
+
+
+def test_names_and_units_that_are_text_do_not_pass() -> None:
+    """A metric named by a sentence is refused; a unit that is one becomes no part of a name."""
+    sentence = "what is the capital of france"
+    found = decode(request(counter(sentence, number(1)), counter("jobs", number(2), unit=sentence)))
+    assert [point.family.name for point in found.points if point.family.kind == "counter"] == ["jobs_total"]
+    assert found.refused == {"the metric has no name, or one that is none": 1}
 
 
 def test_series_that_differ_by_a_dropped_attribute_are_added() -> None:

@@ -73,7 +73,10 @@ def test_keys_of_the_conventions_pass(key: str) -> None:
     assert keep_key(key)
 
 
-@pytest.mark.parametrize("key", ["acme.tenant", "gen_ai.brand.new", "llm.user", "x" * 200, "a key with blanks", ""])
+@pytest.mark.parametrize(
+    "key",
+    ["acme.tenant", "gen_ai.brand.new", "llm.user", "x" * 200, "a key with blanks", "", "otel.status_description"],
+)
 def test_unknown_keys_do_not_pass(key: str) -> None:
     """The allow list is closed: what nobody named is dropped."""
     assert not keep_key(key)
@@ -90,6 +93,7 @@ def test_every_shipped_pattern_is_re2() -> None:
     """Both executors can run every pattern of forms, secrets and dialects."""
     patterns = [form.value for form in Form] + [secret.pattern for secret in SECRETS]
     patterns += [content.SPAN_NAME, content.SCOPE_NAME, content.SCOPE_VERSION, content.SECRET_LEAD]
+    patterns += [content.METRIC_NAME, content.METRIC_UNIT]
     patterns += [pattern for dialect in DIALECTS for pattern in dialect.content]
     patterns += [row.scope for dialect in DIALECTS for row in dialect.rows]
     for pattern in patterns:
@@ -145,6 +149,14 @@ def test_ordinary_words_are_not_masked(text: str) -> None:
         (semconv.FINISH_REASONS, '["stop","tool_calls"]', '["stop","tool_calls"]'),
         (semconv.FINISH_REASONS, '["a whole sentence"]', MASKED),
         (semconv.CONVERSATION_ID, "c" * 300, MASKED),
+        (semconv.USER_ID, "jürgen|42", "jürgen|42"),
+        (semconv.USER_ID, "hello my friend", MASKED),
+        (semconv.AGENT_NAME, "订单服务", "订单服务"),
+        (semconv.AGENT_NAME, "法国的首都是什么城市", MASKED),
+        (semconv.ERROR_TYPE, "ERR_HTTP2_STREAM", "ERR_HTTP2_STREAM"),
+        (semconv.ERROR_TYPE, "req7f3a9c", MASKED),
+        (semconv.OPERATION, "call4711x", MASKED),
+        ("gen_ai.usage.details.kind", "q7f3a1", MASKED),
         ("acme.note", "a" * 5000, "a" * content.TEXT_CAP),
     ],
 )
@@ -155,7 +167,10 @@ def test_text_of_kept_keys_has_their_form(key: str, text: str, stored: str) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["rag.answer", "GET /v", "handle request", "ai.generateText.doGenerate", "step 1", "POST", "answer from passage"],
+    [
+        *("rag.answer", "GET /v", "handle request", "ai.generateText.doGenerate", "step 1", "POST"),
+        *("answer from passage", "POST /v1/chat/completions", "GET /users/{id}"),
+    ],
 )
 def test_names_that_code_gives_stay(name: str) -> None:
     """Span names as programmers write them can be read in a trace."""
@@ -163,11 +178,40 @@ def test_names_that_code_gives_stay(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["What is the capital of France?", "the capital of France", "order-8471", "q7f3a1", "Paris!", "x" * 100, ""]
+    "name",
+    [
+        "What is the capital of France?",
+        "the capital of France",
+        "order-8471",
+        "q7f3a1",
+        "zebra crossing 7",
+        "Paris!",
+        "x" * 100,
+        "",
+    ],
 )
 def test_names_that_may_hold_content_go(name: str) -> None:
     """A question, an id or anything longer than three words is no span name."""
     assert span_name(name) == UNNAMED
+
+
+@pytest.mark.parametrize(
+    ("scope", "stored"),
+    [
+        *((name, name) for name in ("ai", "pydantic-ai", "opentelemetry.instrumentation.openai.v1", "dev.langchain4j")),
+        *((name, name) for name in ("@opentelemetry/instrumentation-http", "io.opentelemetry.netty-4.1")),
+        *((name, None) for name in ("a sentence", "q7f3a1", "lib.q7f3a1", "x" * 200)),
+    ],
+)
+def test_scopes_are_names_of_packages(scope: str, stored: str | None) -> None:
+    """An instrumentation scope stays where it looks like a package; an id or a sentence does not."""
+    assert content.scope_name(scope) == stored
+
+
+@pytest.mark.parametrize(("version", "stored"), [("1.3b0", "1.3b0"), ("1.0.0-rc.1", "1.0.0-rc.1"), ("q7f3a1", None)])
+def test_versions_begin_with_a_number(version: str, stored: str | None) -> None:
+    """A scope's version stays where it is one."""
+    assert content.scope_version(version) == stored
 
 
 def test_labels_of_applications_are_bounded() -> None:

@@ -5,7 +5,7 @@ import re2
 
 from stackctl.genai import content
 
-# Counted repeats over Unicode classes multiply: `[\\pL]{1,64}` four times is 345,000 instructions. Length is checked beside.
+# Counted repeats over Unicode classes multiply: `[\\pL]{1,64}` four times is 345,000 instructions.
 MOST_INSTRUCTIONS = 5_000
 
 

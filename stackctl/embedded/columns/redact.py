@@ -202,9 +202,14 @@ def _cleaned_value(key: str, value: Any) -> Any:
         case list():
             return [_cleaned_value(key, item) for item in value]
         case dict():
-            return {name: _cleaned_value(key, item) for name, item in value.items()}
+            return {name: _cleaned_value(key, item) for name, item in value.items() if _keeps_member(key, name)}
         case _:
             return value
+
+
+def _keeps_member(key: str, name: str) -> bool:
+    """Whether a member of a map may be stored: a name that holds no text, unless the map is captured content."""
+    return content.is_content(key) or (content.is_plain_key(name) and content.clean(key, name) == name)
 
 
 def _bare_link(link: dict[str, Any]) -> dict[str, Any]:

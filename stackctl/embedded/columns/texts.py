@@ -18,13 +18,16 @@ from stackctl.genai.content import Form
 
 from .arrow import Column, text_bytes
 
-_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-# Bytes of which any sequence within the length has the form. Text of other bytes may have it too: looked at closer.
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_DIGITS: Final = "0123456789"
+# Bytes of which any sequence within the form's length has it. Text of other bytes may have it too: looked at closer.
 _PLAIN_BYTES: Final = {
-    Form.WORD: (_LETTERS + "._:/@+=#-", 256),
-    Form.MODEL: (_LETTERS + "._:/@+-", 128),
-    Form.ROUTE: (_LETTERS + "._:/@+=#{}<>*()-", 256),
-    Form.NAME: (_LETTERS + "._:/@+=#()-", 64),
+    Form.WORD: _LETTERS + _DIGITS + "._:/@+=#-",
+    Form.CLASS: _LETTERS + "_",
+    Form.ID: _LETTERS + _DIGITS + "._:/@+=#()|-",
+    Form.MODEL: _LETTERS + _DIGITS + "._:/@+-",
+    Form.ROUTE: _LETTERS + _DIGITS + "._:/@+=#{}<>*()-",
+    Form.NAME: _LETTERS + _DIGITS + "._:/@+=#()|-",
 }
 _SECRET_LEAD: Final = re2.compile(content.SECRET_LEAD.encode())
 
@@ -35,7 +38,7 @@ def _table(letters: str) -> npt.NDArray[np.bool_]:
     return table
 
 
-_TABLES: Final = {form: (_table(letters), cap) for form, (letters, cap) in _PLAIN_BYTES.items()}
+_TABLES: Final = {form: _table(letters) for form, letters in _PLAIN_BYTES.items()}
 
 
 def unclean(columns: Mapping[str, tuple[str, Column]]) -> list[str]:
@@ -81,5 +84,8 @@ def _surely_clean(form: Form, cap: int, data: npt.NDArray[np.uint8], longest: in
         return longest <= cap and not _SECRET_LEAD.search(data.tobytes())
     if form not in _TABLES:
         return not len(data)
-    allowed, most = _TABLES[form]
-    return longest <= most and bool(allowed[data].all()) and not _SECRET_LEAD.search(data.tobytes())
+    return (
+        longest <= content.FORM_CAPS[form]
+        and bool(_TABLES[form][data].all())
+        and not _SECRET_LEAD.search(data.tobytes())
+    )

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags
 
 from stackctl import semconv
+from stackctl.genai import content
 from stackctl.genai.content import clean, keep_key
 from stackctl.genai.metrics import BY_NAME
 
@@ -96,9 +97,11 @@ class _Reading:
             into.refuse("exponential histograms are not supported, use explicit buckets", len(data.data_points))
             return
         counter = form == "sum" and data.is_monotonic
-        name = metric_name(metric.name, metric.unit, counter, form == "gauge")
+        vetted = content.metric_name(metric.name)
+        unit = content.metric_unit(metric.unit)
+        name = metric_name(vetted, unit, counter, form == "gauge") if vetted else ""
         if not name:
-            into.refuse("the metric has no name", len(data.data_points))
+            into.refuse("the metric has no name, or one that is none", len(data.data_points))
         elif name in BY_NAME:
             into.refuse(f"{name} is derived from spans and cannot be sent", len(data.data_points))
         else:
