@@ -88,7 +88,11 @@ class RealPrometheus:
 
 @contextmanager
 def prometheus(
-    directory: Path, open_metrics: str = "# EOF\n", features: Sequence[str] = FEATURES, flags: Sequence[str] = ()
+    directory: Path,
+    open_metrics: str = "# EOF\n",
+    features: Sequence[str] = FEATURES,
+    flags: Sequence[str] = (),
+    settings: str = "global: {}\n",
 ) -> Iterator[RealPrometheus]:
     """Run a real Prometheus over blocks made of a text in OpenMetrics format (samples with time stamps).
 
@@ -96,11 +100,12 @@ def prometheus(
         directory: an empty directory for its data.
         features: names for --enable-feature.
         flags: further command line flags.
+        settings: its configuration file.
     """
     server, tool = program("prometheus"), program("promtool")
     data, text, config = directory / "data", directory / "samples.txt", directory / "prometheus.yml"
     data.mkdir(parents=True)
-    config.write_text("global: {}\n")
+    config.write_text(settings)
     text.write_text(open_metrics)
     if open_metrics != "# EOF\n":
         subprocess.run(

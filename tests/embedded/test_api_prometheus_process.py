@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -85,3 +86,17 @@ def test_it_starts_without_what_only_ingest_or_traces_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_shipped_rules_are_evaluated_by_one_process_only(
+    config: EngineConfig, running: "subprocess.Popen[bytes]"
+) -> None:
+    """The process carries the rules of `provisioning/`; a second one over the same data is refused."""
+    url = f"http://127.0.0.1:{config.ports['prometheus']}/api/v1/rules?type=alert"
+    (group,) = wait(url, running).json()["data"]["groups"]
+    assert {rule["name"] for rule in group["rules"]} >= {"LlmCallsFail", "LlmAnswersHallucinated"}
+    assert (Path(config.data_dir) / "rules").stat().st_mode & 0o077 == 0
+    second = start(replace(config, ports={"prometheus": free_port(), "tempo": free_port()}))
+    _, errors = second.communicate(timeout=30)
+    assert second.returncode == 3
+    assert b"another process writes" in errors.splitlines()[-1]

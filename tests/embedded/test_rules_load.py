@@ -133,8 +133,19 @@ def test_templates_are_filled_as_go_does(text: str, value: float, filled: str) -
     assert Template.parse(text).render({"job": "shop", "number": "1500"}, value) == filled
 
 
-def test_queries_are_spelt_in_one_line() -> None:
-    """The API shows a rule's query as Prometheus does, whatever the file's line breaks."""
-    text = 'sum  by(a)(rate(x{b="c  d",\n e=~"f"}[5m])or 0*-y)\n  # why\n/ on(a) group_left(b) z offset 5m'
-    spelt = 'sum by (a) (rate(x{b="c  d",e=~"f"}[5m]) or 0 * -y) / on (a) group_left (b) z offset 5m'
-    assert canonical(text) == spelt
+@pytest.mark.parametrize(
+    ("written", "spelt"),
+    [
+        (
+            'sum  by(a)(rate(x{b="c  d",\n e=~"f"}[5m])or 0*-y)\n  # why\n/ on(a) group_left(b) z offset 5m',
+            'sum by (a) (rate(x{b="c  d",e=~"f"}[5m]) or 0 * -y) / on (a) group_left (b) z offset 5m',
+        ),
+        ("x{a='b\\'\"c'} > 1e3", 'x{a="b\'\\"c"} > 1000'),
+        ("x{a=`b\\d`} ^ .5", 'x{a="b\\\\d"} ^ 0.5'),
+        ("-(a) + {b='c'}", '-(a) + {b="c"}'),
+        ("max_over_time( x[ 1h : 5m ] @ end() )", "max_over_time(x[1h:5m] @ end())"),
+    ],
+)
+def test_queries_are_spelt_as_prometheus_does(written: str, spelt: str) -> None:
+    """The API shows a rule's query in one line, whatever the file's line breaks and quotes."""
+    assert canonical(written) == spelt

@@ -13,7 +13,7 @@ from stackctl.embedded.series.index import judge
 from stackctl.promql import Labels, Matcher
 
 from .parameters import Parameters, invalid
-from .promjson import Json, go_exponent, ordered
+from .promjson import Json, go_exponent, ordered, seconds
 
 _TYPES: Final = ("", "alert", "record")
 # What Go's strconv.ParseBool takes.
@@ -108,7 +108,7 @@ def _page(parameters: Parameters) -> tuple[int, str]:
     """How many groups are wanted and with which to begin."""
     text, token = parameters.text("group_limit"), parameters.text("group_next_token")
     if token and not text:
-        raise invalid("group_limit", "group_limit needs to be present in order to paginate over the groups")
+        raise invalid("group_next_token", "group_limit needs to be present in order to paginate over the groups")
     if not text:
         return 0, token
     try:
@@ -123,7 +123,7 @@ def _page(parameters: Parameters) -> tuple[int, str]:
 
 def _token(group: Group) -> str:
     """What names a group in a page's `groupNextToken`."""
-    return hashlib.sha1(f"{group.group.file};{group.group.name}".encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha256(f"{group.group.file};{group.group.name}".encode()).hexdigest()
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def _group(group: Group, rules: Sequence[Json]) -> Json:
         "name": group.group.name,
         "file": group.group.file,
         "rules": rules,
-        "interval": group.group.interval_ms / 1000,
+        "interval": seconds(group.group.interval_ms),
         "limit": group.group.limit,
         "evaluationTime": group.seconds,
         "lastEvaluation": _moment(group.evaluated_ns),
@@ -145,15 +145,14 @@ def _rule(state: RuleState, with_alerts: bool) -> Json:
         shared["lastError"] = state.last_error
     rule = state.rule
     if isinstance(rule, RecordingRule):
-        labels = {"labels": ordered(rule.labels)} if rule.labels else {}
-        return {"name": rule.name, "query": state.query, **labels, **shared, "type": "recording"}
+        return {"name": rule.name, "query": state.query, "labels": _labels(state), **shared, "type": "recording"}
     active = _active(state)
     return {
         "state": worst(active),
         "name": rule.name,
         "query": state.query,
-        "duration": rule.hold_ms / 1000,
-        "keepFiringFor": rule.keep_ms / 1000,
+        "duration": seconds(rule.hold_ms),
+        "keepFiringFor": seconds(rule.keep_ms),
         "labels": _labels(state),
         "annotations": ordered({name: text.text for name, text in rule.annotations.items()}),
         "alerts": [_alert(one) for one in active] if with_alerts else None,

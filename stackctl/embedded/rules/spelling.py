@@ -4,11 +4,17 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from stackctl.embedded.series.family import number
+
 _TOKEN: Final = re.compile(
     r"""\s+|\#[^\n]*
       | (?P<kept>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*` | [\w.:]+ | [=!<>]=|=~|!~ | .)""",
     re.VERBOSE | re.DOTALL,
 )
+_NUMBER: Final = re.compile(r"\d+(\.\d*)?([eE]\d+)?|\.\d+", re.ASCII)
+# A double quote that no backslash escapes.
+_BARE_QUOTE: Final = re.compile(r'(?<!\\)((?:\\\\)*)"')
+_ESCAPED: Final = r'\1\\"'
 _OPERATORS: Final = frozenset(("+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=", "@"))
 _WORDS: Final = frozenset(("and", "or", "unless", "atan2", "bool", "offset", "by", "without")) | {
     "on",
@@ -20,7 +26,7 @@ _INSIDE: Final = {"{": "}", "[": "]"}
 
 
 def canonical(query: str) -> str:
-    """Return a query in one line, with the blanks of Prometheus' own spelling; words and brackets stay as they are."""
+    """Return a query in one line, with the blanks of Prometheus' own spelling; words and brackets stay."""
     return "".join(_spaced(query))
 
 
@@ -33,13 +39,23 @@ def _spaced(query: str) -> Iterator[str]:
             continue
         if not closing and not signed and _blank(before, token):
             yield " "
-        yield token
+        yield _spelt(token)
         signed = token in ("+", "-") and (before in ("(", ",") or _operator(before))
         if closing:
             closing = "" if token == closing else closing
         else:
             closing = _INSIDE.get(token, "")
         before = token
+
+
+def _spelt(token: str) -> str:
+    """A string in double quotes, a number without an exponent, anything else as it is."""
+    if _NUMBER.fullmatch(token):
+        return number(float(token))
+    if token[0] not in "'`":
+        return token
+    body = token[1:-1].replace("\\'", "'") if token[0] == "'" else token[1:-1].replace("\\", "\\\\")
+    return f'"{_BARE_QUOTE.sub(_ESCAPED, body)}"'
 
 
 def _operator(token: str) -> bool:
