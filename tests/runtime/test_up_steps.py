@@ -124,9 +124,14 @@ def test_a_lock_that_is_never_released_ends_in_an_error(tmp_path, monkeypatch):
 
 def test_a_ctrl_c_waits_until_what_was_started_is_known():
     """A Ctrl-C between the start of a process and the note of it must not lose the process; it is not lost itself."""
-    noted = False
-    with pytest.raises(KeyboardInterrupt), up.interrupt_deferred():
-        signal.raise_signal(signal.SIGINT)
-        noted = True
-    assert noted
+    noted: list[str] = []
+
+    def start() -> None:
+        with up.interrupt_deferred():
+            signal.raise_signal(signal.SIGINT)
+            noted.append("the process")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert noted == ["the process"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
