@@ -26,13 +26,10 @@ _MODELS: Final = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4.1-nano", "o3-m
 _SERVICES: Final = ("chat-api", "rag-worker", "support-bot")
 # Random text of each span that redaction keeps: key to characters. With the numeric columns more than 500 bytes a span.
 _ID_TEXTS: Final = {
-    semconv.RESPONSE_ID: 72,
-    semconv.CONVERSATION_ID: 72,
+    semconv.RESPONSE_ID: 176,
+    semconv.CONVERSATION_ID: 176,
     semconv.SESSION_ID: 64,
-    semconv.USER_ID: 48,
-    "gen_ai.agent.id": 64,
-    "gen_ai.tool.call.id": 64,
-    "gen_ai.request.previous_response.id": 72,
+    semconv.USER_ID: 64,
 }
 _CONTENT: Final = "What the application says to the model, and what redaction drops. " * 4
 # Hexadecimal digits: two for every byte, so that random bytes become text by one look-up.
@@ -181,7 +178,7 @@ class RequestSource:
 def _attributes(number: int, operation: str, model: str) -> dict[str, Any]:
     """Attributes of a span: what its operation has, then ids that redaction keeps and content that it drops."""
     texts = {key: _text_marker(key, number, size) for key, size in _ID_TEXTS.items()}
-    common = {semconv.OPERATION: operation, **texts, "http.route": "/ask"}
+    common = {semconv.OPERATION: operation, **texts}
     if operation not in semconv.INFERENCE_OPERATIONS:
         return {**common, semconv.RETRIEVAL_QUERY: _CONTENT, semconv.RETRIEVED_DOCUMENTS: 4}
     return {
@@ -192,7 +189,6 @@ def _attributes(number: int, operation: str, model: str) -> dict[str, Any]:
         semconv.SERVER_ADDRESS: "api.openai.com",
         semconv.SERVER_PORT: 443,
         semconv.STREAM: True,
-        "gen_ai.request.temperature": 0.2,
         semconv.FINISH_REASONS: ("stop",),
         semconv.INPUT_TOKENS: 128,
         semconv.OUTPUT_TOKENS: 128,

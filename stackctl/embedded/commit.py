@@ -5,7 +5,8 @@ is durable, nothing is durable before it is redacted, and whatever fails fails t
 """
 
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -44,6 +45,14 @@ class Derive(Protocol):
 
     def from_evaluations(self, table: pa.Table) -> Increments:
         """What evaluations add."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one thread processes groups with; both keep caches that threads must not share."""
+
+    rules: Rules
+    derive: Derive
 
 
 class Counters(Protocol):
@@ -112,16 +121,18 @@ class Prepared:
 class Committer:
     """Commits groups of requests in two steps, so that one group is decoded while the one before is synced.
 
-    `prepare` and `store` may run in two threads, each called by one at a time and in the order of the groups.
+    `prepare` may run in several threads at once; `store` in one at a time, in the order of the groups.
 
     Args:
+        line: makes what a thread processes with, once for each thread.
         allow_keys: patterns of an application's own attribute keys that may become labels.
     """
 
     def __init__(
-        self, store: SpanStore, rules: Rules, derive: Derive, counters: Counters, allow_keys: tuple[str, ...] = ()
+        self, store: SpanStore, line: Callable[[], Line], counters: Counters, allow_keys: tuple[str, ...] = ()
     ) -> None:
-        self._store, self._rules, self._derive, self._counters = store, rules, derive, counters
+        self._store, self._make_line, self._counters = store, line, counters
+        self._lines = threading.local()
         self._allow_keys = allow_keys
         self.totals = Totals()
 
@@ -169,23 +180,30 @@ class Committer:
                 return group
         return _merge(group, [self._filled(replace(group, fresh={n: r})) for n, r in group.fresh.items()])
 
+    def _line(self) -> Line:
+        """The calling thread's own."""
+        if not hasattr(self._lines, "line"):
+            self._lines.line = self._make_line()
+        found: Line = self._lines.line
+        return found
+
     def _process(self, group: Prepared) -> Prepared:
-        fresh = group.fresh
+        fresh, line = group.fresh, self._line()
         prepared = Prepared(group.requests, group.digests, fresh)
         spans = _chosen(fresh, Signal.TRACES)
         if spans:
             found = decode.gathered_spans([r.body for r in spans.values()], _arrival(spans))
             _settle(prepared, list(spans), found)
             if found.table.num_rows:
-                prepared.spans = self._rules.process(found.table)
-                prepared.increments.append(self._derive.from_spans(prepared.spans))
+                prepared.spans = line.rules.process(found.table)
+                prepared.increments.append(line.derive.from_spans(prepared.spans))
         logs = _chosen(fresh, Signal.LOGS)
         if logs:
             found = decode.gathered_evaluations([r.body for r in logs.values()], _arrival(logs))
             _settle(prepared, list(logs), found)
             if found.table.num_rows:
-                prepared.evaluations = self._rules.evaluations(found.table)
-                prepared.increments.append(self._derive.from_evaluations(prepared.evaluations))
+                prepared.evaluations = line.rules.evaluations(found.table)
+                prepared.increments.append(line.derive.from_evaluations(prepared.evaluations))
         return prepared
 
     def _append_metrics(self, metrics: dict[int, Request], digests: Sequence[bytes]) -> dict[int, Outcome]:

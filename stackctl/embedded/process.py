@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import Any, Final, TypeVar
 import grpc.aio
 
 from stackctl.embedded.columns import Pipeline
-from stackctl.embedded.commit import Committer, Prepared
+from stackctl.embedded.commit import Committer, Line, Prepared
 from stackctl.embedded.otlp.grpc_server import serve_grpc
 from stackctl.embedded.otlp.http_server import http_server, listen, otlp_app
 from stackctl.embedded.otlp.limits import guard_of
-from stackctl.embedded.otlp.receive import Intake, Outcome, Request
+from stackctl.embedded.otlp.receive import PREPARED_AT_ONCE, Intake, Outcome, Request
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
@@ -35,6 +36,7 @@ _BEAT_SECONDS: Final = 0.1
 _SEAL_EVERY_SECONDS: Final = 0.5
 _RETAIN_EVERY_SECONDS: Final = 60.0
 _STOP_GRACE_SECONDS: Final = 5.0
+_SHOWN_KEYS: Final = 100
 
 
 def now_ms() -> int:
@@ -67,10 +69,10 @@ class Ingest:
         for seq, raw in self.store.replay(self.head.applied_seq):
             self.head.apply(Increments.from_bytes(raw), seq)
         self._retention = Retention(self.store.layout, config.retention_seconds, config.retention_bytes)
-        book = in_force(config.price_book, config.price_rows)
-        rules, derive = Pipeline(config, book=book), Derivation(config.extra_models, book=book)
-        self._committer = Committer(self.store, rules, derive, self.head, config.allow_keys)
-        self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
+        self._book = in_force(config.price_book, config.price_rows)
+        self._pipelines: list[Pipeline] = []
+        self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
+        self._work, self._disk = ThreadPoolExecutor(PREPARED_AT_ONCE, "work"), ThreadPoolExecutor(1, "disk")
         self.intake = Intake(self._prepare, self._store, now_ms)
         self._seal = ThreadPoolExecutor(1, "seal")
 
@@ -112,9 +114,23 @@ class Ingest:
             "repeated_requests_total": totals.repeated_requests,
             "rejected_spans_total": totals.rejected_spans,
             "dropped_log_records_total": totals.dropped_log_records,
+            "lost_spans_total": sum(pipeline.lost for pipeline in self._pipelines),
+            "redacted_values_total": self._redacted(),
             "torn_bytes": self.store.torn_bytes,
             "disk_ok": totals.disk_ok,
         }
+
+    def _line(self) -> Line:
+        pipeline = Pipeline(self._config, book=self._book)
+        self._pipelines.append(pipeline)
+        return Line(pipeline, Derivation(self._config.extra_models, book=self._book))
+
+    def _redacted(self) -> dict[str, int]:
+        """How many values redaction dropped, by attribute key, the most frequent first."""
+        found: Counter[str] = Counter()
+        for pipeline in list(self._pipelines):
+            found.update(pipeline.dropped.copy())
+        return dict(found.most_common(_SHOWN_KEYS))
 
     async def _prepare(self, requests: Sequence[Request]) -> Prepared:
         return await asyncio.get_running_loop().run_in_executor(self._work, self._committer.prepare, requests)

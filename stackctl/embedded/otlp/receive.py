@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from stackctl.embedded.otlp.signals import BUSY, Accepted, Refused, Signal
 from stackctl.embedded.store.digests import digest
@@ -12,6 +12,8 @@ MAX_QUEUE_BYTES: Final = 96 * 1024**2
 # One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
 MAX_GROUP_BYTES: Final = 4 * 1024**2
 GATHER_SECONDS: Final = 0.004
+# A second thread would fight the first for the interpreter's lock: measured, a third more processor time for each span.
+PREPARED_AT_ONCE: Final = 1
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,12 @@ class Request:
 
 
 Outcome = Accepted | Refused
+Waiter: TypeAlias = "asyncio.Future[Outcome]"
 P = TypeVar("P")
 
 
 class Intake(Generic[P]):
-    """Takes requests from the servers and commits them in groups; one group is prepared while another is stored.
+    """Takes requests from the servers and commits them in groups, which are prepared side by side and stored in turn.
 
     Args:
         prepare: does what needs no disk for a group.
@@ -57,7 +60,7 @@ class Intake(Generic[P]):
     ) -> None:
         self._prepare, self._store, self._clock_ms = prepare, store, clock_ms
         self._max_queue_bytes = max_queue_bytes
-        self._waiting: list[tuple[Request, asyncio.Future[Outcome]]] = []
+        self._waiting: list[tuple[Request, Waiter]] = []
         self._arrived = asyncio.Event()
         self._closing = False
         self.queue_bytes = 0
@@ -72,7 +75,7 @@ class Intake(Generic[P]):
         if (self._waiting and self.queue_bytes + len(body) > self._max_queue_bytes) or self._closing:
             self.refused_total += 1
             raise Refused(BUSY, "the ingest queue is full")
-        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        done: Waiter = asyncio.get_running_loop().create_future()
         self._waiting.append((Request(signal, body, digest(signal.value, body), self._clock_ms()), done))
         self.queue_bytes += len(body)
         self._arrived.set()
@@ -84,33 +87,31 @@ class Intake(Generic[P]):
 
     async def run(self) -> None:
         """Commit group after group until `drain` was called and nothing waits any more."""
-        storing: asyncio.Task[None] | None = None
+        before: asyncio.Task[None] | None = None
+        slots = asyncio.Semaphore(PREPARED_AT_ONCE + 1)  # one more is being stored
         while self._waiting or not self._closing:
             await self._arrived.wait()
             self._arrived.clear()
-            if storing is not None and storing.done():
-                storing.result()  # raises what storing could not answer for
+            if before is not None and before.done():
+                before.result()  # raises what storing could not answer for
             if not self._waiting:
                 continue
             if not self._closing:
                 await asyncio.sleep(GATHER_SECONDS)
-            group = self._next_group()
-            prepared = await self._prepare([request for request, _ in group])
-            if storing is not None:
-                await storing
-            storing = asyncio.create_task(self._finish(group, prepared))
-            storing.add_done_callback(lambda _: self._arrived.set())
+            await slots.acquire()
+            before = asyncio.create_task(self._commit(self._next_group(), before))
+            before.add_done_callback(lambda _: (slots.release(), self._arrived.set()))
             if self._waiting:
                 self._arrived.set()
-        if storing is not None:
-            await storing
+        if before is not None:
+            await before
 
     def drain(self) -> None:
         """Refuse new requests; `run` ends when the waiting ones are done."""
         self._closing = True
         self._arrived.set()
 
-    def _next_group(self) -> list[tuple[Request, asyncio.Future[Outcome]]]:
+    def _next_group(self) -> list[tuple[Request, Waiter]]:
         size = taken = 0
         for request, _ in self._waiting:
             if taken and size + len(request.body) > MAX_GROUP_BYTES:
@@ -120,7 +121,11 @@ class Intake(Generic[P]):
         group, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return group
 
-    async def _finish(self, group: list[tuple[Request, asyncio.Future[Outcome]]], prepared: P) -> None:
+    async def _commit(self, group: list[tuple[Request, Waiter]], before: asyncio.Task[None] | None) -> None:
+        """Prepare a group beside others, store it after the one before, answer its requests."""
+        prepared = await self._prepare([request for request, _ in group])
+        if before is not None:
+            await before
         outcomes = await self._store(prepared)
         for (request, done), outcome in zip(group, outcomes, strict=True):
             self.queue_bytes -= len(request.body)
