@@ -105,7 +105,7 @@ def test_ctrl_c_in_up_leaves_nothing(tmp_path: Path, moment: str):
         command, env=hostile_environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     while not MOMENTS[moment](data_dir):
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()[1].decode()
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     stderr = process.communicate(timeout=30)[1].decode()
