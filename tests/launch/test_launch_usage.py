@@ -185,7 +185,7 @@ def asking(server: StreamServer, tmp_path_factory: pytest.TempPathFactory) -> Ra
 
 
 def test_a_program_sees_what_it_saw_before(silent: Ran, asking: Ran) -> None:
-    """However a stream is read, the application gets the same chunks, field for field, whether usage is asked or not."""
+    """However a stream is read, the application gets the same chunks, field for field, with the flag and without."""
     assert asking.seen == silent.seen
     assert [chunk["choices"][0]["finish_reason"] for chunk in silent.seen["plain"]] == [None] * 4 + ["stop"]
     assert silent.seen["asks_itself"][-1]["usage"]["total_tokens"] == 15
