@@ -50,6 +50,7 @@ ENGINE_PACKAGES = (
     "opentelemetry.proto",
     "promql_parser",
     "re2",
+    "yaml",
     "starlette",
     "uvicorn",
     "uvloop",

@@ -58,7 +58,7 @@ def test_every_package_of_the_extra_is_checked():
     modules = {name.split(".")[0] for name in up.ENGINE_PACKAGES}
     named = {re.split(r"[<>=!;\[ ]", line)[0] for line in requires("stackctl") or () if "extra == 'embedded'" in line}
     by_module = packages_distributions()
-    covered = {distribution for module in modules for distribution in by_module.get(module, ())}
+    covered = {distribution for module in modules for distribution in map(str.lower, by_module.get(module, ()))}
     assert named - covered == set()
 
 
