@@ -27,21 +27,6 @@ class ComponentReport:
 
 
 @dataclass(frozen=True)
-class StackReport:
-    """`up` and `status`.
-
-    Attributes:
-        token_file: where the bearer token lies that the endpoints ask for; None on loopback.
-    """
-
-    runtime: str
-    components: tuple[ComponentReport, ...]
-    endpoints: dict[str, str | None]
-    data_dir: str
-    token_file: str | None
-
-
-@dataclass(frozen=True)
 class DemoReport:
     """`demo`: the demo's own counts at the client, not read back from the stack.
 
@@ -64,6 +49,23 @@ class DemoReport:
     output_tokens_per_second: dict[str, float | None]
     evaluations: dict[str, int]
     links: dict[str, str]
+
+
+@dataclass(frozen=True)
+class StackReport:
+    """`up` and `status`.
+
+    Attributes:
+        token_file: where the bearer token lies that the endpoints ask for; None on loopback.
+        demo: what `up --demo` measured; None where no demo ran.
+    """
+
+    runtime: str
+    components: tuple[ComponentReport, ...]
+    endpoints: dict[str, str | None]
+    data_dir: str
+    token_file: str | None
+    demo: DemoReport | None = None
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,11 @@ def demo(
         embedding_model=embedding_model,
         api_key=os.environ.get("OPENAI_API_KEY") if base_url else None,
     )
-    run_demo(opts, plan)
+    emit(demo_report(opts, plan), opts, lambda found: show_demo(found, opts))
 
 
-def run_demo(opts: Options, plan: "Plan | None" = None) -> None:
-    """Run the demo against the running stack and emit its report; `up --demo` calls this too.
+def demo_report(opts: Options, plan: "Plan | None" = None) -> "DemoReport":
+    """Run the demo against the running stack; `up --demo` calls this too.
 
     Args:
         plan: the usual one if None.
@@ -80,8 +80,7 @@ def run_demo(opts: Options, plan: "Plan | None" = None) -> None:
     book = in_force(config.price_book, config.price_rows)
     plan = replace(plan or running.Plan(), price_hosts=config.price_hosts, book=book)
     with _progress(plan.load.requests) as (answered, checking):
-        report = running.run(plan, endpoints, answered, checking)
-    emit(report, opts, lambda found: _show(found, opts))
+        return running.run(plan, endpoints, answered, checking)
 
 
 def _load(requests: int | None, rate: float | None, duration: str | None, concurrency: int | None) -> "Load":
@@ -149,7 +148,7 @@ def _show_scenarios() -> None:
         print(f"{row.name:<{width}}  {row.about}")
 
 
-def _show(report: "DemoReport", opts: Options) -> None:
+def show_demo(report: "DemoReport", opts: Options) -> None:
     """Write the summary of a run."""
     from rich.console import Console
     from rich.table import Table

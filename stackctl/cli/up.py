@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stackctl.cli.context import DataDirFlag, JsonFlag, StepLine, emit, options, say
+from stackctl.cli.context import DataDirFlag, JsonFlag, Options, StepLine, emit, options, say
 
 if TYPE_CHECKING:
     from stackctl.reports import ConfigReport, StackReport, StatusReport
@@ -57,19 +57,31 @@ def up(
     try:
         for change in start.applied:
             say(f"applied: {change}")
-        emit(report(find(opts.data_dir)), opts, _show_stack)
-        sys.stdout.flush()
-        if not demo and not opts.json:
-            say("next: stackctl demo, or your own program: stackctl run -- python app.py")
-        if demo:
-            from stackctl.cli.demo import run_demo
-
-            run_demo(opts)
+        _tell(report(find(opts.data_dir)), opts, demo)
         if foreground:
             raise typer.Exit(_stay(start))
     finally:
         if foreground:
             starting.stop_supervisor(start)
+
+
+def _tell(found: "StackReport", opts: Options, demo: bool) -> None:
+    """Show the stack, and the demo's report when there is to be one: in JSON as one document."""
+    if not demo:
+        emit(found, opts, _show_stack)
+        if not opts.json:
+            say("next: stackctl demo, or your own program: stackctl run -- python app.py")
+        return
+    from dataclasses import replace
+
+    from stackctl.cli.demo import demo_report, show_demo
+
+    if opts.json:
+        emit(replace(found, demo=demo_report(opts)), opts, _show_stack)
+        return
+    _show_stack(found)
+    sys.stdout.flush()
+    show_demo(demo_report(opts), opts)
 
 
 def _moment(age: str | None) -> str | None:

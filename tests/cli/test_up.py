@@ -170,3 +170,12 @@ def test_in_the_foreground_it_stays_and_stops_with_the_command(tmp_path, data_di
     finally:
         process.kill()
         process.communicate()
+
+
+def test_up_with_demo_is_one_document(tmp_path, data_dir):
+    """`up --demo --json` writes one JSON document: the stack, and in it what the demo measured."""
+    finished = up(tmp_path, data_dir, "--ports", "auto", "--demo", "--json")
+    assert finished.code == 0, finished.stderr
+    report = finished.json()
+    assert report["runtime"] == "embedded"
+    assert report["demo"]["requests"] == len(report["demo"]["trace_ids"]) == 40
