@@ -1,5 +1,6 @@
 """Stored rows back to OTLP: ids, values and whole traces, as protobuf messages and as Tempo's JSON of them."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -49,13 +50,12 @@ def trace(session: Session, trace_id: str) -> TracesData | None:
     Returns:
         its spans by resource and scope, evaluations as events of the spans that they judge; None where none is stored.
     """
-    ids = {"high": signed(trace_id[:16]), "low": signed(trace_id[16:])}
-    where = "WHERE tid_hi = $high AND tid_lo = $low"
-    rows = session.rows(f"SELECT * FROM stored {where} ORDER BY start_ns, span_id", ids)
+    key = (signed(trace_id[:16]), signed(trace_id[16:]))
+    rows = session.rows(f"SELECT * FROM {session.spans_of([key])} ORDER BY start_ns, span_id")
     if not rows:
         return None
     events: dict[int, list[Span.Event]] = defaultdict(list)
-    for row in session.rows(f"SELECT * FROM judged {where} ORDER BY time_ns", ids):
+    for row in session.evaluations_of(key):
         events[row["span_id"]].append(_evaluation(row))
     return _message(rows, list(session.schema.attributes()), events)
 
@@ -95,7 +95,16 @@ def key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:
 
 
 def key_value_json(key: str, value: Any) -> dict[str, Any]:
-    """Return one attribute as protobuf's JSON has it."""
+    """Return one attribute as protobuf's JSON has it. The types of most values without protobuf: a search has many."""
+    match value:
+        case str():
+            return {"key": key, "value": {"stringValue": value}}
+        case bool():
+            return {"key": key, "value": {"boolValue": value}}
+        case int() if -(2**63) <= value < 2**63:
+            return {"key": key, "value": {"intValue": str(value)}}
+        case float() if math.isfinite(value):
+            return {"key": key, "value": {"doubleValue": value}}
     return {"key": key, "value": MessageToDict(any_value(value))}
 
 
