@@ -1,7 +1,7 @@
 """Every `--json` shape as a frozen dataclass. Keys may be added, never renamed: others build on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -65,7 +65,7 @@ class StackReport:
     endpoints: dict[str, str | None]
     data_dir: str
     token_file: str | None
-    demo: DemoReport | None = None
+    demo: DemoReport | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
