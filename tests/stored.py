@@ -19,9 +19,9 @@ def plain(text: str) -> str:
     return _NOT_A_WORD.sub("_", text.lower())
 
 
-def texts(directory: Path) -> Iterator[tuple[str, str]]:
+def texts(directory: Path, files: str = "*") -> Iterator[tuple[str, str]]:
     """Yield the path of each file, from the directory on, and all of its text as `plain` has it."""
-    for path in sorted(directory.rglob("*")):
+    for path in sorted(directory.rglob(files)):
         if path.is_file():
             raw = path.read_bytes()
             yield str(path.relative_to(directory)), plain(raw.decode("latin-1") + " ".join(_unpacked(path, raw)))

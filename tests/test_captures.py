@@ -114,18 +114,15 @@ def _stack_with_captures(home: Path, *flags: str) -> Iterator[LiveStack]:
 def _send(stack: LiveStack) -> None:
     """Send every capture over HTTP, four at a time."""
 
-    def post(path: Path) -> None:
-        signal = path.suffixes[-2][1:]
-        url = f"{stack.endpoints['otlp_http']}/v1/{signal}"
-        response = httpx2.post(
-            url, content=path.read_bytes(), headers={"content-type": "application/x-protobuf"}, trust_env=False
-        )
-        assert response.status_code == 200, (path, response.content)
-
     files = [CAPTURES / f"{name}.{signal}.pb" for name in NAMES for signal in TRUTH[name]["signals"]]
     assert len(files) == len(list(CAPTURES.glob("*/*.pb")))
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(post, files))
+    headers = {"content-type": "application/x-protobuf"}
+    with (
+        httpx2.Client(base_url=stack.endpoints["otlp_http"], headers=headers, trust_env=False) as http,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        posts = [pool.submit(http.post, f"/v1/{path.suffixes[-2][1:]}", content=path.read_bytes()) for path in files]
+        assert [post.result().status_code for post in posts] == [200] * len(files)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ class Form(enum.Enum):
     # A route or template, which is an application's code and not its input.
     ROUTE = r"^[A-Za-z0-9._:/@+=#{}<>*()-]*$"
     # JSON text of a list of identifiers, such as finish reasons.
-    WORDS = r'^\[("[A-Za-z0-9_.:-]+"(, ?)?)*\]$'
+    WORDS = r'^\[("[A-Za-z_.:-]+[0-9]{0,2}"(, ?)?)*\]$'
     # An application's own key, allowed by its user: any text, masked and cut.
     TEXT = r"(?s)^.*$"
 
@@ -203,7 +203,7 @@ _CLASSES: Final = (
     *("network.transport", "network.type", "network.protocol.name", "rpc.system", "db.system", "db.system.name"),
     *("db.operation", "db.operation.name", "messaging.system", "messaging.operation.name", "messaging.operation.type"),
     *("mcp.method.name", "telemetry.sdk.name", "telemetry.sdk.language", "telemetry.distro.name"),
-    *("host.arch", "os.type", "process.runtime.name"),
+    *("host.arch", "os.type", "process.runtime.name", "gen_ai.openai.response.service_tier", "traceloop.span.kind"),
 )
 # Allowed keys whose text is not a plain identifier.
 _FORMS: Final[Mapping[str, Form]] = {

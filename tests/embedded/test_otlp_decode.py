@@ -124,9 +124,9 @@ def test_one_key_may_have_several_types() -> None:
 
 
 def test_nested_values_become_json_in_rest() -> None:
-    """Arrays, maps and bytes are kept as JSON, bytes as base64; an attribute without a value is none."""
+    """Arrays, maps and bytes are kept as JSON, bytes as data URIs; an attribute without a value is none."""
     row = one(span_request(1, {"list": ["a", 1, None], "map": {"x": {"y": 2}}, "raw": b"\x00\xff", "nothing": None}))
-    assert row["rest"] == {"list": ["a", 1, None], "map": {"x": {"y": 2}}, "raw": "AP8="}
+    assert row["rest"] == {"list": ["a", 1, None], "map": {"x": {"y": 2}}, "raw": "data:;base64,AP8="}
 
 
 def test_times_beyond_63_bits_do_not_fail() -> None:
@@ -178,7 +178,7 @@ def test_otlp_json_means_the_same_as_protobuf() -> None:
     body = orjson.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}], "more": None})
     (row,) = rows(decode.spans([to_protobuf(Signal.TRACES, body)], 1))
     assert (row["kind"], row["status"], row["start_ns"], row["dur_ns"], row["s:i:i"]) == (3, 2, START_NS, 5, -3)
-    assert row["rest"] == {"list": ["a"], "empty": [], "raw": "AP8="}
+    assert row["rest"] == {"list": ["a"], "empty": [], "raw": "data:;base64,AP8="}
     assert row["tid_hi"].to_bytes(8, "big") == TRACE_ID[:8]
 
 

@@ -32,10 +32,12 @@ EMPTY: Final = literal("")
 _COMMA, _COLON = literal(","), literal(":")
 _BRACES: Final = (literal("{"), literal("}"))
 _BRACKETS: Final = (literal("["), literal("]"))
+# Before bytes as text, as a data URI has it: without, redaction would take them for an identifier.
+_BYTES_LEAD: Final = "data:;base64,"
 
 
 def any_value(value: AnyValue) -> Any:
-    """Python form of an OTLP value: bytes become base64 text, as in OTLP/JSON; absent is None."""
+    """Python form of an OTLP value: bytes become a data URI; absent is None."""
     match value.WhichOneof("value"):
         case None:
             return None
@@ -44,7 +46,7 @@ def any_value(value: AnyValue) -> Any:
         case "kvlist_value":
             return {item.key: any_value(item.value) for item in value.kvlist_value.values}
         case "bytes_value":
-            return base64.b64encode(value.bytes_value).decode()
+            return _data_uri(value.bytes_value)
         case kind:
             return getattr(value, kind)
 
@@ -105,7 +107,7 @@ def value_texts(values: Structs) -> Texts:
         ("double_value", lambda column: _per_distinct(column, json_text)),
         ("array_value", _array_texts),
         ("kvlist_value", _map_texts),
-        ("bytes_value", lambda column: _per_distinct(column, _base64_text)),
+        ("bytes_value", lambda column: _per_distinct(column, _bytes_text)),
     )
     texts = [form(column) for name, form in forms if (column := values.field(name)).null_count < len(column)]
     return pc.coalesce(*texts, _NULL) if texts else pa.repeat(_NULL, len(values))
@@ -135,8 +137,12 @@ def _member_text(raw: bytes) -> str:
     return f"{json_text(pair.key)}:{json_text(any_value(pair.value))}"
 
 
-def _base64_text(raw: bytes) -> str:
-    return json_text(base64.b64encode(raw).decode())
+def _bytes_text(raw: bytes) -> str:
+    return json_text(_data_uri(raw))
+
+
+def _data_uri(raw: bytes) -> str:
+    return _BYTES_LEAD + base64.b64encode(raw).decode()
 
 
 def _per_distinct(column: Texts, form: Callable[[Any], str]) -> Texts:
