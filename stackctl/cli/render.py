@@ -104,6 +104,10 @@ def cost(report: CostReport) -> None:
     missing = _missing(report.total)
     if missing:
         out.print(Text(f"not in the sum: calls without a price: {', '.join(missing)}", style="yellow"))
+    if report.total.unpriced:
+        out.print(Text("unpriced: stackctl prices check tells which, and what would price them", style="dim"))
+    if report.total.no_usage:
+        out.print(Text("no usage: streams tell their tokens under stackctl run --ask-usage", style="dim"))
 
 
 def reprice(report: RepriceReport) -> None:

@@ -13,6 +13,7 @@ import pytest
 from otlp_sink import OtlpSink, ReceivedSpan, otlp_sink
 from stream_server import TEXT_SECONDS, StreamServer, stream_server
 
+from stackctl import semconv
 from stackctl.launch import Telemetry, environment
 
 # Each way of reading a stream prints what the application saw of it.
@@ -224,8 +225,8 @@ def test_a_server_that_refuses_is_asked_once(server: StreamServer, tmp_path: Pat
 def test_the_first_text_of_a_responses_stream_is_stamped(silent: Ran, way: str) -> None:
     """The first event is no text, nor is a thought: the stamp is the time of the first delta of the answer."""
     attributes = silent.spans[way].attributes
-    assert attributes["stackctl.time_to_first_text"] == pytest.approx(TEXT_SECONDS, abs=0.2)
-    assert attributes["stackctl.time_to_first_text"] >= TEXT_SECONDS
+    assert attributes[semconv.TIME_TO_FIRST_TEXT] == pytest.approx(TEXT_SECONDS, abs=0.2)
+    assert attributes[semconv.TIME_TO_FIRST_TEXT] >= TEXT_SECONDS
     assert attributes["gen_ai.usage.input_tokens"] == 12
 
 
@@ -233,6 +234,6 @@ def test_the_first_text_of_a_responses_stream_is_stamped(silent: Ran, way: str) 
 def test_the_first_text_of_a_chat_is_stamped(silent: Ran, way: str) -> None:
     """A chat's first chunk names the role only: its first text comes no sooner than that."""
     attributes = silent.spans[way].attributes
-    assert attributes["stackctl.time_to_first_text"] > 0
-    assert attributes["stackctl.time_to_first_text"] + 0.005 >= attributes["gen_ai.response.time_to_first_chunk"]
-    assert "stackctl.time_to_first_text" not in silent.spans["whole"].attributes
+    assert attributes[semconv.TIME_TO_FIRST_TEXT] > 0
+    assert attributes[semconv.TIME_TO_FIRST_TEXT] + 0.005 >= attributes["gen_ai.response.time_to_first_chunk"]
+    assert semconv.TIME_TO_FIRST_TEXT not in silent.spans["whole"].attributes
