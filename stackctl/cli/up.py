@@ -9,7 +9,7 @@ import typer
 from stackctl.cli.context import DataDirFlag, JsonFlag, Options, StepLine, emit, options, say
 
 if TYPE_CHECKING:
-    from stackctl.reports import ConfigReport, StackReport, StatusReport
+    from stackctl.reports import ConfigReport, StackReport
     from stackctl.runtime.logs import Entry
     from stackctl.runtime.up import Start
 
@@ -127,11 +127,12 @@ def down(
 def status(ctx: typer.Context, json: JsonFlag = False, data_dir: DataDirFlag = None) -> None:
     """Show each component's state; exit 1 when one is not healthy."""
     opts = options(ctx, data_dir, json)
+    from stackctl.cli import render_status
     from stackctl.runtime.state import find
     from stackctl.runtime.status import status as look
 
     stack = find(opts.data_dir)
-    emit(look(stack), opts, _show_status)
+    emit(look(stack), opts, render_status.status)
     if not stack.healthy():
         raise typer.Exit(1)
 
@@ -180,19 +181,6 @@ def _show_stack(report: "StackReport") -> None:
     print(f"  {'data':<11} {report.data_dir}")
     if report.token_file:
         print(f"  {'token':<11} {report.token_file:<24} bearer token that every endpoint asks for")
-
-
-def _show_status(report: "StatusReport") -> None:
-    for row in report.components:
-        memory = f"{row.memory_bytes / 2**20:.0f} MiB" if row.memory_bytes is not None else "-"
-        again = f", started again {row.restarts} times" if row.restarts else ""
-        where = row.endpoint or "-"
-        print(f"{row.name:<10} {row.state:<10} {row.version:<8} {where:<24} {memory:>9}  since {row.since}{again}")
-    print(f"{'disk':<10} {report.disk_bytes / 2**20:.1f} MiB in {report.data_dir}")
-    for name, value in sorted((report.engine or {}).items()):
-        print(f"  {name} {value}")
-    if report.engine is None:
-        print("  the ingest process does not say what it counts")
 
 
 def _show_config(report: "ConfigReport") -> None:

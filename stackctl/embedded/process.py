@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import grpc.aio
 
-from stackctl.embedded.columns import Pipeline
+from stackctl.embedded.columns import Pipeline, kept_by
 from stackctl.embedded.commit import Committer, Line, Prepared
 from stackctl.embedded.otlp.grpc_server import serve_grpc
 from stackctl.embedded.otlp.http_server import http_server, listen, otlp_app
@@ -115,7 +115,8 @@ class Ingest:
             "rejected_spans_total": totals.rejected_spans,
             "dropped_log_records_total": totals.dropped_log_records,
             "lost_spans_total": sum(pipeline.lost for pipeline in self._pipelines),
-            "redacted_values_total": self._redacted(),
+            "redacted_values_total": sum(pipeline.dropped.total() for pipeline in self._pipelines),
+            "redacted_keys": self._redacted_keys(),
             "torn_bytes": self.store.torn_bytes,
             "disk_ok": totals.disk_ok,
         }
@@ -125,12 +126,13 @@ class Ingest:
         self._pipelines.append(pipeline)
         return Line(pipeline, Derivation(self._config.extra_models, book=self._book))
 
-    def _redacted(self) -> dict[str, int]:
-        """How many values redaction dropped, by attribute key, the most frequent first."""
+    def _redacted_keys(self) -> list[dict[str, Any]]:
+        """How many values redaction dropped, by attribute key, the most frequent first, and what would keep them."""
         found: Counter[str] = Counter()
         for pipeline in list(self._pipelines):
             found.update(pipeline.dropped.copy())
-        return dict(found.most_common(_SHOWN_KEYS))
+        most = found.most_common(_SHOWN_KEYS)
+        return [{"key": key, "values": values, "setting": kept_by(key)} for key, values in most]
 
     async def _prepare(self, requests: Sequence[Request]) -> Prepared:
         return await asyncio.get_running_loop().run_in_executor(self._work, self._committer.prepare, requests)

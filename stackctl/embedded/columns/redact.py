@@ -26,6 +26,8 @@ from .texts import clean_text, each_distinct, mask_text, unclean
 # Distinct key names whose drops are counted apart; senders choose keys, so the rest share one name.
 _COUNTED_KEYS: Final = 1000
 _OTHER_KEYS: Final = "other keys"
+# What is no attribute is counted under a name of its own.
+_NAME, _MESSAGE, _EVENT = "span.name", "status.message", "span.event"
 _ATTRIBUTE_PREFIXES: Final = ("s:", "r:")
 
 
@@ -120,7 +122,7 @@ class Redactor:
             named = kept if rebuilt is None else pc.coalesce(rebuilt, kept)
             unnamed = pc.sum(pc.equal(named, _UNNAMED)).as_py()
             if unnamed:
-                self.count("span.name", unnamed)
+                self.count(_NAME, unnamed)
         else:
             named = rebuilt
         batch.put("name", named)
@@ -132,7 +134,7 @@ class Redactor:
         if self._capture:
             batch.put("status_msg", mask_text(column))
         else:
-            self.count("status.message", pc.sum(pc.not_equal(column, _EMPTY)).as_py() or 0)
+            self.count(_MESSAGE, pc.sum(pc.not_equal(column, _EMPTY)).as_py() or 0)
             batch.put("status_msg", pa.nulls(batch.rows, pa.string()))
 
     def _rewrite(self, batch: Batch, name: str, one: Callable[[Any], Any]) -> None:
@@ -153,13 +155,20 @@ class Redactor:
         attributes = event.get("attributes") or {}
         allowed = attributes.keys() if self._capture else content.EVENTS.get(name)
         if allowed is None:
-            self.count("span.event")
+            self.count(_EVENT)
             return None
         kept = {key: value for key, value in attributes.items() if key in allowed and self.keeps(key)}
         for key in attributes.keys() - kept.keys():
             self.count(key)
         cleaned = {key: _cleaned_value(key, value) for key, value in kept.items()}
         return {"name": content.mask(name), "time_ns": event.get("time_ns"), "attributes": cleaned}
+
+
+def kept_by(key: str) -> str | None:
+    """Return the setting that would keep what redaction counted under this key; None where no setting does."""
+    if key == _OTHER_KEYS:
+        return None
+    return "capture_content" if key in (_NAME, _MESSAGE, _EVENT) or content.is_content(key) else "content.allow_keys"
 
 
 # Columns of the evaluation table and the attributes whose form they must have.
