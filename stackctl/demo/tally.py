@@ -8,7 +8,8 @@ from decimal import Decimal
 from stackctl import semconv
 from stackctl.demo.calls import Call
 from stackctl.evals import HALLUCINATED, HALLUCINATION, Result
-from stackctl.genai.prices import CostParts, PriceBook, Usage, cost_of, usage_known
+from stackctl.genai import prices
+from stackctl.genai.prices import CostParts, PriceBook, Usage
 
 # Where each token type stands: on a call, and in which metric.
 _TOKENS = (
@@ -86,15 +87,8 @@ def tally(calls: Sequence[Call], results: Iterable[Result], book: PriceBook, pro
 def priced(call: Call, book: PriceBook, provider: str | None) -> tuple[str, CostParts | None]:
     """Return a call's cost status, and its cost where there is one."""
     usage = Usage(call.input_tokens, call.output_tokens, call.cache_read_tokens, call.cache_write_tokens)
-    embeddings = call.operation == "embeddings"
     price = book.find(provider, call.response_model, call.request_model)
-    if usage.input_tokens is None or (usage.output_tokens is None and not embeddings):
-        return semconv.STATUS_NO_USAGE, None
-    if price is None:
-        return semconv.STATUS_UNPRICED, None
-    if not usage_known(usage, price, embeddings):
-        return semconv.STATUS_NO_USAGE, None
-    return semconv.STATUS_PRICED, cost_of(usage, price)
+    return prices.priced(usage, price, call.operation == "embeddings")
 
 
 def output_rate(call: Call) -> float | None:
