@@ -105,6 +105,13 @@ class Intrinsic(Node):
 
 
 @dataclass(frozen=True)
+class Variable(Node):
+    """`$name` or `${name:format}`: what Grafana replaces by a value of its board before it asks."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Unary(Node):
     """`-` or `!` before an expression."""
 
@@ -121,7 +128,7 @@ class Binary(Node):
     right: "Expression"
 
 
-Expression = Literal | Attribute | Intrinsic | Unary | Binary
+Expression = Literal | Variable | Attribute | Intrinsic | Unary | Binary
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ class ScalarOperation(Node):
     right: "Scalar"
 
 
-Scalar = Aggregate | Literal | ScalarPipeline | ScalarOperation
+Scalar = Aggregate | Literal | Variable | ScalarPipeline | ScalarOperation
 
 
 @dataclass(frozen=True)
@@ -179,9 +186,9 @@ class ScalarFilter(Node):
 
 @dataclass(frozen=True)
 class GroupBy(Node):
-    """`by(expression)`: a spanset for each of its values."""
+    """`by(expression, ...)`: a spanset for each combination of their values."""
 
-    expression: Expression
+    expressions: tuple[Expression, ...]
 
 
 @dataclass(frozen=True)
@@ -235,11 +242,11 @@ Stage = Filter | SpansetOperation | Pipeline | ScalarFilter | GroupBy | Coalesce
 
 @dataclass(frozen=True)
 class MetricsMath(Node):
-    """Arithmetic between the series of two metrics pipelines."""
+    """Arithmetic between the series of two metrics pipelines, or of one and a number."""
 
     op: str
     left: "Pipeline | MetricsMath"
-    right: "Pipeline | MetricsMath"
+    right: "Pipeline | MetricsMath | Literal"
 
 
 @dataclass(frozen=True)

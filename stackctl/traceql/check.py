@@ -43,7 +43,11 @@ def kind_of(expression: ast.Expression) -> Kind:
     match expression:
         case ast.Literal() | ast.Intrinsic():
             return expression.kind
+        case ast.Variable():
+            raise _variable(expression.at, expression.name)
         case ast.Attribute():
+            if "${" in expression.name:
+                raise _variable(expression.at, expression.name)
             return Kind.ANY
         case ast.Unary():
             return _unary(expression)
@@ -61,6 +65,10 @@ def mentions(node: ast.Node) -> Iterator[ast.Attribute | ast.Intrinsic]:
 
 def _wrong(at: int, reason: str) -> QueryInvalid:
     return QueryInvalid(reason, next_step="correct the query", position=at)
+
+
+def _variable(at: int, name: str) -> QueryInvalid:
+    return _wrong(at, f"{name} is a variable, which Grafana replaces by a value before it asks")
 
 
 def _unary(expression: ast.Unary) -> Kind:
@@ -109,10 +117,14 @@ def _check_regex(pattern: ast.Expression) -> None:
         raise _wrong(pattern.at, f"invalid regular expression: {reason}") from None
 
 
-def _check(node: ast.Pipeline | ast.MetricsMath) -> None:
+def _check(node: ast.Pipeline | ast.MetricsMath | ast.Literal) -> None:
+    if isinstance(node, ast.Literal):
+        return
     if isinstance(node, ast.MetricsMath):
-        _check(node.left)
-        _check(node.right)
+        for side in (node.left, node.right):
+            if isinstance(side, ast.Pipeline) and not any(isinstance(stage, ast.Metrics) for stage in side.stages):
+                raise _wrong(side.at, f"{node.op!r} calculates with metrics functions, such as rate()")
+            _check(side)
         return
     measured = False
     for position, stage in enumerate(node.stages):
@@ -141,7 +153,8 @@ def _check_stage(stage: ast.Stage) -> None:
             _check_scalar(stage.left)
             _check_scalar(stage.right)
         case ast.GroupBy():
-            _check_of_span(stage.expression)
+            for expression in stage.expressions:
+                _check_of_span(expression)
         case ast.Select():
             for expression in stage.expressions:
                 if not isinstance(expression, ast.Attribute | ast.Intrinsic):
@@ -157,6 +170,8 @@ def _check_scalar(scalar: ast.Scalar) -> None:
             if kind not in NUMERIC | {Kind.ANY}:
                 raise _wrong(operand.at, f"{scalar.function}() needs numbers, not a {kind}")
             _check_of_span(operand)
+        case ast.Variable():
+            raise _variable(scalar.at, scalar.name)
         case ast.ScalarOperation():
             _check_scalar(scalar.left)
             _check_scalar(scalar.right)

@@ -165,8 +165,8 @@ class _Build(Transformer[Token, Any]):
         alone = len(pipeline.stages) == 1 and isinstance(only, ast.Filter | ast.SpansetOperation | ast.Pipeline)
         return only if alone else pipeline  # type: ignore[return-value]  # the line above makes sure
 
-    def group_by(self, word: Token, expression: ast.Expression) -> ast.GroupBy:
-        return ast.GroupBy(_at(word), expression)
+    def group_by(self, word: Token, *expressions: ast.Expression) -> ast.GroupBy:
+        return ast.GroupBy(_at(word), expressions)
 
     def coalesce(self, word: Token) -> ast.Coalesce:
         return ast.Coalesce(_at(word))
@@ -219,9 +219,6 @@ class _Build(Transformer[Token, Any]):
     def metrics_math(self, left: Any, op: Token, right: Any) -> ast.MetricsMath:
         return ast.MetricsMath(_at(op), str(op), left, right)
 
-    def metrics_math_group(self, inner: ast.MetricsMath) -> ast.MetricsMath:
-        return inner
-
     def binary(self, left: ast.Expression, op: Token, right: ast.Expression) -> ast.Binary:
         return ast.Binary(_at(op), str(op), left, right)
 
@@ -241,6 +238,9 @@ class _Build(Transformer[Token, Any]):
         if token not in ast.INTRINSICS:
             _fail(token, f"unknown intrinsic {str(token)!r}")
         return ast.Intrinsic(_at(token), *ast.INTRINSICS[str(token)])
+
+    def variable(self, token: Token) -> ast.Variable:
+        return ast.Variable(_at(token), str(token))
 
     def literal(self, token: Token) -> ast.Literal:
         at = _at(token)

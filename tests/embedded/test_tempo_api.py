@@ -132,7 +132,7 @@ def test_short_ids_are_padded(http: httpx2.Client) -> None:
         (f"/api/traces/{trace_hex(77)}", 404, "not found"),
         ("/api/search?q={ .a = }", 400, "parse error at line 1, col 8"),
         ('/api/search?q={ 1 = "a" }', 400, "one type"),
-        ("/api/search?q={ event.a = 1 }", 422, "event. attributes"),
+        ("/api/search?q={ instrumentation.a = 1 }", 422, "instrumentation scopes (instrumentation.a)"),
         ("/api/search?q=({} | rate()) %2B ({} | rate())", 422, "metrics"),
         ("/api/search?limit=no", 400, "invalid limit"),
         ("/api/search?start=10&end=5", 400, "invalid start/end"),

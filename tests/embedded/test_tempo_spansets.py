@@ -9,6 +9,7 @@ from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces.database import Session, SpanDatabase
 from stackctl.embedded.traces.metrics import Steps, measure
 from stackctl.embedded.traces.search import SearchRequest, search
+from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.spansets import Bounds
 from stackctl.errors import QueryUnsupported
 from stackctl.traceql import compile_query
@@ -110,7 +111,7 @@ def test_and_or_group_from_the_left(found: Callable[..., set[tuple[int, int]]]) 
 
 def test_bounds(found: Callable[..., set[tuple[int, int]]]) -> None:
     """Time bounds take spans that overlap them; duration bounds are about the whole trace."""
-    late = Bounds(start_ns=BASE_NS + 2_350 * 10**6, end_ns=BASE_NS + 3_000 * 10**6)
+    late = Bounds(Window(BASE_NS + 2_350 * 10**6, BASE_NS + 3_000 * 10**6))
     assert found("{}", late) == {(2, 1)}
     assert found('{ name = "chat" }', Bounds(min_duration_ns=300 * 10**6, max_duration_ns=500 * 10**6)) == {(2, 2)}
 
@@ -140,12 +141,13 @@ def test_mentioned_values_come_with_the_spans(session: Session) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "{ parent.name = 1 }",
-        '{ event.x = "y" }',
-        "{ link:spanID = `a` }",
+        "{ instrumentation.name = 1 }",
         "{ nestedSetLeft > 1 }",
-        "{ span:childCount > 1 }",
-        "({} | count()) > ({} | count())",
+        "{ nestedSetParent = 1 }",
+        "{ nestedSetParent > 3 }",
+        "{ nestedSetParent = nestedSetLeft }",
+        "{ parent = 1 }",
+        "{} | by(nestedSetLeft)",
         "{} | rate()",
     ],
 )

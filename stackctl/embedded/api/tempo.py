@@ -118,15 +118,15 @@ class TempoApi:
     @_answered
     def metrics_range(self, request: Request) -> Response:
         """`/api/metrics/query_range`: a TraceQL metrics query at every step."""
-        pipeline, steps = metrics_request(request)
-        found = self._run(lambda session: measure(session, pipeline, steps))
+        body, steps = metrics_request(request)
+        found = self._run(lambda session: measure(session, body, steps))
         return _json({"series": [_range_json(series, steps) for series in found], "metrics": {}})
 
     @_answered
     def metrics_instant(self, request: Request) -> Response:
         """`/api/metrics/query`: a TraceQL metrics query over the whole range at once."""
-        pipeline, steps = metrics_request(request, instant=True)
-        found = self._run(lambda session: measure(session, pipeline, steps))
+        body, steps = metrics_request(request, instant=True)
+        found = self._run(lambda session: measure(session, body, steps))
         rows = [{**series_json(series), "value": value} for series in found for value in series.points.values()]
         return _json({"series": rows, "metrics": {}})
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from starlette.requests import Request
 
-from stackctl.embedded.traces.fields import unsupported
 from stackctl.embedded.traces.metrics import Steps
 from stackctl.embedded.traces.search import SearchRequest
+from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.spansets import Bounds
 from stackctl.errors import QueryInvalid, QueryUnsupported
 from stackctl.traceql import ast, compile_query, parse
@@ -50,8 +50,7 @@ def search_request(request: Request) -> SearchRequest:
     return SearchRequest(
         pipeline,
         Bounds(
-            None if start is None else start * 10**9,
-            None if end is None else end * 10**9,
+            Window(None if start is None else start * 10**9, None if end is None else end * 10**9),
             _duration(request, "minDuration"),
             _duration(request, "maxDuration"),
         ),
@@ -60,7 +59,7 @@ def search_request(request: Request) -> SearchRequest:
     )
 
 
-def metrics_request(request: Request, instant: bool = False) -> tuple[ast.Pipeline, Steps]:
+def metrics_request(request: Request, instant: bool = False) -> tuple[ast.Pipeline | ast.MetricsMath, Steps]:
     """Read the parameters of `/api/metrics/query_range` and `/api/metrics/query`: the last hour if no range is said.
 
     Args:
@@ -68,12 +67,9 @@ def metrics_request(request: Request, instant: bool = False) -> tuple[ast.Pipeli
 
     Raises:
         QueryInvalid: a parameter or the query is malformed, or the query measures nothing.
-        QueryUnsupported: the query calculates with the results of two.
     """
     body = compile_query(request.query_params.get("q") or request.query_params.get("query", "")).body
-    if isinstance(body, ast.MetricsMath):
-        raise unsupported("arithmetic between metrics")
-    if not any(isinstance(stage, ast.Metrics) for stage in body.stages):
+    if isinstance(body, ast.Pipeline) and not any(isinstance(stage, ast.Metrics) for stage in body.stages):
         raise bad("not a metrics query: it ends in no function such as rate()")
     end = _time(request, "end", time.time_ns())
     start = _time(request, "start", end - (_duration(request, "since") or 3600 * 10**9))

@@ -1,86 +1,78 @@
-"""TraceQL field expressions to SQL over the columns of one span.
+"""TraceQL field expressions to SQL over one span, its parent, its trace, and its events and links one by one.
 
-Values never stand in the SQL: each becomes a bound parameter. Tempo's rules of evaluation hold: a comparison of values
-of different types is false, also with `!=`; an absent attribute compares to nothing but `nil`; `!` turns a condition's
-two values; arithmetic is on doubles; regular expressions match the whole value, on RE2.
+An absent attribute compares to nothing but `nil`; `!` turns a condition's two values; arithmetic is on doubles. A
+condition on events or links holds where it holds for one of them; a value of theirs is that of the first that has one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, REST_COLUMN, Schema
-from stackctl.errors import QueryUnsupported
+from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, REST_COLUMN, SCOPE_PREFIX, Schema, identifier
+from stackctl.embedded.traces.values import (
+    HOLDS,
+    Number,
+    Operand,
+    Parameters,
+    Typed,
+    any_of,
+    coalesced_number,
+    comparison,
+    guarded,
+    json_pointer,
+    json_values,
+    unsupported,
+)
 from stackctl.traceql import ast
 from stackctl.traceql.ast import Kind
-from stackctl.traceql.check import ARITHMETIC, EQUALITY, LOGICAL
+from stackctl.traceql.check import ARITHMETIC, LOGICAL, mentions
 
-# Where an intrinsic is found in the spans relation. Those of TRACE_FACTS need it joined with facts about its trace.
-_INTRINSIC_SQL: Final = {
-    "span:name": "name",
-    "span:duration": "dur_ns",
-    "span:status": "status",
-    "span:statusMessage": "status_msg",
-    "span:kind": "kind",
-    "span:id": "lpad(lower(to_hex(span_id)), 16, '0')",
-    "span:parentID": "CASE WHEN parent_id = 0 THEN '' ELSE lpad(lower(to_hex(parent_id)), 16, '0') END",
-    "trace:id": "lpad(lower(to_hex(tid_hi)), 16, '0') || lpad(lower(to_hex(tid_lo)), 16, '0')",
-    "trace:duration": "trace_dur_ns",
-    "trace:rootName": "root_name",
-    "trace:rootService": "root_service",
-    "instrumentation:name": "scope",
-    "instrumentation:version": "scope_version",
+# Where an intrinsic is found: columns that it needs, and its SQL.
+_INTRINSIC_SQL: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "span:name": (("name",), "name"),
+    "span:duration": (("dur_ns",), "dur_ns"),
+    "span:status": (("status",), "status"),
+    "span:statusMessage": (("status_msg",), "status_msg"),
+    "span:kind": (("kind",), "kind"),
+    "span:id": ((), "lpad(lower(to_hex(span_id)), 16, '0')"),
+    "span:parentID": ((), "CASE WHEN parent_id = 0 THEN '' ELSE lpad(lower(to_hex(parent_id)), 16, '0') END"),
+    "span:childCount": ((), "child_count"),
+    "trace:id": ((), "lpad(lower(to_hex(tid_hi)), 16, '0') || lpad(lower(to_hex(tid_lo)), 16, '0')"),
+    "trace:duration": ((), "trace_dur_ns"),
+    "trace:rootName": ((), "root_name"),
+    "trace:rootService": ((), "root_service"),
+    "instrumentation:name": (("scope",), "scope"),
+    "instrumentation:version": (("scope_version",), "scope_version"),
+    "event:name": (("events",), "(event ->> '$.name')"),
+    "event:timeSinceStart": (("events",), "(TRY_CAST(event ->> '$.time_ns' AS BIGINT) - start_ns)"),
+    "link:traceID": (("links",), "(link ->> '$.trace_id')"),
+    "link:spanID": (("links",), "(link ->> '$.span_id')"),
 }
 TRACE_FACTS: Final = frozenset({"trace:duration", "trace:rootName", "trace:rootService"})
-_SQL_OPERATOR: Final = {"=": "=", "!=": "<>", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
+CHILD_COUNT: Final = "span:childCount"
+# Numbers of Tempo's nested set model, which tells a span's place in its tree.
+NESTED_SETS: Final = frozenset({"nestedSetLeft", "nestedSetRight", "nestedSetParent"})
+_ROOT, _BELOW_ROOT = -1, 1  # nestedSetParent of a root; of other spans at least the second
+# Scopes of which a span has several: to the column that holds them as a JSON array.
+_LISTS: Final = {"event": "events", "link": "links"}
+PARENT_PREFIX: Final = "parent."
 
 
 @dataclass
-class Parameters:
-    """The values of one statement, by name."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def bind(self, value: Any) -> str:
-        """Keep a value and return its place in the SQL."""
-        name = f"p{len(self.values)}"
-        self.values[name] = value
-        return f"${name}"
-
-
-@dataclass(frozen=True)
-class Number:
-    """SQL of a numeric value. Doubles may be NaN, which DuckDB puts above every number and IEEE 754 beside them."""
-
-    sql: str
-    double: bool
-    literal: bool = False
-
-
-@dataclass(frozen=True)
-class Typed:
-    """One place where a value may be, as SQL by type; NULL where the span does not have it there.
+class Needs:
+    """What expressions read, gathered while they are compiled.
 
     Attributes:
-        guard: condition under which this place is the one that counts; None for always.
-        arrays: SQL of lists of strings.
-        enums: a status' or span kind's number, by which of the two it is.
+        columns: columns of the span.
+        parent_columns: columns of its parent.
+        facts: facts about its trace.
+        children: how many children it has.
     """
 
-    guard: str | None = None
-    strings: tuple[str, ...] = ()
-    numbers: tuple[Number, ...] = ()
-    bools: tuple[str, ...] = ()
-    arrays: tuple[str, ...] = ()
-    enums: tuple[tuple[Kind, str], ...] = ()
-
-    def present(self) -> tuple[str, ...]:
-        """Return each SQL value that is not NULL when the value is here."""
-        numbers = tuple(number.sql for number in self.numbers)
-        return self.strings + numbers + self.bools + self.arrays + tuple(sql for _, sql in self.enums)
-
-
-Operand = tuple[Typed, ...]
+    columns: set[str] = field(default_factory=set)
+    parent_columns: set[str] = field(default_factory=set)
+    facts: bool = False
+    children: bool = False
 
 
 class FieldCompiler:
@@ -89,11 +81,13 @@ class FieldCompiler:
     Args:
         schema: the columns there are; an attribute without a column is absent from every span.
         parameters: receives the values.
+        needs: receives what the expressions read.
     """
 
-    def __init__(self, schema: Schema, parameters: Parameters) -> None:
+    def __init__(self, schema: Schema, parameters: Parameters, needs: Needs | None = None) -> None:
         self.schema = schema
         self.parameters = parameters
+        self.needs = needs or Needs()
 
     def condition(self, expression: ast.Expression) -> str:
         """Return SQL that is TRUE for the spans that meet a condition, FALSE or NULL for the others."""
@@ -101,22 +95,26 @@ class FieldCompiler:
             case ast.Binary(op=op) if op in LOGICAL:
                 joint = "AND" if op == "&&" else "OR"
                 return f"({self.condition(expression.left)} {joint} {self.condition(expression.right)})"
-            case ast.Binary(op="=" | "!=") if _nil_side(expression) is not None:
-                return self._nil_comparison(expression)
             case ast.Binary(op=op) if op not in ARITHMETIC:
-                return self._comparison(op, self.operand(expression.left), self.operand(expression.right))
+                return _for_some(expression, self._comparison(expression))
+            case ast.Unary(op="!") if not isinstance(expression.operand, ast.Attribute):
+                return f"(NOT COALESCE({self.condition(expression.operand)}, FALSE))"
             case ast.Unary(op="!"):
-                return self._negation(expression.operand)
-        return _any(_guarded(place.guard, sql) for place in self.operand(expression) for sql in place.bools)
+                # Only a stored `false` becomes true: what is absent is no bool.
+                turned = self.operand(expression.operand)
+                bools = (guarded(place.guard, f"NOT {sql}") for place in turned for sql in place.bools)
+                return _for_some(expression, any_of(bools))
+        places = self.operand(expression)
+        return _for_some(expression, any_of(guarded(place.guard, sql) for place in places for sql in place.bools))
 
     def number(self, expression: ast.Expression) -> str:
         """Return SQL of an expression's value as a double, NULL where it has none."""
-        return _coalesced_number(self.operand(expression))
+        return _of_first(expression, self._number(expression))
 
     def values(self, expression: ast.Expression) -> tuple[str, ...]:
         """Return SQL of an expression's value, one for each type that it may have; at most one of them is not NULL."""
         return tuple(
-            sql if place.guard is None else f"CASE WHEN {place.guard} THEN {sql} END"
+            _of_first(expression, sql if place.guard is None else f"CASE WHEN {place.guard} THEN {sql} END")
             for place in self.operand(expression)
             for sql in place.present()
         )
@@ -135,46 +133,33 @@ class FieldCompiler:
             case ast.Attribute():
                 return self._attribute(expression)
             case ast.Unary(op="-"):
-                return (Typed(numbers=(Number(f"(-{self.number(expression.operand)})", double=True),)),)
+                return (Typed(numbers=(Number(f"(-{self._number(expression.operand)})", double=True),)),)
             case ast.Binary(op=op) if op in ARITHMETIC:
-                left, right = self.number(expression.left), self.number(expression.right)
+                left, right = self._number(expression.left), self._number(expression.right)
                 sql = f"pow({left}, {right})" if op == "^" else f"({left} {op} {right})"
                 return (Typed(numbers=(Number(sql, double=True),)),)
         return (Typed(bools=(f"COALESCE({self.condition(expression)}, FALSE)",)),)
 
-    def _negation(self, operand: ast.Expression) -> str:
-        if isinstance(operand, ast.Attribute):
-            # Only a stored `false` becomes true: what is absent is no bool.
-            return _any(_guarded(place.guard, f"NOT {sql}") for place in self.operand(operand) for sql in place.bools)
-        return f"(NOT COALESCE({self.condition(operand)}, FALSE))"
+    def _number(self, expression: ast.Expression) -> str:
+        return coalesced_number(self.operand(expression))
 
-    def _nil_comparison(self, expression: ast.Binary) -> str:
-        other = _nil_side(expression)
-        assert other is not None, "called for comparisons with nil only"
+    def _comparison(self, expression: ast.Binary) -> str:
+        left, right, op = expression.left, expression.right, expression.op
+        for side, other in ((left, right), (right, left)):
+            if isinstance(side, ast.Literal) and side.kind == Kind.NIL and op in ("=", "!="):
+                return self._nil_comparison(op, other)
+            if isinstance(side, ast.Intrinsic) and side.name in NESTED_SETS:
+                return _nested(side, expression)
+        return comparison(op, self.operand(left), self.operand(right))
+
+    def _nil_comparison(self, op: str, other: ast.Expression) -> str:
         if isinstance(other, ast.Literal):
-            same = other.kind == Kind.NIL
-            return "TRUE" if same == (expression.op == "=") else "FALSE"
-        exists = _any(f"{sql} IS NOT NULL" for place in self.operand(other) for sql in place.present())
-        return f"(NOT {exists})" if expression.op == "=" else exists
-
-    def _comparison(self, op: str, left: Operand, right: Operand) -> str:
-        return _any(
-            _guarded(a.guard, _guarded(b.guard, sql)) for a in left for b in right for sql in self._pairs(op, a, b)
-        )
-
-    def _pairs(self, op: str, left: Typed, right: Typed) -> list[str]:
-        """Return SQL for every pair of types that can be compared."""
-        if op in ("=~", "!~"):
-            return _regex(op, left, right)
-        sql = _SQL_OPERATOR[op]
-        found = [f"{a} {sql} {b}" for a in left.strings for b in right.strings]
-        found += [_compare_numbers(sql, a, b) for a in left.numbers for b in right.numbers]
-        if op not in EQUALITY:
-            return found  # the others have no order
-        found += [f"{a} {sql} {b}" for a in left.bools for b in right.bools]
-        found += [f"{a} {sql} {b}" for kind, a in left.enums for other, b in right.enums if kind == other]
-        found += [_array_contains(op, a, b) for a in left.arrays for b in right.strings]
-        return found + [_array_contains(op, b, a) for a in left.strings for b in right.arrays]
+            return "TRUE" if (other.kind == Kind.NIL) == (op == "=") else "FALSE"
+        if isinstance(other, ast.Intrinsic) and other.name == "parent":
+            return f"parent_id {'=' if op == '=' else '<>'} 0"
+        exists = any_of(f"{sql} IS NOT NULL" for place in self.operand(other) for sql in place.present())
+        # Of several events none may have it, so the whole list is asked within.
+        return f"(NOT {_for_some(other, exists)})" if op == "=" else exists
 
     def _literal(self, literal: ast.Literal) -> Typed:
         if literal.kind == Kind.NIL:
@@ -190,9 +175,12 @@ class FieldCompiler:
         return Typed(numbers=(Number(place, double=False, literal=True),))
 
     def _intrinsic(self, intrinsic: ast.Intrinsic) -> Typed:
-        sql = _INTRINSIC_SQL.get(intrinsic.name)
-        if sql is None:
+        if intrinsic.name not in _INTRINSIC_SQL:
             raise unsupported(f"the intrinsic {intrinsic.name}")
+        columns, sql = _INTRINSIC_SQL[intrinsic.name]
+        self.needs.columns.update(columns)
+        self.needs.facts |= intrinsic.name in TRACE_FACTS
+        self.needs.children |= intrinsic.name == CHILD_COUNT
         match intrinsic.kind:
             case Kind.STRING:
                 return Typed(strings=(sql,))
@@ -201,17 +189,21 @@ class FieldCompiler:
         return Typed(numbers=(Number(sql, double=False),))
 
     def _attribute(self, attribute: ast.Attribute) -> Operand:
-        if attribute.parent or attribute.scope not in ("", "span", "resource"):
-            raise unsupported(f"{'parent' if attribute.parent else attribute.scope}. attributes ({attribute})")
+        if attribute.scope == "instrumentation":
+            raise unsupported(f"attributes of instrumentation scopes ({attribute})")
+        if attribute.scope in _LISTS:
+            self.needs.columns.add(_LISTS[attribute.scope])
+            pointer = self.parameters.bind(json_pointer("attributes", attribute.name))
+            return (Typed(None, *json_values(f"json_extract({attribute.scope}, {pointer})")),)
         if attribute.scope:
-            return (self._scoped(attribute.scope, attribute.name, None),)
-        span = self._scoped("span", attribute.name, None)
+            return (self._scoped(attribute, attribute.scope, None),)
+        span = self._scoped(attribute, "span", None)
         absent = " AND ".join(f"{sql} IS NULL" for sql in span.present())
-        resource = self._scoped("resource", attribute.name, absent or None)
+        resource = self._scoped(attribute, "resource", absent or None)
         return tuple(place for place in (span, resource) if place.present())
 
-    def _scoped(self, scope: str, key: str, guard: str | None) -> Typed:
-        columns = self.schema.typed(scope, key)
+    def _scoped(self, attribute: ast.Attribute, scope: str, guard: str | None) -> Typed:
+        key, columns = attribute.name, self._columns(attribute, scope)
         strings, numbers, bools, arrays = [], [], [], []
         if "s" in columns:
             strings.append(columns["s"])
@@ -221,74 +213,67 @@ class FieldCompiler:
         if "b" in columns:
             bools.append(columns["b"])
         if self.schema.in_rest(scope, key):
-            rest = f"json_extract({REST_COLUMN[scope]}, {self.parameters.bind(_json_pointer(key))})"
-            strings.append(_of_json(rest, "VARCHAR", f"({rest} ->> '$')"))
-            numbers.append(Number(_of_json(rest, "DOUBLE", f"TRY_CAST({rest} AS DOUBLE)"), double=True))
-            numbers.append(Number(_of_json(rest, "BIGINT", f"TRY_CAST({rest} AS BIGINT)"), double=False))
-            bools.append(_of_json(rest, "BOOLEAN", f"TRY_CAST({rest} AS BOOLEAN)"))
-            arrays.append(_of_json(rest, "ARRAY", f"TRY_CAST({rest} AS VARCHAR[])"))
+            rest = self._column(REST_COLUMN[scope], attribute.parent)
+            found = json_values(f"json_extract({rest}, {self.parameters.bind(json_pointer(key))})")
+            for kept, more in zip((strings, numbers, bools, arrays), found, strict=True):
+                kept.extend(more)  # type: ignore[attr-defined]  # the same types in the same order
         return Typed(guard, tuple(strings), tuple(numbers), tuple(bools), tuple(arrays))
 
+    def _columns(self, attribute: ast.Attribute, scope: str) -> dict[str, str]:
+        """Return the columns that hold an attribute, by type letter, as SQL."""
+        names = {kind: f"{SCOPE_PREFIX[scope]}:{attribute.name}:{kind}" for kind in "sidb"}
+        return {
+            kind: self._column(name, attribute.parent) for kind, name in names.items() if name in self.schema.columns
+        }
 
-def unsupported(what: str) -> QueryUnsupported:
-    """Return the error for a part of TraceQL that this engine does not run."""
-    return QueryUnsupported(
-        f"{what}: valid TraceQL, but not supported by the embedded engine", next_step="write the query without it"
+    def _column(self, name: str, of_parent: bool) -> str:
+        (self.needs.parent_columns if of_parent else self.needs.columns).add(name)
+        return identifier(PARENT_PREFIX + name if of_parent else name)
+
+
+def looks_beyond(node: ast.Node) -> bool:
+    """True for an expression that needs more than the row of its span: its trace, its parent or its children."""
+    return any(
+        found.parent if isinstance(found, ast.Attribute) else found.name in TRACE_FACTS or found.name == CHILD_COUNT
+        for found in mentions(node)
     )
 
 
-def _any(conditions: Iterable[str]) -> str:
-    joined = " OR ".join(conditions)
-    return f"({joined})" if joined else "FALSE"
+def _lists(node: ast.Node) -> Sequence[str]:
+    """Return which of a span's lists an expression looks into."""
+    found = {node.scope if isinstance(node, ast.Attribute) else node.name.split(":")[0] for node in mentions(node)}
+    return [scope for scope in _LISTS if scope in found]
 
 
-def _guarded(guard: str | None, sql: str) -> str:
-    return sql if guard is None else f"({guard} AND {sql})"
+def _for_some(node: ast.Node, condition: str) -> str:
+    """Return a condition that holds where it holds for one of the events or links that an expression mentions."""
+    for scope in _lists(node):
+        items = f"json_extract({_LISTS[scope]}, '$[*]')"
+        condition = f"COALESCE(list_bool_or(list_transform({items}, lambda {scope}: {condition})), FALSE)"
+    return condition
 
 
-def _compare_numbers(sql: str, left: Number, right: Number) -> str:
-    # IEEE 754: NaN is not equal to, above or below anything, itself included.
-    doubtful = [side.sql for side in (left, right) if side.double and not side.literal]
-    if sql == "<>":
-        both = f" OR (isnan({left.sql}) AND isnan({right.sql}))" if len(doubtful) == 2 else ""
-        return f"({left.sql} <> {right.sql}{both})"
-    return " AND ".join([f"{left.sql} {sql} {right.sql}", *(f"NOT isnan({side})" for side in doubtful)])
+def _of_first(node: ast.Node, value: str) -> str:
+    """Return a value of the first event or link that has it."""
+    for scope in _lists(node):
+        items = f"json_extract({_LISTS[scope]}, '$[*]')"
+        value = f"list_filter(list_transform({items}, lambda {scope}: {value}), lambda v: v IS NOT NULL)[1]"
+    return value
 
 
-def _regex(op: str, left: Typed, right: Typed) -> list[str]:
-    negated = "NOT " if op == "!~" else ""
-    found = [f"{negated}regexp_full_match({a}, {b})" for a in left.strings for b in right.strings]
-    matched = "list_bool_or(list_transform({a}, lambda x: regexp_full_match(x, {b})))"
-    return found + [negated + matched.format(a=a, b=b) for a in left.arrays for b in right.strings]
-
-
-def _array_contains(op: str, array: str, string: str) -> str:
-    """Return SQL for an array against a string: one element must be it, or none with `!=`."""
-    return f"{'NOT ' if op == '!=' else ''}list_contains({array}, {string})"
-
-
-def _of_json(value: str, json_type: str, sql: str) -> str:
-    names = {"BIGINT": "('BIGINT', 'UBIGINT')"}.get(json_type, f"('{json_type}')")
-    return f"CASE WHEN json_type({value}) IN {names} THEN {sql} END"
-
-
-def _json_pointer(key: str) -> str:
-    """Return the JSON pointer (RFC 6901) of a key at the top of an object."""
-    return "/" + key.replace("~", "~0").replace("/", "~1")
-
-
-def _coalesced_number(operand: Operand) -> str:
-    places = [
-        f"{number.sql}::DOUBLE" if place.guard is None else f"CASE WHEN {place.guard} THEN {number.sql}::DOUBLE END"
-        for place in operand
-        for number in place.numbers
+def _nested(field_: ast.Intrinsic, expression: ast.Binary) -> str:
+    """Return SQL of a comparison of nestedSetParent that tells roots from the rest, which is what it is asked for."""
+    other = expression.right if expression.left is field_ else expression.left
+    literal = other.operand if isinstance(other, ast.Unary) and other.op == "-" else other
+    if field_.name != "nestedSetParent" or not isinstance(literal, ast.Literal):
+        raise unsupported(f"comparing the intrinsic {field_.name}")
+    value = float(literal.value or 0) * (1 if literal is other else -1)
+    turned = expression.left is not field_
+    results = [
+        HOLDS[expression.op](*((value, parent) if turned else (parent, value)))
+        for parent in (_ROOT, _BELOW_ROOT, 2**62)
     ]
-    return f"COALESCE({', '.join(places)}, NULL)" if places else "NULL::DOUBLE"
-
-
-def _nil_side(expression: ast.Binary) -> ast.Expression | None:
-    """Return what is compared with `nil`, or None when the comparison has no nil in it."""
-    for side, other in ((expression.left, expression.right), (expression.right, expression.left)):
-        if isinstance(side, ast.Literal) and side.kind == Kind.NIL:
-            return other
-    return None
+    if results[1] != results[2] or (value > _BELOW_ROOT - 1 and expression.op in ("=", "!=")):
+        raise unsupported(f"comparing the intrinsic {field_.name} with {value:g}")
+    conditions = {(True, True): "TRUE", (True, False): "parent_id = 0", (False, True): "parent_id <> 0"}
+    return conditions.get((results[0], results[1]), "FALSE")

@@ -1,5 +1,6 @@
 """Stored rows back to OTLP: ids, values and whole traces, as protobuf messages and as Tempo's JSON of them."""
 
+import base64
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any, Final
 import orjson
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
 
 from stackctl import semconv
 from stackctl.embedded.traces.database import Session
@@ -23,6 +24,8 @@ _EVALUATION: Final = {
     "error_type": semconv.ERROR_TYPE,
     "response_id": semconv.RESPONSE_ID,
 }
+_KINDS: Final = {number: name for name, number in Span.SpanKind.items()}
+_CODES: Final = {number: name for name, number in Status.StatusCode.items()}
 Row = Mapping[str, Any]
 
 
@@ -63,10 +66,26 @@ def trace(session: Session, trace_id: str) -> TracesData | None:
 def trace_json(data: TracesData, key: str) -> dict[str, Any]:
     """Return a trace as Tempo's JSON: protobuf's mapping, ids in base64.
 
+    Written out, since protobuf's own `MessageToDict` takes longer than finding the trace.
+
     Args:
         key: what the list of resource spans is called: `batches` (v1) or `resourceSpans` (v2).
     """
-    return {key: MessageToDict(data).get("resourceSpans", [])}
+    return {
+        key: [
+            {
+                "resource": _given(attributes=_attributes_json(resource.resource.attributes)),
+                "scopeSpans": [
+                    {
+                        "scope": _given(name=scope.scope.name, version=scope.scope.version),
+                        "spans": [_span_json(span) for span in scope.spans],
+                    }
+                    for scope in resource.scope_spans
+                ],
+            }
+            for resource in data.resource_spans
+        ]
+    }
 
 
 def any_value(value: Any) -> AnyValue:
@@ -105,7 +124,72 @@ def key_value_json(key: str, value: Any) -> dict[str, Any]:
             return {"key": key, "value": {"intValue": str(value)}}
         case float() if math.isfinite(value):
             return {"key": key, "value": {"doubleValue": value}}
-    return {"key": key, "value": MessageToDict(any_value(value))}
+    return {"key": key, "value": _value_json(any_value(value))}
+
+
+def _span_json(span: Span) -> dict[str, Any]:
+    events = [
+        _given(
+            timeUnixNano=_long(event.time_unix_nano),
+            name=event.name,
+            attributes=_attributes_json(event.attributes),
+        )
+        for event in span.events
+    ]
+    links = [
+        _given(
+            traceId=_base64(link.trace_id), spanId=_base64(link.span_id), attributes=_attributes_json(link.attributes)
+        )
+        for link in span.links
+    ]
+    found = _given(
+        traceId=_base64(span.trace_id),
+        spanId=_base64(span.span_id),
+        parentSpanId=_base64(span.parent_span_id),
+        name=span.name,
+        kind=_KINDS[span.kind] if span.kind else "",
+        startTimeUnixNano=_long(span.start_time_unix_nano),
+        endTimeUnixNano=_long(span.end_time_unix_nano),
+        attributes=_attributes_json(span.attributes),
+        events=events,
+        links=links,
+    )
+    if span.HasField("status"):
+        found["status"] = _given(message=span.status.message, code=_CODES[span.status.code] if span.status.code else "")
+    return found
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """Return the fields that are not empty: protobuf's JSON leaves out what has its default value."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def _long(number: int) -> str:
+    """Return a 64-bit number as protobuf's JSON has it: as text, since JavaScript's numbers are doubles."""
+    return str(number) if number else ""
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _attributes_json(attributes: Iterable[KeyValue]) -> list[dict[str, Any]]:
+    return [_given(key=pair.key) | {"value": _value_json(pair.value)} for pair in attributes]
+
+
+def _value_json(value: AnyValue) -> dict[str, Any]:
+    match value.WhichOneof("value"):
+        case "string_value":
+            return {"stringValue": value.string_value}
+        case "int_value":
+            return {"intValue": str(value.int_value)}
+        case "bool_value":
+            return {"boolValue": value.bool_value}
+        case "double_value" if math.isfinite(value.double_value):
+            return {"doubleValue": value.double_value}
+        case None:
+            return {}
+    return MessageToDict(value)
 
 
 def _message(

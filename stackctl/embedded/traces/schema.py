@@ -32,11 +32,22 @@ CORE: Final[Mapping[str, str]] = {
     "rest": "VARCHAR",
     "rrest": "VARCHAR",
 }
+# SQL types of the columns of evaluations that queries read.
+JUDGED: Final[Mapping[str, str]] = {
+    "span_id": "BIGINT",
+    "time_ns": "BIGINT",
+    "name": "VARCHAR",
+    "score": "DOUBLE",
+    "label": "VARCHAR",
+    "error_type": "VARCHAR",
+    "response_id": "VARCHAR",
+}
 SCOPE_PREFIX: Final = {"span": "s", "resource": "r"}
 REST_COLUMN: Final = {"span": "rest", "resource": "rrest"}
 # Arrays that are stored as JSON text in their string column, since every dialect sends them and queries ask for them.
 JSON_TEXT_ARRAYS: Final = frozenset({semconv.FINISH_REASONS})
 
+_ATTRIBUTE_TYPE: Final = {"s": "VARCHAR", "i": "BIGINT", "d": "DOUBLE", "b": "BOOLEAN"}
 _ATTRIBUTE_COLUMN = re.compile(r"([sr]):(.+):([sidb])", re.S)
 
 
@@ -67,12 +78,6 @@ class Schema:
     columns: frozenset[str]
     rest_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def typed(self, scope: str, key: str) -> dict[str, str]:
-        """Return the columns of one attribute: type letter to the column's name as SQL writes it."""
-        prefix = SCOPE_PREFIX[scope]
-        names = {kind: f"{prefix}:{key}:{kind}" for kind in "sidb"}
-        return {kind: identifier(name) for kind, name in names.items() if name in self.columns}
-
     def in_rest(self, scope: str, key: str) -> bool:
         """True when some span has the attribute in its JSON remainder."""
         return key in self.rest_keys.get(scope, frozenset())
@@ -83,6 +88,13 @@ class Schema:
             found = _ATTRIBUTE_COLUMN.fullmatch(name)
             if found:
                 yield AttributeColumn(name, "span" if found[1] == "s" else "resource", found[2], found[3])
+
+
+def sql_type(column: str) -> str:
+    """Return the SQL type of a column."""
+    if column in CORE:
+        return CORE[column]
+    return _ATTRIBUTE_TYPE[column[-1]] if _ATTRIBUTE_COLUMN.fullmatch(column) else JUDGED[column]
 
 
 def identifier(name: str) -> str:

@@ -1,20 +1,27 @@
 """TraceQL pipelines to SQL: each stage is one common table expression over the spansets of the stage before it.
 
 A spanset relation has the columns of KEYS: trace id, group (what `by()` splits a trace into), span id, parent, start.
+Beside them it carries what later stages ask of its spans, read where the spans are read: once.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from stackctl import semconv
-from stackctl.embedded.traces.fields import TRACE_FACTS, FieldCompiler, Parameters, unsupported
-from stackctl.embedded.traces.schema import Schema
-from stackctl.stack import PROBE_SERVICE
+from stackctl.embedded.traces.database import EVERYTHING, Session
+from stackctl.embedded.traces.fields import PARENT_PREFIX, FieldCompiler, Needs, looks_beyond
+from stackctl.embedded.traces.pruning import weakened
+from stackctl.embedded.traces.schema import identifier
+from stackctl.embedded.traces.segments import Window
+from stackctl.embedded.traces.values import Parameters, unsupported
 from stackctl.traceql import ast
-from stackctl.traceql.check import mentions
 
 KEYS: Final = "tid_hi, tid_lo, grp, span_id, parent_id, start_ns"
 NO_ROOT: Final = "<root span not yet received>"  # Tempo's own words
+# A trace's other spans are looked for this long before and after the time that is asked for.
+AROUND_NS: Final = 3600 * 10**9
 
 # Structural operators that keep spans of the right side: to the relation that one must have to a span of the left side.
 _RELATIONS: Final = {">": "child", ">>": "descendant", "<": "parent", "<<": "ancestor", "~": "sibling"}
@@ -26,6 +33,10 @@ _INVERSE: Final = {
     "sibling": "sibling",
 }
 _AGGREGATES: Final = {"count": "count(*)", "avg": "avg({})", "max": "max({})", "min": "min({})", "sum": "sum({})"}
+_SPAN: Final = ("tid_hi", "tid_lo", "span_id", "parent_id", "start_ns")
+_SPAN_KEY: Final = "tid_hi, tid_lo, span_id"
+_FACTS: Final = (*_SPAN, "dur_ns", "name")
+_SERVICE_COLUMN: Final = f"r:{semconv.SERVICE_NAME}:s"
 
 
 @dataclass(frozen=True)
@@ -33,13 +44,11 @@ class Bounds:
     """Which spans a search looks at.
 
     Attributes:
-        start_ns: spans that end before are left out; nanoseconds since the epoch, None for no bound.
-        end_ns: spans that start after are left out.
+        window: their time.
         min_duration_ns: shortest duration of the whole trace, as `max_duration_ns` is its longest.
     """
 
-    start_ns: int | None = None
-    end_ns: int | None = None
+    window: Window = EVERYTHING
     min_duration_ns: int | None = None
     max_duration_ns: int | None = None
 
@@ -49,18 +58,35 @@ class SpansetCompiler:
     """Compiles the pipeline of one query.
 
     Args:
-        schema: the columns of the relation `stored`, which holds every span.
+        session: where the spans are.
         parameters: receives the values.
         bounds: time range and duration of traces.
     """
 
-    schema: Schema
+    session: Session
     parameters: Parameters
     bounds: Bounds = field(default_factory=Bounds)
 
     def __post_init__(self) -> None:
-        self.fields = FieldCompiler(self.schema, self.parameters)
         self._expressions: list[tuple[str, str]] = []
+        self._carried: dict[str, Callable[[FieldCompiler], str]] = {}
+
+    def carry_values(self, expression: ast.Expression) -> tuple[str, ...]:
+        """Let the spansets carry a value of their spans.
+
+        Returns:
+            names of columns, one for each type that the value may have; at most one of them is not NULL.
+        """
+        count = len(FieldCompiler(self.session.schema, Parameters()).values(expression))
+
+        def value(number: int, fields: FieldCompiler) -> str:
+            return fields.values(expression)[number]
+
+        return tuple(self._carry(f"values {id(expression)} {i}", partial(value, i)) for i in range(count))
+
+    def carry_number(self, expression: ast.Expression) -> str:
+        """Let the spansets carry a number of their spans; return the name of its column."""
+        return self._carry(f"number {id(expression)}", lambda fields: fields.number(expression))
 
     def compile(self, pipeline: ast.Pipeline) -> str:
         """Compile a pipeline.
@@ -71,44 +97,26 @@ class SpansetCompiler:
         Raises:
             QueryUnsupported: a stage or value that the engine does not run.
         """
-        facts = any(isinstance(node, ast.Intrinsic) and node.name in TRACE_FACTS for node in mentions(pipeline))
-        self._define_spans(facts)
+        # The first time shows what later stages ask of the spans, and with that the second time is right.
+        self._pipeline(pipeline, None)
+        self._expressions.clear()
         return self._pipeline(pipeline, None)
 
     def with_clause(self) -> str:
         """Return the WITH clause that defines every relation compiled so far."""
         return "WITH RECURSIVE " + ",\n".join(f"{name} AS {sql}" for name, sql in self._expressions)
 
+    def _carry(self, key: str, sql: Callable[[FieldCompiler], str]) -> str:
+        self._carried.setdefault(key, sql)
+        return f"x{list(self._carried).index(key)}"
+
     def _next_name(self) -> str:
         return f"q{len(self._expressions)}"
 
-    def _define(self, sql: str) -> str:
+    def _define(self, sql: str, how: str = "") -> str:
         name = self._next_name()
-        self._expressions.append((name, f"({sql})"))
+        self._expressions.append((name, f"{how}({sql})"))
         return name
-
-    def _define_spans(self, facts: bool) -> None:
-        """Define `spans`: what a query can find. The probe's own spans are not among them."""
-        bind, bounds = self.parameters.bind, self.bounds
-        limits = [(">=", bounds.min_duration_ns), ("<=", bounds.max_duration_ns)]
-        durations = [f"trace_dur_ns {op} {bind(limit)}" for op, limit in limits if limit is not None]
-        service = self.schema.typed("resource", semconv.SERVICE_NAME).get("s")
-        conditions = [f"{service} IS DISTINCT FROM {bind(PROBE_SERVICE)}"] if service else []
-        source = "stored"
-        if facts or durations:
-            source += f" JOIN ({trace_facts(self.schema)}) USING (tid_hi, tid_lo)"
-        where = " AND ".join(conditions + durations) or "TRUE"
-        # Not materialized: DuckDB then reads only the columns that a stage uses.
-        self._expressions.append(("spans", f"NOT MATERIALIZED (SELECT * FROM {source} WHERE {where})"))
-
-    def _in_time(self) -> str:
-        bind, bounds = self.parameters.bind, self.bounds
-        conditions = []
-        if bounds.start_ns is not None:
-            conditions.append(f"start_ns + dur_ns >= {bind(bounds.start_ns)}")
-        if bounds.end_ns is not None:
-            conditions.append(f"start_ns <= {bind(bounds.end_ns)}")
-        return " AND ".join(conditions) or "TRUE"
 
     def _pipeline(self, pipeline: ast.Pipeline, source: str | None) -> str:
         for stage in pipeline.stages:
@@ -127,57 +135,133 @@ class SpansetCompiler:
             case ast.Select():
                 return source or self._filter(None, None)
             case ast.ScalarFilter():
-                return self._scalar_filter(stage, source or self._filter(None, None))
+                return self._scalar_filter(stage, source)
             case ast.GroupBy():
-                return self._group_by(stage.expression, source or self._filter(None, None))
+                return self._group_by(stage.expressions, source or self._filter(None, None))
             case ast.Coalesce():
                 return self._coalesce(source or self._filter(None, None))
         raise unsupported(f"{stage.function}() in a search")
 
     def _filter(self, condition: ast.Expression | None, source: str | None) -> str:
-        sql = "TRUE" if condition is None else self.fields.condition(condition)
         if source is None:
-            columns = KEYS.replace("grp", "'' AS grp")
-            return self._define(f"SELECT {columns} FROM spans WHERE {self._in_time()} AND {sql}")
-        found = f"SELECT tid_hi, tid_lo, span_id FROM spans WHERE {sql}"
-        return self._define(f"SELECT * FROM {source} WHERE (tid_hi, tid_lo, span_id) IN ({found})")
+            return self._spans(condition)
+        if condition is None:
+            return source
+        met = self._carry(
+            f"condition {id(condition)}", lambda fields: f"COALESCE({fields.condition(condition)}, FALSE)"
+        )
+        return self._define(f"SELECT * FROM {source} WHERE {met}")
+
+    def _spans(self, condition: ast.Expression | None) -> str:
+        """Read the spans that meet a condition, with all that is carried."""
+        needs = Needs()
+        fields = FieldCompiler(self.session.schema, self.parameters, needs)
+        where = "TRUE" if condition is None else fields.condition(condition)
+        carried = "".join(f", {sql(fields)} AS x{i}" for i, sql in enumerate(self._carried.values()))
+        bounds = [(">=", self.bounds.min_duration_ns), ("<=", self.bounds.max_duration_ns)]
+        lengths = [f"trace_dur_ns {op} {self.parameters.bind(limit)}" for op, limit in bounds if limit is not None]
+        needs.facts |= bool(lengths)
+        window = self._define(
+            f"SELECT * FROM {self.session.spans([*_SPAN, *needs.columns], self.bounds.window, condition)}",
+            "NOT MATERIALIZED ",  # DuckDB then reads only what is used of it
+        )
+        source = window + self._beyond(window, condition, fields)
+        columns = KEYS.replace("grp", "'' AS grp")
+        return self._define(f"SELECT {columns}{carried} FROM {source} WHERE {' AND '.join([where, *lengths])}")
+
+    def _beyond(self, window: str, condition: ast.Expression | None, fields: FieldCompiler) -> str:
+        """Return the joins with what fields need beyond the row of a span: facts of its trace, parent, children."""
+        needs = fields.needs
+        if not (needs.facts or needs.children or needs.parent_columns):
+            return ""
+        weak = weakened(condition, looks_beyond)
+        where = "TRUE" if weak is None else fields.condition(weak)
+        # Only traces with a span that may match are looked at as a whole.
+        traces = self._define(f"SELECT DISTINCT tid_hi, tid_lo FROM {window} WHERE {where}", "MATERIALIZED ")
+        joins = ""
+        if needs.facts:
+            joins += f" JOIN ({trace_facts(self._all([*_FACTS, _SERVICE_COLUMN]), traces)}) USING (tid_hi, tid_lo)"
+        if needs.children:
+            joins += f" JOIN ({self._child_counts(window, traces)}) USING ({_SPAN_KEY})"
+        if needs.parent_columns:
+            names = sorted(needs.parent_columns)
+            # A span that was sent twice is one parent all the same.
+            kept = ", ".join(f"any_value({identifier(n)}) AS {identifier(PARENT_PREFIX + n)}" for n in names)
+            parents = f"SELECT tid_hi, tid_lo, span_id AS parent_id, {kept} FROM {self._all([*_SPAN, *names])}"
+            joins += f" LEFT JOIN ({parents} {_among(traces)} GROUP BY ALL) USING (tid_hi, tid_lo, parent_id)"
+        return joins
+
+    def _child_counts(self, window: str, traces: str) -> str:
+        """Return SQL of how many children each span of a relation has."""
+        spans = f"SELECT tid_hi, tid_lo, parent_id AS span_id FROM {self._all(_SPAN)} WHERE parent_id <> 0"
+        counted = f"SELECT {_SPAN_KEY}, count(*) AS children FROM ({spans}) {_among(traces)} GROUP BY ALL"
+        counts = f"SELECT DISTINCT {_SPAN_KEY}, coalesce(children, 0) AS child_count"
+        return f"{counts} FROM {window} LEFT JOIN ({counted}) USING ({_SPAN_KEY})"
+
+    def _all(self, columns: Iterable[str]) -> str:
+        """Return SQL of the spans that may belong to the traces of the window."""
+        return self.session.spans(columns, self.bounds.window.widened(AROUND_NS))
 
     def _coalesce(self, source: str) -> str:
-        return self._define(f"SELECT DISTINCT {KEYS.replace('grp', chr(39) * 2 + ' AS grp')} FROM {source}")
+        columns = KEYS.replace("grp", "'' AS grp")
+        return self._define(f"SELECT DISTINCT {columns}{self._carried_names()} FROM {source}")
 
-    def _group_by(self, expression: ast.Expression, source: str) -> str:
-        texts = ", ".join(f"({sql})::VARCHAR" for sql in self.fields.values(expression))
-        value = f"COALESCE({texts}, 'nil')" if texts else "'nil'"
-        keyed = f"SELECT tid_hi, tid_lo, span_id, {value} AS value FROM spans"
+    def _carried_names(self) -> str:
+        return "".join(f", x{i}" for i in range(len(self._carried)))
+
+    def _group_by(self, expressions: Iterable[ast.Expression], source: str) -> str:
+        values = []
+        for expression in expressions:
+            texts = ", ".join(f"{name}::VARCHAR" for name in self.carry_values(expression))
+            values.append(f"COALESCE({texts}, 'nil')" if texts else "'nil'")
         # chr(31), the unit separator, parts the values of one by() after another.
-        columns = KEYS.replace("grp", "concat_ws(chr(31), nullif(grp, ''), value) AS grp")
-        return self._define(f"SELECT {columns} FROM {source} JOIN ({keyed}) USING (tid_hi, tid_lo, span_id)")
+        group = f"concat_ws(chr(31), nullif(grp, ''), {', '.join(values)}) AS grp"
+        return self._define(f"SELECT {KEYS.replace('grp', group)}{self._carried_names()} FROM {source}")
 
-    def _scalar_filter(self, stage: ast.ScalarFilter, source: str) -> str:
-        values: list[str] = []
-        left, right = self._scalar(stage.left, values), self._scalar(stage.right, values)
+    def _scalar_filter(self, stage: ast.ScalarFilter, source: str | None) -> str:
+        """Keep the groups whose numbers compare; where pipelines of its own are measured, the spans that they found."""
+        terms: dict[str, list[str]] = {}
+        if source is None and (_measures_source(stage.left) or _measures_source(stage.right)):
+            source = self._filter(None, None)
+        left, right = self._scalar(stage.left, source, terms), self._scalar(stage.right, source, terms)
+        relations = list(terms) or [source or self._filter(None, None)]
+        groups = " UNION ".join(f"SELECT tid_hi, tid_lo, grp FROM {name}" for name in relations)
+        joins = "".join(
+            f" LEFT JOIN (SELECT tid_hi, tid_lo, grp, {', '.join(measured)} FROM {name} GROUP BY ALL)"
+            " USING (tid_hi, tid_lo, grp)"
+            for name, measured in terms.items()
+        )
         op = "<>" if stage.op == "!=" else stage.op
-        measured = source
-        if values:
-            columns = ", ".join(f"{sql} AS v{i}" for i, sql in enumerate(values))
-            measured += f" JOIN (SELECT tid_hi, tid_lo, span_id, {columns} FROM spans) USING (tid_hi, tid_lo, span_id)"
-        groups = f"SELECT tid_hi, tid_lo, grp FROM {measured} GROUP BY ALL HAVING {left} {op} {right}"
-        return self._define(f"SELECT * FROM {source} WHERE (tid_hi, tid_lo, grp) IN ({groups})")
+        kept = f"SELECT tid_hi, tid_lo, grp FROM ({groups}){joins} WHERE {left} {op} {right}"
+        spans = " UNION ".join(f"SELECT * FROM {name}" for name in relations)
+        return self._define(f"SELECT * FROM ({spans}) WHERE (tid_hi, tid_lo, grp) IN ({kept})")
 
-    def _scalar(self, scalar: ast.Scalar, values: list[str]) -> str:
+    def _scalar(self, scalar: ast.Scalar, source: str | None, terms: dict[str, list[str]]) -> str:
+        """Return SQL of a number about a group.
+
+        Args:
+            terms: receives, for each relation, what is measured over the groups of its spans.
+        """
         match scalar:
+            case ast.ScalarOperation():
+                left, right = self._scalar(scalar.left, source, terms), self._scalar(scalar.right, source, terms)
+                return f"pow({left}, {right})" if scalar.op == "^" else f"({left} {scalar.op} {right})"
+            case ast.ScalarPipeline():
+                found = self._pipeline(ast.Pipeline(scalar.at, scalar.stages), source)
+                return self._measured(scalar.aggregate, found, terms)
+            case ast.Aggregate():
+                assert source is not None, "seen to before"
+                return self._measured(scalar, source, terms)
             case ast.Literal():
                 return self.parameters.bind(scalar.value)
-            case ast.ScalarPipeline():
-                raise unsupported("comparing the numbers of two pipelines")
-            case ast.ScalarOperation():
-                left, right = self._scalar(scalar.left, values), self._scalar(scalar.right, values)
-                return f"pow({left}, {right})" if scalar.op == "^" else f"({left} {scalar.op} {right})"
-            case ast.Aggregate(operand=operand):
-                if operand is None:
-                    return _AGGREGATES["count"]
-                values.append(self.fields.number(operand))
-                return _AGGREGATES[scalar.function].format(f"v{len(values) - 1}")
+        raise unsupported("a variable")
+
+    def _measured(self, aggregate: ast.Aggregate, relation: str, terms: dict[str, list[str]]) -> str:
+        name = f"m{sum(map(len, terms.values()))}"
+        operand = "" if aggregate.operand is None else self.carry_number(aggregate.operand)
+        terms.setdefault(relation, []).append(f"{_AGGREGATES[aggregate.function].format(operand)} AS {name}")
+        # Where a pipeline finds nothing there is nothing to measure, but it found none of them.
+        return f"coalesce({name}, 0)" if aggregate.function == "count" else name
 
     def _operation(self, stage: ast.SpansetOperation, source: str | None) -> str:
         left, right = self._operand(stage.left, source), self._operand(stage.right, source)
@@ -225,7 +309,8 @@ class SpansetCompiler:
         both = f"SELECT tid_hi, tid_lo FROM {left} INTERSECT SELECT tid_hi, tid_lo FROM {right}"
         shared = f"(tid_hi, tid_lo) IN (SELECT tid_hi, tid_lo FROM {self._define(both)})"
         start = self._define(f"SELECT tid_hi, tid_lo, grp, span_id, parent_id FROM {left} WHERE {shared}")
-        return start, self._define(f"SELECT tid_hi, tid_lo, span_id, parent_id FROM spans WHERE {shared}")
+        edges = f"SELECT tid_hi, tid_lo, span_id, parent_id FROM {self._all(_SPAN)} WHERE {shared}"
+        return start, self._define(edges)
 
     def _below(self, left: str, right: str) -> str:
         (start, tree), name = self._walkable(left, right), self._next_name()
@@ -242,10 +327,25 @@ class SpansetCompiler:
         return self._define(f"{parents} UNION {step}")
 
 
-def trace_facts(schema: Schema) -> str:
-    """Return SQL of one row for each stored trace: its duration, and its root's name and service."""
-    service = schema.typed("resource", semconv.SERVICE_NAME).get("s", "NULL::VARCHAR")
+def _measures_source(scalar: ast.Scalar) -> bool:
+    """True where a number is about the spansets that a stage gets, not only about those of pipelines within it."""
+    if isinstance(scalar, ast.ScalarOperation):
+        return _measures_source(scalar.left) or _measures_source(scalar.right)
+    return isinstance(scalar, ast.Aggregate)
+
+
+def trace_facts(spans: str, traces: str) -> str:
+    """Return SQL of one row for each trace: its duration, and its root's name and service.
+
+    Args:
+        spans: SQL of the spans.
+        traces: name of the relation of the traces that are asked for.
+    """
     return f"""SELECT tid_hi, tid_lo, max(start_ns + dur_ns) - min(start_ns) AS trace_dur_ns,
         coalesce(arg_min(name, start_ns) FILTER (parent_id = 0), '{NO_ROOT}') AS root_name,
-        coalesce(arg_min({service}, start_ns) FILTER (parent_id = 0), '') AS root_service
-        FROM stored GROUP BY tid_hi, tid_lo"""
+        coalesce(arg_min({identifier(_SERVICE_COLUMN)}, start_ns) FILTER (parent_id = 0), '') AS root_service
+        FROM {spans} {_among(traces)} GROUP BY tid_hi, tid_lo"""
+
+
+def _among(traces: str) -> str:
+    return f"WHERE (tid_hi, tid_lo) IN (SELECT tid_hi, tid_lo FROM {traces})"

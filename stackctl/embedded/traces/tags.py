@@ -2,13 +2,11 @@
 
 from typing import Any, Final
 
-from stackctl import semconv
-from stackctl.embedded.traces.database import Session
-from stackctl.embedded.traces.fields import FieldCompiler, Parameters
-from stackctl.embedded.traces.schema import identifier
+from stackctl.embedded.traces.database import EVERYTHING, Session
+from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
+from stackctl.embedded.traces.values import Parameters
 from stackctl.errors import QueryInvalid
-from stackctl.stack import PROBE_SERVICE
 from stackctl.traceql import ast, parse
 
 MAX_VALUES: Final = 1000
@@ -40,39 +38,33 @@ INTRINSIC_TAGS: Final = (
 
 def tag_names(session: Session) -> dict[str, list[str]]:
     """Return the keys of attributes that a span other than the probe's has, for `resource` and `span`."""
-    columns = list(session.schema.attributes())
-    found: dict[str, set[str]] = {"resource": set(), "span": set()}
-    for scope, keys in session.schema.rest_keys.items():
-        found[scope] |= keys
-    if columns:
-        service = session.schema.typed("resource", semconv.SERVICE_NAME).get("s")
-        where = f"{service} IS DISTINCT FROM $probe" if service else "TRUE"
-        counts = ", ".join(f"count({identifier(column.name)}) AS c{i}" for i, column in enumerate(columns))
-        row = session.rows(f"SELECT {counts} FROM stored WHERE {where}", {"probe": PROBE_SERVICE})[0]
-        for i, column in enumerate(columns):
-            if row[f"c{i}"]:
-                found[column.scope].add(column.key)
+    schema = session.tags()
+    found: dict[str, set[str]] = {scope: set(schema.rest_keys[scope]) for scope in ("resource", "span")}
+    for column in schema.attributes():
+        found[column.scope].add(column.key)
     return {scope: sorted(keys) for scope, keys in found.items()}
 
 
-def tag_values(session: Session, field: ast.Attribute | ast.Intrinsic, within: ast.Pipeline) -> list[dict[str, str]]:
+def tag_values(
+    session: Session, field: ast.Attribute | ast.Intrinsic, within: ast.Pipeline, window: Window = EVERYTHING
+) -> list[dict[str, str]]:
     """Return the values of a field.
 
     Args:
         within: only spans that this pipeline finds are looked at.
+        window: the time in which they must be.
 
     Returns:
         `type` (Tempo's: string, int, float, bool, duration, keyword) and `value` of each, at most MAX_VALUES.
     """
     parameters = Parameters()
-    both = ast.Pipeline(0, (*within.stages, ast.Select(0, (field,))))
-    compiler = SpansetCompiler(session.schema, parameters, Bounds())
-    found = compiler.compile(both)
+    compiler = SpansetCompiler(session, parameters, Bounds(window))
+    columns = compiler.carry_values(field)
+    found = compiler.compile(within)
     values = []
-    for sql in FieldCompiler(session.schema, parameters).values(field):
-        keys = f"SELECT tid_hi, tid_lo, span_id FROM {found}"
-        statement = f"""{compiler.with_clause()} SELECT DISTINCT {sql} AS value FROM spans
-            WHERE (tid_hi, tid_lo, span_id) IN ({keys}) AND value IS NOT NULL ORDER BY value LIMIT {MAX_VALUES}"""
+    for column in columns:
+        statement = f"""{compiler.with_clause()} SELECT DISTINCT {column} AS value FROM {found}
+            WHERE value IS NOT NULL ORDER BY value LIMIT {MAX_VALUES}"""
         values += [_value(field, row["value"]) for row in session.rows(statement, parameters.values)]
     return values[:MAX_VALUES]
 

@@ -1,0 +1,125 @@
+"""Parquet's split block bloom filters, asked without opening the file's columns.
+
+The layout: https://parquet.apache.org/docs/file-format/bloomfilter/, with XXH64 (seed 0) of a value's plain encoding.
+"""
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+_BLOCK_BYTES: Final = 32
+_SALTS: Final = (0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31)
+_P1, _P2, _P3, _P4, _P5 = (
+    0x9E3779B185EBCA87,
+    0xC2B2AE3D27D4EB4F,
+    0x165667B19E3779F9,
+    0x85EBCA77C2B2AE63,
+    0x27D4EB2F165667C5,
+)
+_64: Final = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A value as filters see it.
+
+    Attributes:
+        high: upper half of its hash, which chooses the block.
+        mask: the bits that it sets there.
+    """
+
+    high: int
+    mask: int
+
+    @classmethod
+    def of(cls, value: int | str) -> Self:
+        """Hash a 64-bit integer or a text."""
+        found = xxh64(value.encode() if isinstance(value, str) else struct.pack("<q", value))
+        low = found & 0xFFFFFFFF
+        return cls(found >> 32, sum(1 << 32 * n + ((low * salt & 0xFFFFFFFF) >> 27) for n, salt in enumerate(_SALTS)))
+
+
+@dataclass(frozen=True)
+class BloomFilter:
+    """One column's filter in one row group.
+
+    Attributes:
+        start: where its bitset begins in the file.
+        blocks: how many blocks of 256 bits it has.
+    """
+
+    start: int
+    blocks: int
+
+    @classmethod
+    def at(cls, file: int, offset: int, length: int) -> Self:
+        """Find the bitset behind the filter's header.
+
+        Args:
+            file: descriptor of the open Parquet file.
+            offset: where the header begins.
+            length: bytes of header and bitset.
+        """
+        # The header's first field is `numBytes`: a zigzag varint after its one-byte tag (thrift, compact protocol).
+        size = shift = 0
+        for byte in os.pread(file, 6, offset)[1:]:
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        return cls(offset + length - (size >> 1), (size >> 1) // _BLOCK_BYTES)
+
+    def may_hold_any(self, file: int, probes: Sequence[Probe]) -> bool:
+        """False where none of the values is in the row group; True where one may be."""
+        for probe in probes:
+            block = os.pread(file, _BLOCK_BYTES, self.start + _BLOCK_BYTES * (probe.high * self.blocks >> 32))
+            if int.from_bytes(block, "little") & probe.mask == probe.mask:
+                return True
+        return False
+
+
+def xxh64(data: bytes) -> int:
+    """XXH64 with seed 0: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md."""
+    at, size = 0, len(data)
+    if size >= 32:
+        lanes = [(_P1 + _P2) & _64, _P2, 0, -_P1 & _64]
+        while at + 32 <= size:
+            words = struct.unpack_from("<4Q", data, at)
+            lanes = [_round(lane, word) for lane, word in zip(lanes, words, strict=True)]
+            at += 32
+        found = sum(_rotated(lane, by) for lane, by in zip(lanes, (1, 7, 12, 18), strict=True)) & _64
+        for lane in lanes:
+            found = ((found ^ _round(0, lane)) * _P1 + _P4) & _64
+    else:
+        found = _P5
+    return _avalanched(_tail((found + size) & _64, data[at:]))
+
+
+def _tail(found: int, rest: bytes) -> int:
+    """Take in the bytes after the last whole stripe."""
+    at = 0
+    while at + 8 <= len(rest):
+        found = (_rotated(found ^ _round(0, struct.unpack_from("<Q", rest, at)[0]), 27) * _P1 + _P4) & _64
+        at += 8
+    if at + 4 <= len(rest):
+        found = (_rotated(found ^ (struct.unpack_from("<I", rest, at)[0] * _P1 & _64), 23) * _P2 + _P3) & _64
+        at += 4
+    for byte in rest[at:]:
+        found = _rotated(found ^ (byte * _P5 & _64), 11) * _P1 & _64
+    return found
+
+
+def _avalanched(found: int) -> int:
+    found = (found ^ found >> 33) * _P2 & _64
+    found = (found ^ found >> 29) * _P3 & _64
+    return found ^ found >> 32
+
+
+def _round(lane: int, word: int) -> int:
+    return _rotated((lane + word * _P2) & _64, 31) * _P1 & _64
+
+
+def _rotated(value: int, by: int) -> int:
+    return (value << by | value >> 64 - by) & _64

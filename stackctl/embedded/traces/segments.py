@@ -1,0 +1,212 @@
+"""What is known of a sealed segment without reading it: its time, its columns, and which values it cannot hold.
+
+Segments never change, so each is looked at once. A question then opens only those that may have an answer.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+
+from stackctl.embedded.traces.bloom import BloomFilter, Probe
+
+# Columns that are there whatever was stored; where only their times matter they count as one span's start and end.
+_START: Final = "start_ns"
+_DURATION: Final = "dur_ns"
+_FOREVER: Final = 2**63 - 1
+# Filters of other numbers hash another form of them than a query writes.
+_INTEGER_IDS: Final = frozenset({"tid_hi", "tid_lo", "span_id"})
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """One column of a segment.
+
+    Attributes:
+        low: smallest value, None where it is not known; `high` the largest.
+        filters: a bloom filter for each row group, empty where there is none.
+    """
+
+    low: Any
+    high: Any
+    filters: tuple[BloomFilter, ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One Parquet file of spans.
+
+    Attributes:
+        names: every column of the file.
+        columns: facts of each column that has a value in some row.
+        rest_keys: for `span` and `resource`, the keys inside the JSON of `rest` and `rrest`.
+        has_probe: some span is the readiness probe's.
+        tags: columns with a value on some span that is not the probe's.
+    """
+
+    path: Path
+    names: frozenset[str]
+    columns: Mapping[str, ColumnFacts]
+    rest_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    has_probe: bool = False
+    tags: frozenset[str] = frozenset()
+
+    @property
+    def first_ns(self) -> int:
+        """Start of its earliest span, unix nanoseconds."""
+        return self._bound(_START, "low", 0)
+
+    @property
+    def last_ns(self) -> int:
+        """Start of its latest span."""
+        return self._bound(_START, "high", _FOREVER)
+
+    @property
+    def longest_ns(self) -> int:
+        """Duration of its longest span."""
+        return self._bound(_DURATION, "high", _FOREVER)
+
+    def may_hold(self, column: str, values: Sequence[int | str | float | bool]) -> bool:
+        """False where a column certainly holds none of some values."""
+        facts = self.columns.get(column)
+        if facts is None:
+            return False
+        inside = [value for value in values if _within(facts, value)]
+        hashed = [
+            value for value in inside if isinstance(value, str) or (type(value) is int and column in _INTEGER_IDS)
+        ]
+        if not inside or not facts.filters or len(hashed) < len(inside):
+            return bool(inside)
+        probes = [Probe.of(value) for value in hashed]
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            return any(found.may_hold_any(file, probes) for found in facts.filters)
+        finally:
+            os.close(file)
+
+    def _bound(self, column: str, which: str, unknown: int) -> int:
+        facts = self.columns.get(column)
+        value = None if facts is None else getattr(facts, which)
+        return unknown if value is None else int(value)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which spans are looked at, by their time; None for no bound.
+
+    Attributes:
+        start_ns: unix nanoseconds; spans that end before are left out.
+        end_ns: spans that start after are left out.
+        by_start: spans count by their start alone, which must be after `start_ns`.
+    """
+
+    start_ns: int | None = None
+    end_ns: int | None = None
+    by_start: bool = False
+
+    def widened(self, by_ns: int) -> "Window":
+        """Return this window with some time before and after it."""
+        start = None if self.start_ns is None else self.start_ns - by_ns
+        return Window(start, None if self.end_ns is None else self.end_ns + by_ns)
+
+    def touches(self, segment: Segment) -> bool:
+        """False where no span of a segment is in the window."""
+        latest = segment.last_ns if self.by_start else segment.last_ns + segment.longest_ns
+        after = self.start_ns is not None and latest < self.start_ns
+        return not after and not (self.end_ns is not None and segment.first_ns > self.end_ns)
+
+    def holds(self, segment: Segment) -> bool:
+        """True where every span of a segment is in the window."""
+        after = self.start_ns is None or segment.first_ns > self.start_ns
+        return after and (self.end_ns is None or segment.last_ns <= self.end_ns)
+
+    def condition(self, longest_ns: int | None) -> str:
+        """Return SQL that is true for the spans in the window.
+
+        Args:
+            longest_ns: no span that is asked is longer; None where that is not known.
+        """
+        found = []
+        if self.start_ns is not None and self.by_start:
+            found.append(f"start_ns > {self.start_ns}")
+        elif self.start_ns is not None:
+            found.append(f"start_ns + dur_ns >= {self.start_ns}")
+            if longest_ns is not None:
+                # Says nothing new, but DuckDB skips row groups by it.
+                found.append(f"start_ns >= {self.start_ns - longest_ns}")
+        if self.end_ns is not None:
+            found.append(f"start_ns <= {self.end_ns}")
+        return " AND ".join(found)
+
+
+class Catalogue:
+    """The segments that were looked at.
+
+    Args:
+        complete: adds to a segment what only reading it tells.
+    """
+
+    def __init__(self, complete: Callable[[Segment], Segment] = lambda segment: segment) -> None:
+        self._complete = complete
+        self._known: dict[Path, Segment] = {}
+
+    def of(self, paths: Iterable[Path]) -> list[Segment]:
+        """Return the segments of these files; others are forgotten.
+
+        Raises:
+            FileNotFoundError: a file is gone.
+        """
+        wanted = tuple(paths)
+        self._known = {path: self._known.get(path) or self._complete(read(path)) for path in wanted}
+        return [self._known[path] for path in wanted]
+
+
+def read(path: Path) -> Segment:
+    """Read a segment's footer.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        metadata = pq.read_metadata(path)
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        columns: dict[str, ColumnFacts] = {}
+        for number, name in enumerate(metadata.schema.names):
+            chunks = [group.column(number) for group in groups]
+            facts = _facts(file, chunks)
+            if facts is not None:
+                columns[name] = facts
+        return Segment(path, frozenset(metadata.schema.names), columns)
+    finally:
+        os.close(file)
+
+
+def _facts(file: int, chunks: Sequence[Any]) -> ColumnFacts | None:
+    """Facts of one column from its chunks' metadata; None where no row has a value."""
+    statistics = [chunk.statistics for chunk in chunks]
+    pairs = list(zip(chunks, statistics, strict=True))
+    filled = [(c, s) for c, s in pairs if s is None or not s.has_null_count or s.null_count < c.num_values]
+    if not filled:
+        return None
+    known = all(s is not None and s.has_min_max for _, s in filled)
+    return ColumnFacts(
+        min(s.min for _, s in filled) if known else None,
+        max(s.max for _, s in filled) if known else None,
+        _filters(file, [c for c, _ in filled]),
+    )
+
+
+def _filters(file: int, chunks: Sequence[Any]) -> tuple[BloomFilter, ...]:
+    if not all(chunk.bloom_filter_offset and chunk.bloom_filter_length for chunk in chunks):
+        return ()
+    return tuple(BloomFilter.at(file, chunk.bloom_filter_offset, chunk.bloom_filter_length) for chunk in chunks)
+
+
+def _within(facts: ColumnFacts, value: Any) -> bool:
+    if facts.low is None or isinstance(value, str) != isinstance(facts.low, str):
+        return facts.low is None
+    return bool(facts.low <= value <= facts.high)

@@ -1,0 +1,165 @@
+"""Values of TraceQL as SQL, by type, and their comparison.
+
+Values of a query never stand in the SQL: each becomes a bound parameter. Tempo's rules hold: a comparison of values of
+different types is false, also with `!=`; regular expressions match the whole value, on RE2.
+"""
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from stackctl.errors import QueryUnsupported
+from stackctl.traceql.ast import Kind
+from stackctl.traceql.check import EQUALITY, REGEX
+
+# What comparison operators do where numbers are compared outside of SQL.
+HOLDS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+_SQL_OPERATOR: Final = {"=": "=", "!=": "<>", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
+
+
+@dataclass
+class Parameters:
+    """The values of one statement, by name."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, value: Any) -> str:
+        """Keep a value and return its place in the SQL."""
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return f"${name}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """SQL of a numeric value. Doubles may be NaN, which DuckDB puts above every number and IEEE 754 beside them."""
+
+    sql: str
+    double: bool
+    literal: bool = False
+
+
+@dataclass(frozen=True)
+class Typed:
+    """One place where a value may be, as SQL by type; NULL where the span does not have it there.
+
+    Attributes:
+        guard: condition under which this place is the one that counts; None for always.
+        arrays: SQL of lists of strings.
+        enums: a status' or span kind's number, by which of the two it is.
+    """
+
+    guard: str | None = None
+    strings: tuple[str, ...] = ()
+    numbers: tuple[Number, ...] = ()
+    bools: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = ()
+    enums: tuple[tuple[Kind, str], ...] = ()
+
+    def present(self) -> tuple[str, ...]:
+        """Return each SQL value that is not NULL when the value is here."""
+        numbers = tuple(number.sql for number in self.numbers)
+        return self.strings + numbers + self.bools + self.arrays + tuple(sql for _, sql in self.enums)
+
+
+Operand = tuple[Typed, ...]
+
+
+def unsupported(what: str) -> QueryUnsupported:
+    """Return the error for a part of TraceQL that this engine does not run."""
+    return QueryUnsupported(
+        f"{what}: valid TraceQL, but not supported by the embedded engine", next_step="write the query without it"
+    )
+
+
+def any_of(conditions: Iterable[str]) -> str:
+    """Return SQL that is true where one of some conditions is."""
+    joined = " OR ".join(conditions)
+    return f"({joined})" if joined else "FALSE"
+
+
+def guarded(guard: str | None, sql: str) -> str:
+    """Return a condition that counts only under a guard."""
+    return sql if guard is None else f"({guard} AND {sql})"
+
+
+def comparison(op: str, left: Operand, right: Operand) -> str:
+    """Return SQL of a comparison: true where it holds for a pair of values of one type."""
+    return any_of(guarded(a.guard, guarded(b.guard, sql)) for a in left for b in right for sql in _pairs(op, a, b))
+
+
+def coalesced_number(operand: Operand) -> str:
+    """Return SQL of a value as a double, NULL where it is no number."""
+    places = [
+        f"{number.sql}::DOUBLE" if place.guard is None else f"CASE WHEN {place.guard} THEN {number.sql}::DOUBLE END"
+        for place in operand
+        for number in place.numbers
+    ]
+    return f"COALESCE({', '.join(places)}, NULL)" if places else "NULL::DOUBLE"
+
+
+def json_values(value: str) -> tuple[tuple[str, ...], tuple[Number, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return SQL of what a JSON value is: as strings, numbers, bools and arrays."""
+    return (
+        (_of_json(value, "VARCHAR", f"({value} ->> '$')"),),
+        (
+            Number(_of_json(value, "DOUBLE", f"TRY_CAST({value} AS DOUBLE)"), double=True),
+            Number(_of_json(value, "BIGINT", f"TRY_CAST({value} AS BIGINT)"), double=False),
+        ),
+        (_of_json(value, "BOOLEAN", f"TRY_CAST({value} AS BOOLEAN)"),),
+        (_of_json(value, "ARRAY", f"TRY_CAST({value} AS VARCHAR[])"),),
+    )
+
+
+def json_pointer(*keys: str) -> str:
+    """Return the JSON pointer (RFC 6901) of a place in an object."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
+
+
+def _pairs(op: str, left: Typed, right: Typed) -> list[str]:
+    """Return SQL for every pair of types that can be compared."""
+    if op in REGEX:
+        return _regex(op, left, right)
+    sql = _SQL_OPERATOR[op]
+    found = [f"{a} {sql} {b}" for a in left.strings for b in right.strings]
+    found += [_compare_numbers(sql, a, b) for a in left.numbers for b in right.numbers]
+    if op not in EQUALITY:
+        return found  # the others have no order
+    found += [f"{a} {sql} {b}" for a in left.bools for b in right.bools]
+    found += [f"{a} {sql} {b}" for kind, a in left.enums for other, b in right.enums if kind == other]
+    found += [_array_contains(op, a, b) for a in left.arrays for b in right.strings]
+    return found + [_array_contains(op, b, a) for a in left.strings for b in right.arrays]
+
+
+def _compare_numbers(sql: str, left: Number, right: Number) -> str:
+    # IEEE 754: NaN is not equal to, above or below anything, itself included.
+    doubtful = [side.sql for side in (left, right) if side.double and not side.literal]
+    if sql == "<>":
+        both = f" OR (isnan({left.sql}) AND isnan({right.sql}))" if len(doubtful) == 2 else ""
+        return f"({left.sql} <> {right.sql}{both})"
+    return " AND ".join([f"{left.sql} {sql} {right.sql}", *(f"NOT isnan({side})" for side in doubtful)])
+
+
+def _regex(op: str, left: Typed, right: Typed) -> list[str]:
+    negated = "NOT " if op == "!~" else ""
+    found = [f"{negated}regexp_full_match({a}, {b})" for a in left.strings for b in right.strings]
+    matched = "list_bool_or(list_transform({a}, lambda x: regexp_full_match(x, {b})))"
+    return found + [negated + matched.format(a=a, b=b) for a in left.arrays for b in right.strings]
+
+
+def _array_contains(op: str, array: str, string: str) -> str:
+    """Return SQL for an array against a string: one element must be it, or none with `!=`."""
+    return f"{'NOT ' if op == '!=' else ''}list_contains({array}, {string})"
+
+
+def _of_json(value: str, json_type: str, sql: str) -> str:
+    names = {"BIGINT": "('BIGINT', 'UBIGINT')"}.get(json_type, f"('{json_type}')")
+    return f"CASE WHEN json_type({value}) IN {names} THEN {sql} END"
