@@ -34,6 +34,7 @@ class Settings:
 
     Attributes:
         runtime: `auto`, `docker` or `embedded`.
+        console: `auto`, `builtin`, `grafana` or `none`.
         host: address the endpoints listen on.
         ports: endpoint name to TCP port, only those that were set; None means free ports are chosen.
         retention_seconds: telemetry older than this is deleted.
@@ -45,6 +46,7 @@ class Settings:
 
     data_dir: Path
     runtime: str
+    console: str
     host: str
     ports: Mapping[str, int] | None
     retention_seconds: int
@@ -238,6 +240,14 @@ ROWS: tuple[Row, ...] = (
         "auto",
         "auto, docker, embedded",
         "What the stack runs on.",
+    ),
+    Row(
+        "console",
+        "console",
+        one_of("auto", "builtin", "grafana", "none"),
+        "auto",
+        "auto, builtin, grafana, none",
+        "What is shown in a browser.",
     ),
     Row(
         "host",

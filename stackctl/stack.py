@@ -55,7 +55,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("otlp_http", 4318, "http", "OTLP/HTTP: protobuf and JSON, gzip"),
     Endpoint("prometheus", 9090, "http", "Prometheus HTTP API"),
     Endpoint("tempo", 3200, "http", "Tempo HTTP API, TraceQL"),
-    Endpoint("console", 3000, "http", "Grafana (docker runtime)"),
+    Endpoint("console", 3000, "http", "web console: boards, traces, health"),
 )
 
 COMPONENTS: tuple[Component, ...] = (

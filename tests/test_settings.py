@@ -44,6 +44,7 @@ def test_every_row_is_set_by_its_variable_and_by_the_file(tmp_path):
     as_text = {
         "data_dir": ("/somewhere", "'/somewhere'"),
         "runtime": ("embedded", "'embedded'"),
+        "console": ("none", "'none'"),
         "host": ("localhost", "'localhost'"),
         "ports": ("tempo=13200", "{tempo = 13200}"),
         "retention": ("15m", "'15m'"),

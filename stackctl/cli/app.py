@@ -13,7 +13,7 @@ from stackctl.cli.context import Flags, say
 from stackctl.errors import StackctlError
 
 # One module per group of commands; the order is the order of `stackctl --help`.
-GROUPS = ("up", "demo", "run", "dashboards", "traces", "cost", "prices", "bench")
+GROUPS = ("up", "demo", "run", "dashboards", "traces", "cost", "console", "prices", "bench")
 
 # Help without Rich: importing it would double the time of `stackctl --help`.
 root = typer.Typer(

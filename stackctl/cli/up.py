@@ -24,6 +24,7 @@ def up(
     ctx: typer.Context,
     runtime: Annotated[str | None, typer.Option(help="auto, docker or embedded.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Run the demo once the stack is up.")] = False,
+    console: Annotated[str | None, typer.Option(help="auto, builtin, grafana or none.")] = None,
     host: Annotated[str | None, typer.Option(help="Address the endpoints listen on.")] = None,
     ports: Annotated[str | None, typer.Option(help="auto, or ENDPOINT=PORT,...")] = None,
     retention: Annotated[str | None, typer.Option(help="How long telemetry is kept, e.g. 7d.")] = None,
@@ -38,6 +39,7 @@ def up(
     """Start the stack and wait until it is proven to work."""
     said = {
         "runtime": runtime,
+        "console": console,
         "host": host,
         "ports": ports,
         "retention": retention,
@@ -139,7 +141,7 @@ def status(ctx: typer.Context, json: JsonFlag = False, data_dir: DataDirFlag = N
 
 def logs(
     ctx: typer.Context,
-    component: Annotated[str | None, typer.Argument(help="ingest, query or supervisor; all if not said.")] = None,
+    component: Annotated[str | None, typer.Argument(help="A component or the supervisor; all if not said.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the newest lines.")] = 100,
     since: Annotated[str | None, typer.Option(help="Only lines of the last 30s, 15m, 2h, ...")] = None,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stackctl import __version__
-from stackctl.runtime import state
+from stackctl.runtime import console, state
 from stackctl.runtime.child import Child
 from stackctl.runtime.logs import SUPERVISOR, LogFile, log_path
 from stackctl.runtime.ready import endpoints, ready_urls
@@ -51,6 +51,7 @@ PROGRAMS = (
     Program(
         "query", (*MODULE, "stackctl.embedded.query"), "prometheus", (("prometheus", "/-/ready"), ("tempo", "/ready"))
     ),
+    Program("console", (*MODULE, console.MODULE), "console", (("console", "/-/ready"),)),
 )
 
 
@@ -165,6 +166,7 @@ class Supervisor:
                 selector=self._selector,
             )
             for program in self._programs
+            if program.endpoint in config.ports  # the console may not be wanted
         ]
         for child in self._children:
             child.start(time.monotonic())

@@ -26,7 +26,7 @@ from stackctl.errors import (
     PackageMissing,
     StackctlError,
 )
-from stackctl.runtime import engine, ports, state
+from stackctl.runtime import console, engine, ports, state
 from stackctl.runtime.child import child_environment
 from stackctl.runtime.lock import exclusive
 from stackctl.runtime.logs import SUPERVISOR, log_path, open_log, tail, timestamp
@@ -117,10 +117,11 @@ def check_ports(start: Start) -> None:
     """Choose the ports and make sure that they are free, once what is left of a dead stack is gone."""
     _end_leftovers(start)
     settings = start.loaded.settings
+    served = (*SERVED, console.ENDPOINT) if console.wanted(settings, start.tell) else SERVED
     if settings.ports is None:
-        chosen = ports.free(SERVED, settings.host)
+        chosen = ports.free(served, settings.host)
     else:
-        chosen = ports.default(SERVED, settings.ports)
+        chosen = ports.default(served, settings.ports)
         ports.check(chosen, settings.host)
     start.config = engine_config(start.loaded, chosen)
 
@@ -225,7 +226,9 @@ def bring_to(start: Start, stack: state.RunningStack) -> None:
         raise Misuse("the stack runs already, in the background", next_step="stop it first: stackctl down")
     current = EngineConfig.read(config_path(start.data_dir))
     _refuse_fixed(start.loaded, stack, current)
-    wanted = replace(engine_config(start.loaded, current.ports), host=current.host, token_file=current.token_file)
+    wanted = replace(
+        engine_config(start.loaded, _ports(start, current)), host=current.host, token_file=current.token_file
+    )
     before, after = asdict(current), asdict(wanted)
     start.applied = [f"{key}: {before[key]} -> {after[key]}" for key in after if before[key] != after[key]]
     start.config = wanted
@@ -234,6 +237,25 @@ def bring_to(start: Start, stack: state.RunningStack) -> None:
         stack.supervisor.signal(signal.SIGUSR1)
     wait_ready(start)
     prove(start)
+
+
+def _ports(start: Start, current: EngineConfig) -> Mapping[str, int]:
+    """Return the ports of a running stack, with or without one for the console as the settings now say.
+
+    Raises:
+        PortTaken: the console is new, and its port is another program's.
+    """
+    name, settings = console.ENDPOINT, start.loaded.settings
+    kept = {endpoint: port for endpoint, port in current.ports.items() if endpoint != name}
+    if not console.wanted(settings, start.tell):
+        return kept
+    if name in current.ports:
+        return current.ports
+    if settings.ports is None:
+        return kept | ports.free((name,), current.host)
+    new = {name: ports.default((*SERVED, name), settings.ports)[name]}
+    ports.check(new, current.host)
+    return kept | new
 
 
 def stop_supervisor(start: Start) -> None:

@@ -42,8 +42,7 @@ def test_up_reports_a_stack_that_answers(stack, tmp_path):
     assert report["runtime"] == "embedded"
     assert report["data_dir"] == str(stack.data_dir)
     assert report["endpoints"] == stack.endpoints
-    assert stack.endpoints["console"] is None
-    assert {row["name"] for row in report["components"]} == {"ingest", "query"}
+    assert {row["name"] for row in report["components"]} == {"ingest", "query", "console"}
     for row in report["components"]:
         assert row.keys() >= {"name", "state", "version", "endpoint", "since", "memory_bytes"}
         assert row["state"] == "healthy"
@@ -150,7 +149,7 @@ def test_logs_are_shown_by_component_and_number(stack, tmp_path):
     assert all("Z supervisor" in line for line in lines)
     none = run_stackctl("logs", "nonsense", "--data-dir", stack.data_dir, home=tmp_path)
     assert none.code == 1
-    assert "name one of: ingest, query, supervisor" in none.stderr
+    assert "name one of: console, ingest, query, supervisor" in none.stderr
 
 
 def test_in_the_foreground_it_stays_and_stops_with_the_command(tmp_path, data_dir):

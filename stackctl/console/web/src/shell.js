@@ -1,0 +1,78 @@
+/** The frame around every page: the menu, and where the page goes. */
+
+import * as api from "./lib/api.js";
+import { boardAddress } from "./board/view.js";
+import { theme, toggleTheme } from "./lib/colors.js";
+import { h, put, visible } from "./lib/dom.js";
+import { icon } from "./lib/icons.js";
+
+const HEALTH_MS = 15_000;
+
+/** Names and addresses of the pages that are no boards. */
+const PAGES = [
+  { path: "/traces", title: "Traces", image: "traces" },
+  { path: "/stack", title: "Stack", image: "heart" },
+];
+
+/** Build the frame. @returns {{main: HTMLElement, update: (place: import("./lib/router.js").Place) => void}} */
+export function shell() {
+  const boards = h("ul");
+  const pages = h("ul");
+  const main = h("main", { id: "main", tabindex: "-1" });
+  const side = h(
+    "nav.side",
+    { "aria-label": "Pages", "data-keep-scroll": true },
+    h("a.brand", { href: "/" }, mark(), "stackctl"),
+    h("h2", {}, "Boards"),
+    boards,
+    h("h2", {}, "Look into"),
+    pages,
+    h("div.side-foot", {}, themeButton()),
+  );
+  const open = h("button.control.square.menu", { type: "button", "aria-label": "Menu", onclick: () => document.body.classList.toggle("menu-open") }, icon("menu"));
+  put(document.body, h("a.skip", { href: "#main" }, "Skip to the page"), open, side, main);
+  side.addEventListener("click", () => document.body.classList.remove("menu-open"));
+  const state = { list: [], place: null, healthy: null };
+  const draw = () => drawMenu(state, boards, pages);
+  api.boards().then((found) => { state.list = found; draw(); }, () => {});
+  watchHealth(state, draw);
+  return { main, update: (place) => { state.place = place; draw(); } };
+}
+
+function drawMenu({ list, place, healthy }, boards, pages) {
+  if (!place) return;
+  const entry = (href, title, image, current, more) => h("li", {}, h("a", { href, "aria-current": current ? "page" : null }, icon(image), h("span", {}, visible(title)), more));
+  put(boards, list.map((board) => entry(boardAddress(board.uid, place), board.title, "board", place.path === `/d/${board.uid}` || (place.path === "/" && board.uid === "home"))));
+  const dot = healthy === null ? null : h("span", { class: healthy ? "dot good" : "dot bad", title: healthy ? "All components are healthy" : "A component is not healthy" });
+  put(pages, PAGES.map(({ path, title, image }) => entry(path, title, image, place.path.startsWith(path), path === "/stack" && dot)));
+}
+
+function watchHealth(state, draw) {
+  const look = async () => {
+    if (document.hidden) return;
+    try {
+      const { components, servers } = await api.stack();
+      state.healthy = components.every((one) => one.state === "healthy") && Object.values(servers).every((server) => server.version);
+    } catch {
+      state.healthy = false; // the console itself does not answer
+    }
+    draw();
+  };
+  setTimeout(look, 1500); // what was opened goes first
+  setInterval(look, HEALTH_MS);
+}
+
+function themeButton() {
+  const button = h("button.control.bare", { type: "button" });
+  const label = () => {
+    const other = theme() === "dark" ? "light" : "dark";
+    put(button, icon(other === "dark" ? "moon" : "sun"), h("span", {}, `${other === "dark" ? "Dark" : "Light"} theme`));
+  };
+  button.addEventListener("click", () => { toggleTheme(); label(); });
+  label();
+  return button;
+}
+
+function mark() {
+  return h("span.mark", { "aria-hidden": "true" }, h("i"), h("i"), h("i"));
+}
