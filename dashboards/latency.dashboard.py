@@ -52,7 +52,7 @@ dashboard = house.Board(
                 "First tokens within 1 s",
                 "Share of streamed calls whose first token came within 1 s; later, trains of thought break.",
                 "percentunit",
-                'sum(increase(llm_time_to_first_token_seconds_bucket{le=~"1|1.0"}[$__range] anchored))'
+                'sum(increase(llm_time_to_first_token_seconds_bucket{le=~"1|1[.]0"}[$__range] anchored))'
                 " / sum(increase(llm_time_to_first_token_seconds_count[$__range] anchored))",
                 limit=limits.PROMPT_SHARE,
                 empty="no streams",
