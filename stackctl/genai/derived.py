@@ -42,8 +42,10 @@ _TELLS_NO_END: Final = All((Matches(Field("scope"), EITHER_SCOPE), Not(_FIRST)))
 INCOMPLETE_WHEN: Final[When] = All(
     (
         ACCOUNTED,
+        Not(Has(SpanAttr(semconv.OUTPUT_TOKENS))),
+        Not(Has(SpanAttr(semconv.INPUT_TOKENS))),
         Equals(SpanAttr(semconv.STREAM), (True,)),
-        Not(Any((_FINISHED, Has(SpanAttr(semconv.INPUT_TOKENS)), Has(SpanAttr(semconv.OUTPUT_TOKENS))))),
+        Not(_FINISHED),
         # What failed before its first chunk never was a stream: an error, and nothing more.
         Any((_FIRST, Not(_FAILED))),
         Not(_TELLS_NO_END),

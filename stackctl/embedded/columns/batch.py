@@ -20,7 +20,7 @@ from stackctl.genai.rows import (
     When,
 )
 
-from .arrow import EMPTY, NULLS, Column, pc
+from .arrow import EMPTY, NULLS, Column, has_empty_text, pc
 from .events import FirstEvents
 from .rest import Rest
 
@@ -160,10 +160,9 @@ def _contiguous(column: Column) -> Column:
 
 def without_empty(column: Column) -> Column:
     """Text columns with the empty string as null: libraries write it for "not known"."""
-    if not pa.types.is_string(column.type):
+    if not pa.types.is_string(column.type) or not has_empty_text(column):
         return column
-    empty = pc.equal(column, EMPTY)
-    return pc.if_else(empty, NULLS[column.type], column) if pc.any(empty).as_py() else column
+    return pc.if_else(pc.equal(column, EMPTY), NULLS[column.type], column)
 
 
 def or_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

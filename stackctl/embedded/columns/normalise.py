@@ -80,13 +80,14 @@ def _fill(batch: Batch, row: Row) -> None:
     where = _applies(batch, row)
     if where is None:
         return
+    filled = present
     for source in batch.read(row.source):
         value = convert(row.convert, source, kind, batch)
         if not where.all():
             value = pc.if_else(pa.array(where), value, NULLS[value.type])
-        present = value if present is None else pc.coalesce(present, value)
-    if present is not None:
-        batch.put(name, present)
+        filled = value if filled is None else pc.coalesce(filled, value)
+    if filled is not None and (present is None or filled.null_count < present.null_count):
+        batch.put(name, filled)
 
 
 def _applies(batch: Batch, row: Row) -> Mask | None:
