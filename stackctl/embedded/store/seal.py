@@ -14,12 +14,16 @@ from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, 
 from stackctl.embedded.store.log import read_log
 
 # Large enough to compress and scan well, small enough that sealing holds little memory.
-_ROW_GROUP_ROWS: Final = 65_536
+_ROW_GROUP_ROWS: Final = 32_768
+# A reader of one trace unpacks a page of each column; larger ones save less than 1 % of disk.
+_PAGE_BYTES: Final = 32 * 1024
 _BLOOM_FALSE_POSITIVES: Final = 0.01
 # Columns of which nearly every value is another: a dictionary would only cost.
 _UNIQUE: Final = frozenset(
     {"tid_hi", "tid_lo", "span_id", "parent_id", "start_ns", "dur_ns", "time_ns", "events", "links", "rest"}
 )
+# Times differ little from row to row: their differences are smaller, and read in half of the time.
+_TIMES: Final = frozenset({"start_ns", "dur_ns", "time_ns"})
 _ID_SUFFIXES: Final = ("_id:s", ".id:s", "response_id")
 
 
@@ -82,6 +86,8 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
         "compression": "zstd",
         "compression_level": 1,
         "use_dictionary": [name for name in schema.names if _repeats(name) and name not in ids],
+        "column_encoding": {name: "DELTA_BINARY_PACKED" for name in schema.names if name in _TIMES},
+        "data_page_size": _PAGE_BYTES,
         # Smallest and largest of random text tell nothing; finding them takes a fifth of the time.
         "write_statistics": [name for name in schema.names if name not in ids],
         "bloom_filter_options": {name: _bloom(parts, name) for name in ["tid_hi", *ids]},
