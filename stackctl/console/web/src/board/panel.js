@@ -86,7 +86,7 @@ export class Panel {
   async load() {
     this.dirty = false;
     const { type, targets = [] } = this.definition;
-    if (!Object.hasOwn(KINDS, type)) return put(this.body, nothing(`Panels of kind "${visible(type)}" are not supported.`));
+    if (!Object.hasOwn(KINDS, type)) return this.refuse(type);
     const abort = new AbortController();
     this.abort = abort;
     const hint = setTimeout(() => this.element.classList.add("asking"), HINT_AFTER_MS);
@@ -126,6 +126,11 @@ export class Panel {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  refuse(type) {
+    put(this.body, nothing(`Panels of kind "${visible(type)}" are not supported.`));
+    this.element.dataset.state = "unsupported";
   }
 
   fail(error) {

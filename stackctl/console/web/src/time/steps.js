@@ -28,9 +28,15 @@ export function interval(range, points, least = SCRAPE_MS) {
 /** `$__rate_interval`: at least four scrapes. */
 export const rateInterval = (step) => Math.max(step + SCRAPE_MS, 4 * SCRAPE_MS);
 
-/** A range whose ends are whole steps, so that each refresh asks for the same moments. */
+const FINE_MS = 60_000;
+
+/**
+ * The moments of a query: whole steps, so that each refresh asks for the same ones and lines stand still. Fine steps
+ * end at the range's end instead: what has just happened is worth more there than a line that stands still.
+ */
 export function aligned(range, step) {
-  return { from: Math.floor(range.from / step) * step, to: Math.floor(range.to / step) * step };
+  const to = step > FINE_MS ? Math.floor(range.to / step) * step : Math.floor(range.to / 1000) * 1000;
+  return { from: to - Math.ceil((to - range.from) / step) * step, to };
 }
 
 /** Milliseconds as PromQL writes a duration. */
