@@ -108,6 +108,7 @@ LABEL_RESPONSE_MODEL: Final = "gen_ai_response_model"
 LABEL_ERROR: Final = "error_type"
 LABEL_TOKEN_TYPE: Final = "gen_ai_token_type"
 LABEL_COST_STATUS: Final = "cost_status"
+LABEL_OVERFLOW: Final = "otel_metric_overflow"  # OpenTelemetry's mark of what is beyond a cardinality limit
 LABEL_EVALUATION: Final = "gen_ai_evaluation_name"
 LABEL_SCORE_LABEL: Final = "gen_ai_evaluation_score_label"
 EXEMPLAR_TRACE_ID: Final = "trace_id"

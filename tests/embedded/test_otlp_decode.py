@@ -210,3 +210,20 @@ def test_deeply_nested_values_are_refused_not_followed() -> None:
 
 def _varint(value: int) -> bytes:
     return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)
+
+
+def test_a_decoder_that_panics_hurts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A length beyond the message makes ptars panic, which is no Exception: the request is refused, others stay."""
+    good = call_request(2)
+    panics = good.replace(b"\x4a", b"\x4a" + b"\xff" * 9 + b"\x01", 1)
+    with pytest.raises(wide.Panicked):
+        wide.flatten([panics], 0)
+    found = decode.gathered_spans([good, panics], 0)
+    assert found.table.num_rows == 2
+    assert found.errors == {1: decode.NOT_OTLP}
+
+    def panicked(requests: object, arrival_ms: int) -> None:
+        raise wide.Panicked
+
+    monkeypatch.setitem(decode.DECODERS, "ptars", panicked)
+    assert decode.gathered_spans([good, good], 0).table.num_rows == 4  # what protobuf takes is taken

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stackctl.embedded.series.family import LabelSet
+from stackctl.embedded.series import head as head_module
+from stackctl.embedded.series.family import Family, LabelSet
 from stackctl.embedded.series.frame import SampleFrame, scan
 from stackctl.embedded.series.head import Head, Pace
 from stackctl.embedded.series.increments import EXEMPLAR, Block, Increments
 from stackctl.embedded.series.layout import SeriesLayout
-from stackctl.embedded.series.points import STALE
+from stackctl.embedded.series.points import STALE, Points
+from stackctl.embedded.series.reader import SampleReader
 from stackctl.errors import StoreUnusable
+from stackctl.promql import Matcher
 
 START = 1_700_000_000_000
 LABELS: LabelSet = (("job", "shop"), ("service_name", "shop"))
@@ -244,3 +247,45 @@ def test_increments_survive_their_encoding_and_add_up() -> None:
     assert len(by_name["llm_request_duration_seconds"].exemplars) == 2
     assert by_name["llm_requests_total"].labels == (LABELS,)
     assert not Increments.from_bytes(b"")
+
+
+def test_label_sets_beyond_the_limit_share_one_series(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded whatever senders name their services, and sums over all series stay exact."""
+    monkeypatch.setattr(head_module, "MOST_SETS", 3)
+    head = Head(tmp_path, clock_ms=clock)
+    head.start()
+    sets = tuple(
+        (("gen_ai_token_type", kind), ("service_name", f"service {number}"))
+        for number in range(5)
+        for kind in ("input", "output")
+    )
+    values = np.arange(1.0, 11.0)[:, None]
+    for seq in (1, 2):
+        head.apply(Increments(clock.now, (Block("llm_tokens_total", "counter", (), sets, values),)), seq)
+    clock.now += 15_000
+    head.beat()
+    found = SampleReader(tmp_path).select((Matcher("__name__", "=", "llm_tokens_total"),), 0, clock.now)
+    last = {tuple(sorted(one.labels.items())): one.v[-1] for one in found}
+    assert sum(last.values()) == 2 * values.sum()
+    spilt = {
+        dict(labels)["gen_ai_token_type"]: v for labels, v in last.items() if "otel_metric_overflow" in dict(labels)
+    }
+    assert spilt == {"input": 2 * (5 + 7 + 9), "output": 2 * (4 + 6 + 8 + 10)}
+    assert len(last) == 5
+
+
+def test_applications_series_beyond_the_limit_are_left_out(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label that is different in every point fills no memory; series that are known go on."""
+    monkeypatch.setattr(head_module, "MOST_SLOTS", 2)
+    head = Head(tmp_path, clock_ms=clock)
+    head.start()
+    points = [Points(Family("heat", "gauge", (("place", place),)), (1.0,)) for place in "abc"]
+    head.append(points[:2], clock.now)
+    assert list(head.admitted(points)) == points[:2]
+    head.append(points, clock.now + 1000)
+    found = SampleReader(tmp_path).select((Matcher("__name__", "=", "heat"),), 0, 2**60)
+    assert {one.labels["place"]: len(one.v) for one in found} == {"a": 2, "b": 2}

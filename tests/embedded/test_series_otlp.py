@@ -1,5 +1,6 @@
 """Applications' OTLP metrics: names, labels and values as the real Prometheus has them; resets, redaction."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,17 @@ def test_what_cannot_be_stored_is_refused_by_name() -> None:
         "malformed data point": 1,
     }
     assert [point.family.name for point in refused.points] == ["fine_total"]
+
+
+@pytest.mark.parametrize("bounds", [(math.nan,), (-math.inf, 1.0), (1.0, 1.0), (2.0, 1.0), (1.0, math.nan, 2.0)])
+def test_bounds_that_are_no_labels_are_refused(bounds: tuple[float, ...]) -> None:
+    """A bound or quantile that is no number would stand in the log and keep every query from reading it."""
+    point = HistogramDataPoint(explicit_bounds=bounds, bucket_counts=[1] * (len(bounds) + 1), count=len(bounds) + 1)
+    wait = Metric(name="wait", histogram=Histogram(aggregation_temporality=CUMULATIVE, data_points=[point]))
+    assert decode(request(wait)).refused == {"malformed data point": 1}
+    summary = SummaryDataPoint(quantile_values=[{"quantile": bound, "value": 1} for bound in bounds])
+    found = decode(request(Metric(name="wait", summary=Summary(data_points=[summary])))).refused
+    assert found == ({} if bounds == (2.0, 1.0) else {"malformed data point": 1})  # quantiles come in any order
 
 
 def test_bytes_that_are_no_request_are_an_error() -> None:

@@ -63,11 +63,20 @@ def gathered_spans(requests: Sequence[bytes], arrival_ms: int, decoder: str | No
         decoder: `ptars` or `protobuf`; STACKCTL_DECODER or ptars when None.
     """
     flatten = DECODERS[decoder or os.environ.get("STACKCTL_DECODER", "ptars")]
-    flats, errors = _apart(lambda batch: flatten(batch, arrival_ms), requests)
+
+    def flat(batch: Sequence[bytes]) -> Flat:
+        try:
+            return flatten(batch, arrival_ms)
+        except wide.Panicked:
+            if len(batch) > 1:
+                raise
+            return plain.flatten(batch, arrival_ms)
+
+    flats, errors = _apart(flat, requests)
     tables, refused = [], dict[int, int]()
-    for numbers, flat in flats:
-        tables.append(flat.table if flat.valid.all() else flat.table.filter(pa.array(flat.valid)))
-        for bad in flat.request[~flat.valid].tolist():
+    for numbers, found in flats:
+        tables.append(found.table if found.valid.all() else found.table.filter(pa.array(found.valid)))
+        for bad in found.request[~found.valid].tolist():
             refused[numbers[bad]] = refused.get(numbers[bad], 0) + 1
     return Decoded(unite(tables, CORE), refused, errors)
 

@@ -25,6 +25,7 @@ from .frame import Exemplar, SampleFrame
 from .increments import Block, Increments
 from .layout import SeriesLayout
 from .log import SampleLog
+from .overflow import MOST_SETS, MOST_SLOTS, overflow
 from .points import STALE, Arrived, Points
 from .slots import Mask, Rows, Slots, cumulative, last_times, slots_of
 
@@ -130,19 +131,35 @@ class Head:
 
     def _add(self, block: Block, arrival_ms: int) -> None:
         slots = self._slots
-        known = slots.firsts(block.name, block.kind, block.bounds)
-        for labels in block.labels:
-            if labels not in known:
-                family = Family(block.name, block.kind, labels, block.bounds)
-                self._fresh.append((slots.add(family, ours=True), family))
-        firsts = np.fromiter((known[labels] for labels in block.labels), np.int64, len(block.labels))
+        firsts = self._firsts(block)
         gained = cumulative(block.kind, block.values)
         rows = slots_of(firsts, gained.shape[1])
-        slots.value[rows] += gained
+        if len(np.unique(firsts)) == len(firsts):
+            slots.value[rows] += gained
+        else:  # several label sets beyond the limit share one series
+            np.add.at(slots.value, rows, gained)
         slots.changed_ms[rows] = arrival_ms
         slots.pending_ms[rows] = np.where(slots.pending_ms[rows] > 0, slots.pending_ms[rows], arrival_ms)
         if len(block.exemplars):
             self._remember(block, firsts)
+
+    def _firsts(self, block: Block) -> Rows:
+        """Return the first slot of each label set; new ones get theirs, beyond the limit a shared one."""
+        known = self._slots.firsts(block.name, block.kind, block.bounds)
+        found = []
+        for labels in block.labels:
+            if labels not in known and (len(known) >= MOST_SETS or self.full):
+                labels = overflow(labels)
+            if labels not in known:
+                family = Family(block.name, block.kind, labels, block.bounds)
+                self._fresh.append((self._slots.add(family, ours=True), family))
+            found.append(known[labels])
+        return np.array(found, np.int64)
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many series as there may be."""
+        return self._slots.used >= MOST_SLOTS
 
     def _remember(self, block: Block, firsts: Rows) -> None:
         found = block.exemplars
@@ -165,11 +182,16 @@ class Head:
             while len(self._requests) > MAX_DIGESTS or next(iter(self._requests.values())) < arrival_ms - WINDOW_MS:
                 self._requests.popitem(last=False)
 
+    def admitted(self, points: Sequence[Points]) -> Sequence[Points]:
+        """Return the points that `append` takes: where series are as many as there may be, those of known ones."""
+        with self._lock:
+            return [one for one in points if self._slots.find(one.family) is not None] if self.full else points
+
     def append(self, points: Sequence[Points], arrival_ms: int, digests: Sequence[bytes] = ()) -> None:
         """Store applications' samples, synced when this returns.
 
         Args:
-            points: as decoded by `otlp_metrics`.
+            points: as decoded by `otlp_metrics`; those that are not `admitted` are left out.
             arrival_ms: when their requests arrived, unix milliseconds.
             digests: of the requests, by which a repeated one is known.
 
@@ -178,7 +200,7 @@ class Head:
         """
         with self._lock:
             arrived = Arrived(self._slots, arrival_ms)
-            for one in points:
+            for one in self.admitted(points):
                 arrived.take(one)
             stamped = [(digest, arrival_ms) for digest in digests]
             frame = arrived.frame(self._fresh, self.durable_seq, stamped)

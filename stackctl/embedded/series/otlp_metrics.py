@@ -8,7 +8,7 @@ histograms, and names of the catalogue, are refused and counted.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Final, TypeAlias
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -146,7 +146,7 @@ def _histogram(target: Target, point: Message, delta: bool) -> Points | None:
     counts = list(point.bucket_counts)
     if len(counts) > len(bounds) + 1:  # the sender wrote infinity as a bound: its two last buckets are one
         counts = [*counts[: len(bounds)], sum(counts[len(bounds) :])]
-    if list(bounds) != sorted(set(bounds)) or (counts and len(counts) != len(bounds) + 1):
+    if not _ascending(bounds) or (counts and len(counts) != len(bounds) + 1):
         return None
     family = Family(target.name, "histogram", target.labels, bounds)
     cumulated: list[float | None] = [float(count) for count in accumulate(counts)] if counts else [None] * len(bounds)
@@ -159,6 +159,8 @@ def _histogram(target: Target, point: Message, delta: bool) -> Points | None:
 
 def _summary(target: Target, point: Message, delta: bool) -> Points | None:
     quantiles = sorted((one.quantile, one.value) for one in point.quantile_values)
+    if not _ascending([quantile for quantile, _ in quantiles]):
+        return None
     family = Family(target.name, "summary", target.labels, tuple(quantile for quantile, _ in quantiles))
     values = (*(value for _, value in quantiles), point.sum, float(point.count))
     return Points(family, values, _started(point), delta, bool(point.flags & _NO_VALUE))
@@ -170,6 +172,11 @@ _READERS: Final[dict[str, Callable[[Target, Message, bool], Points | None]]] = {
     "histogram": _histogram,
     "summary": _summary,
 }
+
+
+def _ascending(bounds: Sequence[float]) -> bool:
+    """Whether these can be labels of different series: finite numbers, each larger than the one before."""
+    return all(map(math.isfinite, bounds)) and all(low < high for low, high in pairwise(bounds))
 
 
 def _started(point: Message) -> int:
