@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,9 @@ from stackctl.stack import EngineConfig
 READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 60.0
 _SAMPLE_SECONDS: Final = 0.5
+# The last requests are answered after the time for sending is over: a part of a percent of a run of half a minute.
+_RATE_TOLERANCE: Final = 0.01
+_LATE_SECONDS: Final = 1.0
 
 
 @dataclass
@@ -33,7 +36,7 @@ class Watch:
 
     Attributes:
         queue_bytes: its queue, every half second.
-        rss_bytes: its resident memory, every half second.
+        rss_bytes: its resident memory and its workers', every half second.
     """
 
     queue_bytes: list[int] = field(default_factory=list)
@@ -147,8 +150,13 @@ def measure(seconds: float, rate: float, tell: Callable[[str], None]) -> IngestR
         )
 
 
-def problems(report: IngestReport) -> list[str]:
-    """What of a run breaks the promise: nothing refused, nothing lost, everything counted, no growing queue."""
+def problems(report: IngestReport, rate: float = 0) -> list[str]:
+    """What of a run breaks the promise: nothing refused, nothing lost, everything counted, no growing queue, in time.
+
+    Args:
+        report: of the run.
+        rate: spans a second that were asked for; 0 for as fast as they are taken.
+    """
     found = []
     if report.refused_requests:
         found.append(f"{report.refused_requests} requests were refused")
@@ -161,6 +169,10 @@ def problems(report: IngestReport) -> list[str]:
         )
     if report.queue_grew:
         found.append("the queue kept growing")
+    if report.spans_per_second < rate * (1 - _RATE_TOLERANCE):
+        found.append(f"{report.spans_per_second:.0f} of {rate:.0f} spans/s were taken")
+    if report.sender_late_seconds > _LATE_SECONDS:
+        found.append(f"the sender ended {report.sender_late_seconds:.1f} s late")
     return found
 
 
@@ -222,7 +234,7 @@ def _load(ingest: IngestProcess, seconds: float, rate: float) -> tuple[Watch, di
     while sender.poll() is None:
         time.sleep(_SAMPLE_SECONDS)
         watch.queue_bytes.append(ingest.status()["queue_bytes"])
-        watch.rss_bytes.append(seen.memory_info().rss)
+        watch.rss_bytes.append(sum(_of_each(seen, lambda one: one.memory_info().rss)))
     cores = (_cpu_seconds(seen) - before) / (time.monotonic() - began)
     answer = sender.communicate()[0]
     if sender.returncode:
@@ -231,5 +243,15 @@ def _load(ingest: IngestProcess, seconds: float, rate: float) -> tuple[Watch, di
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    """Processor time of a process and of its workers."""
+    times = _of_each(process, lambda one: one.cpu_times())
+    return float(sum(one.user + one.system for one in times))
+
+
+def _of_each(process: psutil.Process, read: Callable[[psutil.Process], Any]) -> list[Any]:
+    """What is read of a process and of each process below it that is still there."""
+    found = [read(process)]
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a worker may end at any time
+            found.append(read(child))
+    return found

@@ -32,6 +32,9 @@ _ID_TEXTS: Final = {
     semconv.USER_ID: 64,
 }
 _CONTENT: Final = "What the application says to the model, and what redaction drops. " * 4
+# Dozens of frames of the log and row groups of a segment.
+_POOL_CHARACTERS: Final = 32 * 1024**2
+_ROUND_SHIFT: Final = 1009  # characters; a prime, and no text's length divides it
 # Hexadecimal digits: two for every byte, so that random bytes become text by one look-up.
 _HEX: Final = np.frombuffer(b"".join(b"%02x" % n for n in range(256)), np.uint16)
 
@@ -62,19 +65,22 @@ class Template:
         self._layout = _Layout()
         spans = b"".join(self._span(number, model) for number in range(SPANS_PER_TRACE))
         self._locate(spans)
-        self._block = np.frombuffer(spans, np.uint8)
-        self._envelope = _envelope(service, len(spans) * TRACES_PER_REQUEST)
+        envelope = _envelope(service, len(spans) * TRACES_PER_REQUEST)
+        self._request = np.frombuffer(envelope + spans * TRACES_PER_REQUEST, np.uint8).copy()
+        # A row per trace. Every variable byte is written anew for each request, the others stand.
+        self._block = self._request[len(envelope) :].reshape(TRACES_PER_REQUEST, len(spans))
+        self.text_size = TRACES_PER_REQUEST * sum(size for _, size in self._layout.texts)
 
-    def fill(self, rng: np.random.Generator, ids: Bytes, now_ns: int) -> bytes:
+    def fill(self, rng: np.random.Generator, ids: Bytes, text: Bytes, now_ns: int) -> bytes:
         """Return a request with fresh bytes everywhere.
 
         Args:
-            rng: source of texts, durations and token counts.
-            ids: per trace 16 bytes of trace id and 8 per span (`ids_of`).
+            rng: source of durations and token counts.
+            ids: per trace 16 bytes of trace id and 8 per span (`RequestSource.ids`).
+            text: `text_size` characters for the texts.
             now_ns: unix nanoseconds about which its spans end.
         """
-        layout, rows = self._layout, TRACES_PER_REQUEST
-        block = np.tile(self._block, (rows, 1))
+        layout, rows, block = self._layout, TRACES_PER_REQUEST, self._block
         for number in range(SPANS_PER_TRACE):
             _put(block, layout.trace_ids[number], ids[:, :16])
             _put(block, layout.span_ids[number], ids[:, 16 + 8 * number : 24 + 8 * number])
@@ -89,21 +95,19 @@ class Template:
         for at in layout.seconds:
             _put(block, at, _octets(rng.lognormal(-1.0, 0.5, rows)))
         self._fill_tokens(block, rng)
-        self._fill_texts(block, rng)
-        return self._envelope + block.tobytes()
+        self._fill_texts(block, text)
+        return self._request.tobytes()
 
     def _fill_tokens(self, block: Bytes, rng: np.random.Generator) -> None:
         for at in self._layout.tokens:
             counts = rng.integers(128, 8192, len(block))  # two bytes as a protobuf varint
             _put(block, at, np.stack([counts & 0x7F | 0x80, counts >> 7], axis=1).astype(np.uint8))
 
-    def _fill_texts(self, block: Bytes, rng: np.random.Generator) -> None:
-        total = sum(size for _, size in self._layout.texts)
-        random = np.frombuffer(rng.bytes(len(block) * total // 2), np.uint8)
-        digits = _HEX[random].view(np.uint8).reshape(len(block), total)
+    def _fill_texts(self, block: Bytes, text: Bytes) -> None:
+        rows = text.reshape(len(block), -1)
         cursor = 0
         for at, size in self._layout.texts:
-            block[:, at : at + size] = digits[:, cursor : cursor + size]
+            block[:, at : at + size] = rows[:, cursor : cursor + size]
             cursor += size
 
     @staticmethod
@@ -156,10 +160,23 @@ class RequestSource:
     def _templates(self) -> list[Template]:
         return [Template(model, _SERVICES[n % len(_SERVICES)]) for n, model in enumerate(_MODELS)]
 
+    @cached_property
+    def _pool(self) -> Bytes:
+        """Random hexadecimal digits, so many that what repeats is further apart than any compressor looks back."""
+        random = np.frombuffer(np.random.default_rng([self._seed]).bytes(_POOL_CHARACTERS // 2), np.uint8)
+        return _HEX[random].view(np.uint8)
+
     def make(self, number: int, clock_ns: Callable[[], int] = time.time_ns) -> bytes:
         """Serialise request `number`."""
         rng = np.random.default_rng([self._seed, number, 1])
-        return self._templates[number % len(_MODELS)].fill(rng, self.ids(number), clock_ns())
+        template = self._templates[number % len(_MODELS)]
+        return template.fill(rng, self.ids(number), self._text(number, template.text_size), clock_ns())
+
+    def _text(self, number: int, size: int) -> Bytes:
+        """The pool's next characters; each time around begins elsewhere, so that no text comes twice."""
+        rounds, turn = divmod(number, len(self._pool) // size - 1)
+        start = turn * size + rounds * _ROUND_SHIFT % size
+        return self._pool[start : start + size]
 
     def ids(self, number: int) -> Bytes:
         """Random ids of request `number`: a row per trace, 16 bytes of its id, then 8 for each of its spans."""

@@ -35,14 +35,14 @@ class Case:
     Attributes:
         run: takes the load, returns its report.
         render: writes the report for people.
-        problems: what of a report breaks a promise.
+        problems: what of a report breaks a promise under that load.
     """
 
     name: str
     help: str
     run: Callable[[Load], Any]
     render: Callable[[Any], None]
-    problems: Callable[[Any], list[str]]
+    problems: Callable[[Any, Load], list[str]]
 
 
 def _run_ingest(load: Load) -> "IngestReport":
@@ -51,10 +51,10 @@ def _run_ingest(load: Load) -> "IngestReport":
     return measure(load.seconds, load.rate, say)
 
 
-def _ingest_problems(report: "IngestReport") -> list[str]:
+def _ingest_problems(report: "IngestReport", load: Load) -> list[str]:
     from stackctl.bench.ingest import problems
 
-    return problems(report)
+    return problems(report, load.rate)
 
 
 def _render_ingest(report: "IngestReport") -> None:
@@ -82,7 +82,7 @@ def _render_start(report: "StartReport") -> None:
 
 CASES: tuple[Case, ...] = (
     Case("ingest", "spans a second that the embedded engine takes", _run_ingest, _render_ingest, _ingest_problems),
-    Case("start", "seconds from `up` to a proven stack", _run_start, _render_start, lambda _: []),
+    Case("start", "seconds from `up` to a proven stack", _run_start, _render_start, lambda _report, _load: []),
 )
 
 
@@ -102,10 +102,11 @@ def register(root: typer.Typer) -> None:
         """Measure the product on this machine, in stacks of its own."""
         opts = options(ctx, data_dir, json)
         broken: list[str] = []
+        load = Load(seconds, rate, runs)
         for case in _chosen(cases or []):
-            report = case.run(Load(seconds, rate, runs))
+            report = case.run(load)
             emit(report, opts, case.render)
-            broken += [f"{case.name}: {problem}" for problem in case.problems(report)]
+            broken += [f"{case.name}: {problem}" for problem in case.problems(report, load)]
         if broken:
             raise ProblemFound("; ".join(broken), next_step="run it again on a machine that does nothing else")
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,17 +12,20 @@ from typing import Any, Final, TypeVar
 import grpc.aio
 
 from stackctl.embedded.columns import Pipeline, kept_by
-from stackctl.embedded.commit import Committer, Line, Prepared
+from stackctl.embedded.commit import Committer
 from stackctl.embedded.otlp.grpc_server import serve_grpc
 from stackctl.embedded.otlp.http_server import http_server, listen, otlp_app
 from stackctl.embedded.otlp.limits import guard_of
-from stackctl.embedded.otlp.receive import PREPARED_AT_ONCE, Intake, Outcome, Request
+from stackctl.embedded.otlp.receive import Intake, Outcome, Request
+from stackctl.embedded.prepare import Line, Prepared
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.retention import Retention
 from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
+from stackctl.embedded.workers import Workforce
+from stackctl.embedded.workwire import Setup, Tally
 from stackctl.errors import StoreUnusable
 from stackctl.genai.pricebook import in_force
 from stackctl.stack import EngineConfig
@@ -47,8 +49,8 @@ def now_ms() -> int:
 class Ingest:
     """Everything that one ingest process holds.
 
-    Decoding and rules are one thread's (`_work`), the log and counting another's (`_disk`), sealing a third's; the
-    event loop only moves bytes.
+    Decoding and rules are one thread's (`_work`), or under load worker processes'; the log and counting another's
+    (`_disk`), sealing a third's; the event loop only moves bytes.
 
     Args:
         config: where and for how long to keep what.
@@ -72,8 +74,9 @@ class Ingest:
         self._book = in_force(config.price_book, config.price_rows)
         self._pipelines: list[Pipeline] = []
         self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
-        self._work, self._disk = ThreadPoolExecutor(PREPARED_AT_ONCE, "work"), ThreadPoolExecutor(1, "disk")
-        self.intake = Intake(self._prepare, self._store, now_ms)
+        self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
+        self._workforce = Workforce(Setup(config, self._book), self._prepare_here)
+        self.intake = Intake(self._prepare, self._store, now_ms, at_once=lambda: self._workforce.at_once)
         self._seal = ThreadPoolExecutor(1, "seal")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -102,7 +105,7 @@ class Ingest:
 
     def status(self) -> dict[str, Any]:
         """Facts for `/-/status`."""
-        totals = self._committer.totals
+        totals, tally = self._committer.totals, self._tally()
         return {
             "log_seq": self.store.last_seq,
             "applied_seq": self.head.applied_seq,
@@ -114,9 +117,9 @@ class Ingest:
             "repeated_requests_total": totals.repeated_requests,
             "rejected_spans_total": totals.rejected_spans,
             "dropped_log_records_total": totals.dropped_log_records,
-            "lost_spans_total": sum(pipeline.lost for pipeline in self._pipelines),
-            "redacted_values_total": sum(pipeline.dropped.total() for pipeline in self._pipelines),
-            "redacted_keys": self._redacted_keys(),
+            "lost_spans_total": tally.lost,
+            "redacted_values_total": tally.dropped.total(),
+            "redacted_keys": _redacted_keys(tally),
             "torn_bytes": self.store.torn_bytes,
             "disk_ok": totals.disk_ok,
         }
@@ -126,16 +129,15 @@ class Ingest:
         self._pipelines.append(pipeline)
         return Line(pipeline, Derivation(self._config.extra_models, book=self._book))
 
-    def _redacted_keys(self) -> list[dict[str, Any]]:
-        """How many values redaction dropped, by attribute key, the most frequent first, and what would keep them."""
-        found: Counter[str] = Counter()
-        for pipeline in list(self._pipelines):
-            found.update(pipeline.dropped.copy())
-        most = found.most_common(_SHOWN_KEYS)
-        return [{"key": key, "values": values, "setting": kept_by(key)} for key, values in most]
+    def _tally(self) -> Tally:
+        """What rules did not let through, here and in workers."""
+        return sum(map(Tally.of, list(self._pipelines)), self._workforce.tally)
 
     async def _prepare(self, requests: Sequence[Request]) -> Prepared:
-        return await asyncio.get_running_loop().run_in_executor(self._work, self._committer.prepare, requests)
+        return await self._workforce.prepare(self._committer.group(requests))
+
+    async def _prepare_here(self, group: Prepared) -> Prepared:
+        return await asyncio.get_running_loop().run_in_executor(self._work, self._committer.fill, group)
 
     async def _store(self, prepared: Prepared) -> Sequence[Outcome]:
         return await self._on_disk(lambda: self._committer.store(prepared))
@@ -146,6 +148,7 @@ class Ingest:
         retain = Every(_RETAIN_EVERY_SECONDS)
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
+            self._workforce.look(self.intake.queue_bytes)
             await self._bearing_disk(self._on_disk(self.head.beat))
             if seal.due() and await self._bearing_disk(self._on_disk(self.store.roll_if_due)):
                 asyncio.get_running_loop().run_in_executor(self._seal, self._seal_closed)
@@ -191,6 +194,7 @@ class Ingest:
         await asyncio.gather(grpc_server.stop(_STOP_GRACE_SECONDS), serving, return_exceptions=True)
         self.intake.drain()
         await asyncio.gather(commits, return_exceptions=True)
+        await self._workforce.close()
         await self._bearing_disk(self._on_disk(self.head.close))
         for threads in (self._work, self._disk, self._seal):
             threads.shutdown()
@@ -218,6 +222,12 @@ class Every:
             return False
         self._last = time.monotonic()
         return True
+
+
+def _redacted_keys(tally: Tally) -> list[dict[str, Any]]:
+    """How many values redaction dropped, by attribute key, the most frequent first, and what would keep them."""
+    most = tally.dropped.most_common(_SHOWN_KEYS)
+    return [{"key": key, "values": values, "setting": kept_by(key)} for key, values in most]
 
 
 async def serve(config: EngineConfig, limits: SealLimits | None = None) -> None:

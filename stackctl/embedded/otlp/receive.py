@@ -12,8 +12,6 @@ MAX_QUEUE_BYTES: Final = 96 * 1024**2
 # One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
 MAX_GROUP_BYTES: Final = 4 * 1024**2
 GATHER_SECONDS: Final = 0.004
-# A second thread would fight the first for the interpreter's lock: measured, a third more processor time for each span.
-PREPARED_AT_ONCE: Final = 1
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,7 @@ class Intake(Generic[P]):
         store: makes a prepared group durable; returns one outcome per request.
         clock_ms: unix milliseconds.
         max_queue_bytes: requests beyond are refused as BUSY until others are done.
+        at_once: how many groups may be prepared side by side at the moment.
 
     Attributes:
         queue_bytes: bytes of the requests that wait or are being committed.
@@ -57,9 +56,12 @@ class Intake(Generic[P]):
         store: Callable[[P], Awaitable[Sequence[Outcome]]],
         clock_ms: Callable[[], int],
         max_queue_bytes: int = MAX_QUEUE_BYTES,
+        at_once: Callable[[], int] = lambda: 1,
     ) -> None:
         self._prepare, self._store, self._clock_ms = prepare, store, clock_ms
         self._max_queue_bytes = max_queue_bytes
+        self._at_once = at_once
+        self._under_way = 0
         self._waiting: list[tuple[Request, Waiter]] = []
         self._arrived = asyncio.Event()
         self._closing = False
@@ -88,23 +90,30 @@ class Intake(Generic[P]):
     async def run(self) -> None:
         """Commit group after group until `drain` was called and nothing waits any more."""
         before: asyncio.Task[None] | None = None
-        slots = asyncio.Semaphore(PREPARED_AT_ONCE + 1)  # one more is being stored
         while self._waiting or not self._closing:
             await self._arrived.wait()
             self._arrived.clear()
             if before is not None and before.done():
                 before.result()  # raises what storing could not answer for
-            if not self._waiting:
+            if not self._has_work():
                 continue
             if not self._closing:
                 await asyncio.sleep(GATHER_SECONDS)
-            await slots.acquire()
             before = asyncio.create_task(self._commit(self._next_group(), before))
-            before.add_done_callback(lambda _: (slots.release(), self._arrived.set()))
+            self._under_way += 1
+            before.add_done_callback(self._committed)
             if self._waiting:
                 self._arrived.set()
         if before is not None:
             await before
+
+    def _has_work(self) -> bool:
+        """Whether a group may be begun: one more than are prepared, for one is being stored."""
+        return bool(self._waiting) and self._under_way <= self._at_once()
+
+    def _committed(self, _: "asyncio.Task[None]") -> None:
+        self._under_way -= 1
+        self._arrived.set()
 
     def drain(self) -> None:
         """Refuse new requests; `run` ends when the waiting ones are done."""

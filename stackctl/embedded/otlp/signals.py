@@ -93,3 +93,7 @@ class Refused(Exception):
         super().__init__(message)
         self.kind = kind
         self.message = message
+
+    def __reduce__(self) -> tuple[type["Refused"], tuple[RefusalKind, str]]:
+        """Pickled by its arguments: worker processes return refusals."""
+        return type(self), (self.kind, self.message)

@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 
 from stackctl import semconv
+from stackctl.embedded.store.frame import Packed
 
 # Attribute columns of one segment; measured to serve well (facts: wide columns). The rest stays readable in `rest`.
 MAX_ATTRIBUTE_COLUMNS: Final = 256
@@ -34,8 +35,20 @@ class ColumnCap:
         if table is not None:
             self._known.update(name for name in table.column_names if name.startswith(_PREFIXES))
 
-    def admit(self, table: pa.Table) -> pa.Table:
-        """Return the table with at most the admitted attribute columns; no value is lost."""
+    def admit(self, table: pa.Table | Packed) -> pa.Table | Packed:
+        """Return the table with at most the admitted attribute columns; no value is lost.
+
+        A packed one is only unpacked where it has columns beyond them.
+        """
+        if not isinstance(table, Packed):
+            return self._admit(table)
+        fresh = {name for name in table.column_names if name.startswith(_PREFIXES)} - self._known
+        if len(self._known) + len(fresh) > self._limit:
+            return self._admit(table.table())
+        self._known |= fresh
+        return table
+
+    def _admit(self, table: pa.Table) -> pa.Table:
         fresh = [name for name in table.column_names if name.startswith(_PREFIXES) and name not in self._known]
         ours = [name for name in fresh if name[2:-2] in _OURS]
         others = [name for name in fresh if name[2:-2] not in _OURS]

@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 import pyarrow as pa
 
@@ -28,6 +28,30 @@ MAX_PAYLOAD: Final = 1 << 30
 
 
 @dataclass(frozen=True)
+class Packed:
+    """A table as it stands in a frame, made before the frame is.
+
+    Attributes:
+        num_rows: its rows.
+        column_names: its columns, in order.
+        section: its bytes.
+    """
+
+    num_rows: int
+    column_names: tuple[str, ...]
+    section: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Self:
+        """Pack a table."""
+        return cls(table.num_rows, tuple(table.column_names), _write_table(table))
+
+    def table(self) -> pa.Table:
+        """Unpack it; it must have rows."""
+        return _read_table(memoryview(self.section))
+
+
+@dataclass(frozen=True)
 class Frame:
     """The content of one group commit.
 
@@ -41,8 +65,8 @@ class Frame:
 
     arrival_ms: int
     digests: tuple[bytes, ...] = ()
-    spans: pa.Table | None = None
-    evaluations: pa.Table | None = None
+    spans: pa.Table | Packed | None = None
+    evaluations: pa.Table | Packed | None = None
     increments: bytes = b""
 
 
@@ -169,7 +193,9 @@ def _next_frame(data: memoryview, start: int) -> int:
     return len(data)
 
 
-def _write_table(table: pa.Table | None) -> bytes:
+def _write_table(table: pa.Table | Packed | None) -> bytes:
+    if isinstance(table, Packed):
+        return table.section
     if table is None or not table.num_rows:
         return b""
     (batch,) = table.combine_chunks().to_batches()

@@ -1,0 +1,47 @@
+"""The work of a worker process: groups in, prepared groups out."""
+
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pyarrow as pa
+
+from stackctl.embedded.columns import Pipeline
+from stackctl.embedded.otlp.receive import Request
+from stackctl.embedded.prepare import Line, Prepared, Preparer
+from stackctl.embedded.series.derive import Derivation
+from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.store.frame import Packed
+from stackctl.embedded.workwire import READY, Done, Job, Setup, Tally, WorkerLost, receive, send
+
+
+def serve(channel: socket.socket) -> None:
+    """Answer the parent's groups until it closes the channel."""
+    with suppress(WorkerLost):
+        setup: Setup = receive(channel)[0]
+        pipeline = Pipeline(setup.config, book=setup.book)
+        preparer = Preparer(Line(pipeline, Derivation(setup.config.extra_models, book=setup.book)))
+        send(channel, READY)
+        while True:
+            send(channel, _done(pipeline, preparer, *receive(channel)))
+
+
+def _done(pipeline: Pipeline, preparer: Preparer, job: Job, bodies: Sequence[bytes]) -> Done:
+    before = Tally.of(pipeline)
+    rows = zip(job.numbers, job.signals, bodies, job.arrivals_ms, strict=True)
+    # Without digests: the parent knows them, and what was stored before is not in the job.
+    group = Prepared((), (), {number: Request(signal, body, b"", ms) for number, signal, body, ms in rows})
+    found = preparer.fill(group)
+    return Done(
+        _packed(found.spans),
+        _packed(found.evaluations),
+        Increments.merge(found.increments).to_bytes(),
+        found.outcomes,
+        found.dropped,
+        found.rejected,
+        Tally.of(pipeline) - before,
+    )
+
+
+def _packed(table: pa.Table | Packed | None) -> Packed | None:
+    return Packed.of(table) if isinstance(table, pa.Table) else table

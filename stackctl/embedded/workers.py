@@ -1,0 +1,254 @@
+"""The worker processes of ingest as their parent sees them: started under load, replaced when lost, let go after calm.
+
+A stack with little to do has none: it starts as fast and stays as small as before. One interpreter prepares some
+35,000 spans/s, however many threads it has; beyond that, processes are what helps.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+from stackctl.embedded.otlp.signals import Signal
+from stackctl.embedded.prepare import Prepared
+from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.workwire import Done, Job, Setup, Tally, WorkerLost, receive, send
+
+log = logging.getLogger("stackctl.ingest")
+
+MOST_WORKERS: Final = 2
+# Load that starts them: the share of a second that preparing takes, or a queue that does not become shorter.
+_BUSY_SHARE: Final = 0.6
+_QUEUE_BYTES: Final = 4 * 1024**2
+_QUEUE_SECONDS: Final = 0.5
+_WINDOW_SECONDS: Final = 1.0
+# Calm that ends them.
+_CALM_SHARE: Final = 0.3
+_CALM_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 2.0  # between a loss and the next start
+# A group takes a tenth of a second; a worker without an answer for that long is as good as dead.
+_ANSWER_SECONDS: Final = 30
+_END_SECONDS: Final = 2.0
+
+
+def workers_here() -> int:
+    """How many workers are of use on this machine: none beside the ingest process itself on a single core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_WORKERS, cores) if cores > 1 else 0
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        setup: what it prepares with.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._channel, theirs = socket.socketpair()
+        self._setup = setup
+        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _ANSWER_SECONDS, 0))
+        arguments = [str(theirs.fileno()), str(os.getpid())]
+        with theirs:
+            # The starting thread must outlive the worker, which dies with it (PR_SET_PDEATHSIG).
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "stackctl.embedded.worker", *arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+
+    def begin(self) -> None:
+        """Wait until it can work.
+
+        Raises:
+            WorkerLost: it cannot.
+        """
+        send(self._channel, self._setup)
+        receive(self._channel)
+
+    def prepare(self, group: Prepared) -> tuple[Prepared, Tally]:
+        """Prepare a group there.
+
+        Raises:
+            WorkerLost: it ended before it answered.
+        """
+        chosen = {n: request for n, request in group.fresh.items() if request.signal is not Signal.METRICS}
+        if not chosen:
+            return group, Tally(0, Counter())
+        requests = list(chosen.values())
+        job = Job(tuple(chosen), tuple(r.signal for r in requests), tuple(r.arrival_ms for r in requests))
+        send(self._channel, job, [request.body for request in requests])
+        done: Done = receive(self._channel)[0]
+        prepared = replace(
+            group,
+            spans=done.spans,
+            evaluations=done.evaluations,
+            increments=[Increments.from_bytes(done.increments)],
+            outcomes=done.outcomes,
+            dropped=done.dropped,
+            rejected=done.rejected,
+        )
+        return prepared, done.tally
+
+    def end(self) -> None:
+        """Let it end; kill it where it does not, which loses nothing."""
+        self._channel.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Workforce:
+    """Decides where groups are prepared: in this process, or in workers while there is load for them.
+
+    All methods belong to the event loop's thread, which must be one that lives as long as the process.
+
+    Args:
+        setup: what workers prepare with.
+        inside: prepares a group in this process.
+        most: how many workers there may be.
+
+    Attributes:
+        tally: what workers' rules did not let through.
+    """
+
+    def __init__(
+        self, setup: Setup, inside: Callable[[Prepared], Awaitable[Prepared]], most: int | None = None
+    ) -> None:
+        self._setup, self._inside = setup, inside
+        self._most = workers_here() if most is None else most
+        self._threads = ThreadPoolExecutor(2 * MOST_WORKERS, "carry")
+        self._ready: set[Worker] = set()
+        self._idle: list[Worker] = []
+        self._starting: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+        self._load = Load()
+        self._not_before = 0.0
+        self.tally = Tally(0, Counter())
+
+    @property
+    def at_once(self) -> int:
+        """How many groups may be prepared side by side."""
+        return max(1, len(self._ready))
+
+    async def prepare(self, group: Prepared) -> Prepared:
+        """Prepare a group in a worker where there are some, in this process otherwise."""
+        while self._ready and not self._idle:
+            self._freed.clear()
+            await self._freed.wait()
+        began = time.monotonic()
+        try:
+            found = await self._outside(self._idle.pop(), group) if self._idle else None
+            return await self._inside(group) if found is None else found
+        finally:
+            self._load.note(time.monotonic() - began)
+
+    def look(self, queue_bytes: int) -> None:
+        """Start or end workers as the load asks for; call it several times a second.
+
+        Args:
+            queue_bytes: bytes of the requests that wait or are being committed.
+        """
+        now = time.monotonic()
+        self._load.look(now, queue_bytes)
+        missing = self._most - len(self._ready) - len(self._starting)
+        wanted = self._load.high or bool(self._ready)
+        if self._load.calm_seconds(now) >= _CALM_SECONDS and len(self._idle) == len(self._ready):
+            self._let_go()
+        elif wanted and now >= self._not_before:
+            for _ in range(missing):
+                task = asyncio.create_task(self._start(), name="worker")
+                self._starting.add(task)
+                task.add_done_callback(self._starting.discard)
+
+    async def close(self) -> None:
+        """End all workers; nothing may be under way."""
+        self._most = 0
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        self._let_go()
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def _start(self) -> None:
+        worker = Worker(self._setup)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, worker.begin)
+        except WorkerLost:
+            self._give_up(worker, "a worker process did not start")
+            return
+        self._ready.add(worker)
+        self._idle.append(worker)
+        log.info("worker process %d of %d is ready", len(self._ready), self._most)
+
+    async def _outside(self, worker: Worker, group: Prepared) -> Prepared | None:
+        """Prepare a group in a worker; None when that was lost."""
+        try:
+            found, tally = await asyncio.get_running_loop().run_in_executor(self._threads, worker.prepare, group)
+        except WorkerLost:
+            self._ready.discard(worker)
+            self._freed.set()
+            self._give_up(worker, "a worker process was lost; its group is prepared here")
+            return None
+        self._idle.append(worker)
+        self._freed.set()
+        self.tally += tally
+        return found
+
+    def _give_up(self, worker: Worker, why: str) -> None:
+        log.warning("%s", why)
+        self._not_before = time.monotonic() + _PAUSE_SECONDS
+        self._threads.submit(worker.end)
+
+    def _let_go(self) -> None:
+        for worker in self._idle:
+            self._threads.submit(worker.end)
+        self._ready.clear()
+        self._idle.clear()
+
+
+class Load:
+    """Whether preparing is what a process is busy with.
+
+    Attributes:
+        high: it was, in the last whole window, or requests pile up.
+    """
+
+    def __init__(self) -> None:
+        self.high = False
+        self._busy = self._share = 0.0
+        self._window = self._short_queue = self._loaded = time.monotonic()
+
+    def note(self, seconds: float) -> None:
+        """Count time that preparing a group took."""
+        self._busy += seconds
+
+    def look(self, now: float, queue_bytes: int) -> None:
+        """Judge anew.
+
+        Args:
+            now: seconds of the monotonic clock.
+            queue_bytes: bytes of the requests that wait or are being committed.
+        """
+        if queue_bytes < _QUEUE_BYTES:
+            self._short_queue = now
+        if now - self._window >= _WINDOW_SECONDS:
+            self._share = self._busy / (now - self._window)
+            self._busy, self._window = 0.0, now
+        if self._share >= _CALM_SHARE:
+            self._loaded = now
+        self.high = self._share >= _BUSY_SHARE or now - self._short_queue >= _QUEUE_SECONDS
+
+    def calm_seconds(self, now: float) -> float:
+        """How long there has been little to do."""
+        return now - self._loaded
