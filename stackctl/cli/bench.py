@@ -10,7 +10,7 @@ from stackctl.cli.context import DataDirFlag, JsonFlag, emit, options, say
 from stackctl.errors import Misuse, ProblemFound
 
 if TYPE_CHECKING:
-    from stackctl.reports import IngestReport, StartReport
+    from stackctl.reports import ConsoleReport, IngestReport, StartReport
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,28 @@ def _render_start(report: "StartReport") -> None:
     typer.echo(f"warm {report.warm_median_seconds:.2f} s (median of {len(report.warm_seconds)})")
 
 
+def _run_console(load: Load) -> "ConsoleReport":
+    from stackctl.bench.console import measure
+
+    return measure(load.runs, say)
+
+
+def _console_problems(report: "ConsoleReport", _: Load) -> list[str]:
+    from stackctl.bench.console import problems
+
+    return problems(report)
+
+
+def _render_console(report: "ConsoleReport") -> None:
+    typer.echo(f"first paint    {report.first_paint_seconds * 1000:.0f} ms")
+    typer.echo(f"Home drawn     {report.drawn_seconds * 1000:.0f} ms (median of {len(report.loads)})")
+    typer.echo(f"on the wire    {report.wire_bytes / 1000:.0f} kB")
+    typer.echo(f"series         {report.series:,} over a day")
+
+
 CASES: tuple[Case, ...] = (
     Case("ingest", "spans a second that the embedded engine takes", _run_ingest, _render_ingest, _ingest_problems),
+    Case("console", "how quickly Home is shown in Chromium", _run_console, _render_console, _console_problems),
     Case("start", "seconds from `up` to a proven stack", _run_start, _render_start, lambda _report, _load: []),
 )
 

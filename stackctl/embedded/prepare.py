@@ -142,8 +142,8 @@ def _merge(group: Prepared, parts: Sequence[Prepared]) -> Prepared:
     return whole
 
 
-def _united(tables: Sequence[pa.Table | None]) -> pa.Table | None:
-    found = [table for table in tables if table is not None]
+def _united(tables: Sequence[pa.Table | Packed | None]) -> pa.Table | None:
+    found = [table for table in tables if isinstance(table, pa.Table)]  # packed ones are whole groups already
     return pa.concat_tables(found, promote_options="default") if found else None
 
 

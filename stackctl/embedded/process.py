@@ -111,6 +111,7 @@ class Ingest:
             "applied_seq": self.head.applied_seq,
             "durable_seq": self.head.durable_seq,
             "queue_bytes": self.intake.queue_bytes,
+            "workers": self._workforce.size,
             "spans_total": totals.spans,
             "evaluations_total": totals.evaluations,
             "refused_total": self.intake.refused_total,

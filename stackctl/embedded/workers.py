@@ -67,6 +67,11 @@ class Worker:
                 stdout=subprocess.DEVNULL,
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def begin(self) -> None:
         """Wait until it can work.
 
@@ -141,7 +146,12 @@ class Workforce:
     @property
     def at_once(self) -> int:
         """How many groups may be prepared side by side."""
-        return max(1, len(self._ready))
+        return max(1, self.size)
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self._ready)
 
     async def prepare(self, group: Prepared) -> Prepared:
         """Prepare a group in a worker where there are some, in this process otherwise."""

@@ -34,6 +34,14 @@ def test_requests_are_unique_and_keep_their_size_through_redaction() -> None:
     assert len(zlib.compress(text.encode())) > 0.49 * len(text)
 
 
+def test_texts_never_come_twice() -> None:
+    """The pool of random text begins elsewhere each time around, so that no store can recognise a text."""
+    source = RequestSource(seed=6)
+    around = len(source._pool) // (SPANS_PER_REQUEST * 480) - 1
+    texts = [source.make(number)[-400:] for number in (0, around, 2 * around)]
+    assert len(set(texts)) == 3
+
+
 def test_two_seeds_share_no_span() -> None:
     """Several load generators beside one another send different spans."""
     first, second = RequestSource(1), RequestSource(2)
@@ -57,12 +65,14 @@ def test_a_short_run_counts_everything(stackctl_cli: Callable) -> None:
         ({"stored_spans": 1023}, "stored"),
         ({"counted_calls": 639.0}, "llm_requests_total"),
         ({"queue_grew": True}, "queue"),
+        ({"spans_per_second": 49_000.0}, "spans/s"),
+        ({"sender_late_seconds": 1.5}, "late"),
     ],
 )
 def test_a_broken_promise_is_a_problem(change: dict, word: str) -> None:
-    """A refused request, a missing span, a wrong counter or a growing queue fails the benchmark by name."""
-    assert problems(FIELDS) == []
-    (problem,) = problems(IngestReport(**(vars(FIELDS) | change)))
+    """A refused request, a missing span, a wrong counter, a growing queue or a missed rate fails it by name."""
+    assert problems(FIELDS, rate=50_000) == []
+    (problem,) = problems(IngestReport(**(vars(FIELDS) | change)), rate=50_000)
     assert word in problem
 
 

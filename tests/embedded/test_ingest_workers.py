@@ -1,0 +1,236 @@
+"""Worker processes of ingest: they come under load, change no result, lose nothing when they die, and leave nothing."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+import psutil
+import pyarrow as pa
+import pytest
+from otlp_messages import call_request, log_request
+
+from stackctl.bench.ingest import IngestProcess, count_calls, count_spans
+from stackctl.embedded import workers
+from stackctl.embedded.columns import Pipeline
+from stackctl.embedded.otlp.receive import Request
+from stackctl.embedded.otlp.signals import Accepted, Refused, Signal
+from stackctl.embedded.prepare import Line, Prepared, Preparer
+from stackctl.embedded.series.derive import Derivation
+from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.store.columncap import ColumnCap
+from stackctl.embedded.store.frame import Packed
+from stackctl.embedded.workers import Load, Worker, Workforce
+from stackctl.embedded.workwire import Setup, Tally, WorkerLost
+from stackctl.genai.pricebook import in_force
+from stackctl.stack import EngineConfig
+
+CONFIG = EngineConfig("")
+SETUP = Setup(CONFIG, in_force(None, ()))
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Iterator[IngestProcess]:
+    process = IngestProcess(tmp_path / "data")
+    process.wait_ready()
+    yield process
+    if process.process.poll() is None:
+        process.kill()
+
+
+def group() -> Prepared:
+    """Spans with content that redaction drops, an evaluation, metrics, and bytes that are no request."""
+    evaluation = log_request({"gen_ai.evaluation.name": "grounded", "gen_ai.evaluation.score.value": 0.25})
+    bodies = {
+        1: (Signal.TRACES, call_request(3, first_id=1)),
+        2: (Signal.TRACES, b"\xff not a message"),
+        4: (Signal.LOGS, evaluation),
+        5: (Signal.METRICS, b""),
+    }
+    fresh = {n: Request(kind, body, b"%016d" % n, 1_000 + n) for n, (kind, body) in bodies.items()}
+    return Prepared((), (), fresh)
+
+
+def line() -> tuple[Pipeline, Preparer]:
+    pipeline = Pipeline(CONFIG, book=SETUP.book)
+    return pipeline, Preparer(Line(pipeline, Derivation((), book=SETUP.book)))
+
+
+def outcomes(prepared: Prepared) -> dict:
+    return {n: one if isinstance(one, Accepted) else (one.kind, one.message) for n, one in prepared.outcomes.items()}
+
+
+def test_a_worker_prepares_what_this_process_would() -> None:
+    """Rows, counters, outcomes and the tally of redaction are the same in a worker, group after group."""
+    pipeline, preparer = line()
+    worker = Worker(SETUP)
+    try:
+        worker.begin()
+        for _ in range(2):
+            before = Tally.of(pipeline)
+            here = preparer.fill(group())
+            there, tally = worker.prepare(group())
+            assert isinstance(there.spans, Packed)
+            assert isinstance(there.evaluations, Packed)
+            assert there.spans.table().equals(here.spans.combine_chunks())
+            assert there.evaluations.table().equals(here.evaluations.combine_chunks())
+            assert there.increments[0].to_bytes() == Increments.merge(here.increments).to_bytes() != b""
+            assert outcomes(there) == outcomes(here)
+            assert isinstance(there.outcomes[2], Refused)
+            assert tally == Tally.of(pipeline) - before
+    finally:
+        worker.end()
+    assert not psutil.pid_exists(worker.pid)
+
+
+def test_signals_of_the_terminal_do_not_end_a_worker() -> None:
+    """Ctrl-C reaches the whole process group: the parent decides what becomes of groups under way."""
+    worker = Worker(SETUP)
+    try:
+        worker.begin()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(worker.pid, number)
+        assert worker.prepare(group())[0].spans.num_rows == 3
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(WorkerLost):
+            worker.prepare(group())
+    finally:
+        worker.end()
+
+
+def test_a_group_of_a_lost_worker_is_prepared_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is killed costs no group: it is prepared in the process itself, and another worker comes."""
+    monkeypatch.setattr(workers, "_PAUSE_SECONDS", 0.0)
+
+    async def run() -> list[str]:
+        preparer = line()[1]
+
+        async def inside(one: Prepared) -> Prepared:
+            return preparer.fill(one)
+
+        force = Workforce(SETUP, inside, most=1)
+        force.look(0)
+        assert force.at_once == 1
+        assert not force.size
+        forms = [type((await force.prepare(group())).spans).__name__]
+        await _grown(force)
+        forms.append(type((await force.prepare(group())).spans).__name__)
+        (worker,) = force._ready
+        os.kill(worker.pid, signal.SIGKILL)
+        found = await asyncio.gather(*(force.prepare(group()) for _ in range(3)))
+        forms += [type(one.spans).__name__ for one in found]
+        assert [one.spans.num_rows for one in found] == [3, 3, 3]
+        assert not force.size
+        await _grown(force)
+        await force.close()
+        return forms
+
+    async def _grown(force: Workforce) -> None:
+        while not force.size:
+            force._load.note(1.0)
+            force.look(0)
+            await asyncio.sleep(0.05)
+
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == ["Table", "Packed", "Table", "Table", "Table"]
+
+
+def test_load_is_told_from_calm() -> None:
+    """Workers are wanted after a busy second or a lasting queue, and not wanted after a calm minute."""
+    load, now = Load(), time.monotonic()
+    load.look(now + 0.1, 0)
+    assert not load.high
+    load.note(0.9)
+    load.look(now + 1.1, 0)
+    assert load.high
+    load.look(now + 2.2, 0)
+    assert not load.high
+    load.look(now + 2.3, 64 * 1024**2)
+    load.look(now + 2.9, 64 * 1024**2)
+    assert load.high
+    load.look(now + 61.5, 0)
+    assert not load.high
+    assert load.calm_seconds(now + 61.5) > 59
+
+
+def test_the_column_cap_holds_for_packed_tables() -> None:
+    """What a worker packed has no more columns in the log than what was prepared here, and loses no value."""
+    core = {"rest": pa.array([None], pa.string()), "rrest": pa.array([None], pa.string())}
+    first = pa.table({**core, "s:a:i": [1], "s:b:i": [2]})
+    second = pa.table({**core, "s:b:i": [3], "s:c:i": [4]})
+    cap = ColumnCap(limit=2)
+    packed = Packed.of(first)
+    assert cap.admit(packed) is packed
+    admitted = cap.admit(Packed.of(second))
+    assert admitted.column_names == ["rest", "rrest", "s:b:i"]
+    assert orjson.loads(admitted["rest"][0].as_py()) == {"c": 4}
+
+
+def children(ingest: IngestProcess) -> list[psutil.Process]:
+    return psutil.Process(ingest.process.pid).children()
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.05)
+
+
+def sender(ingest: IngestProcess, seconds: float, seed: int) -> subprocess.Popen:
+    """A load generator at full speed."""
+    command = ["-m", "stackctl.bench.load", f"127.0.0.1:{ingest.ports['otlp_grpc']}", str(seconds), "0", str(seed)]
+    return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)
+
+
+def test_workers_come_under_load_and_totals_stay_exact(ingest: IngestProcess) -> None:
+    """Started under load, one of them killed and replaced: everything acknowledged is stored and counted once."""
+    assert ingest.status()["workers"] == 0
+    assert not children(ingest)
+    sending = sender(ingest, 6.0, 1)
+    wait_until(lambda: ingest.status()["workers"] == workers.workers_here())
+    for one in children(ingest)[:1]:
+        one.kill()
+    answer = orjson.loads(sending.communicate(timeout=60)[0])
+    status = ingest.status()
+    left = children(ingest)
+    ingest.stop()
+    assert not any(one.is_running() for one in left)
+    assert answer["refused"] == {}
+    assert count_spans(ingest.data_dir) == (answer["acked_spans"], answer["acked_calls"])
+    assert count_calls(ingest.data_dir) == answer["acked_calls"] > 0
+    assert status["spans_total"] == answer["acked_spans"]
+    assert status["lost_spans_total"] == 0
+    # The generator puts one content attribute on each span but the first of a trace's; redaction drops them all.
+    assert status["redacted_values_total"] == answer["acked_spans"]
+    assert (
+        sum(Counter({row["key"]: row["values"] for row in status["redacted_keys"]}).values())
+        == (status["redacted_values_total"])
+    )
+
+
+def test_workers_die_with_their_parent(ingest: IngestProcess) -> None:
+    """After kill -9 of ingest under load no worker is left."""
+    if not workers.workers_here():
+        pytest.skip("no workers on a single core")
+    sending = sender(ingest, 60.0, 2)
+    try:
+        wait_until(lambda: ingest.status()["workers"] > 0)
+        left = children(ingest)
+        ingest.kill()
+    finally:
+        sending.kill()
+        sending.communicate()
+    assert left
+    with suppress(psutil.NoSuchProcess):
+        wait_until(lambda: not any(_alive(one) for one in left), 5)
+
+
+def _alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
