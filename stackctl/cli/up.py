@@ -105,8 +105,8 @@ def _moment(age: str | None) -> str | None:
 def _stay(start: "Start") -> int:
     import signal
 
-    say("running in the foreground; Ctrl-C stops it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the usual way to stop a service, so it is no error
+    say("running in the foreground; Ctrl-C stops it")
     assert start.supervisor is not None, "started in the foreground"
     return start.supervisor.wait()
 
