@@ -38,10 +38,11 @@ KEPT = {
     "who sent it": ("service.name", "deployment.environment", "deployment.environment.name"),
     "with what": ("telemetry.sdk.version", "telemetry.auto.version"),
     "whom it called": ("server.address",),
-    "the model asked for": (semconv.REQUEST_MODEL, "ai.model.id", "llm.invocation_parameters"),
+    "the model asked for": (semconv.REQUEST_MODEL, "ai.model.id", "llm.invocation_parameters/model"),
     "the model that answered": (semconv.RESPONSE_MODEL, "llm.model_name", "langfuse.observation.model.name"),
     "the provider's id of the answer, and of its configuration": (
         semconv.RESPONSE_ID,
+        "output.value/id",
         "openai.response.system_fingerprint",
         "gen_ai.openai.response.system_fingerprint",
     ),
@@ -87,14 +88,14 @@ class Variant:
     """Which string fields get a canary.
 
     Attributes:
-        name: what a failure is called.
+        values: every value and field but those below.
         driving: the values of attributes by which rules tell a call.
         telling: fields by which a record is told.
-        keys: the names of attributes.
-        leaves: of values that are JSON only the texts within.
+        keys: the names of attributes and of members of maps.
+        leaves: the texts within values that are JSON.
     """
 
-    name: str
+    values: bool = False
     driving: bool = False
     telling: bool = False
     keys: bool = False
@@ -102,11 +103,11 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("all values", driving=True),
-    Variant("values of calls"),
-    Variant("names", telling=True),
-    Variant("keys", keys=True),
-    Variant("texts in JSON", leaves=True),
+    Variant(values=True, driving=True),
+    Variant(values=True),
+    Variant(telling=True),
+    Variant(keys=True),
+    Variant(leaves=True),
 )
 
 
@@ -120,26 +121,35 @@ def poison(message: Message, variant: Variant, put: Callable[[str], str], path: 
     for one in message.DESCRIPTOR.fields:
         place = f"{path}.{one.name}".lstrip(".")
         if one.type == FieldDescriptor.TYPE_MESSAGE:
-            for child in _children(message, one):
+            for child in _children(message, one, variant):
                 poison(child, variant, put, place)
-        elif one.type == FieldDescriptor.TYPE_STRING and one.is_repeated:
-            getattr(message, one.name).append(put(place))
-        elif one.type == FieldDescriptor.TYPE_STRING and (variant.telling or f"{kind}.{one.name}" not in TELLING):
-            setattr(message, one.name, put(place))
+        elif one.type == FieldDescriptor.TYPE_STRING and _wanted(f"{kind}.{one.name}", variant):
+            _poison_text(message, one, put(place))
 
 
-def _children(message: Message, one: FieldDescriptor) -> Iterator[Message]:
-    """What stands in a field of messages, and where it is empty something new, so that every field is reached."""
+def _wanted(name: str, variant: Variant) -> bool:
+    return variant.telling if name in TELLING else variant.values
+
+
+def _poison_text(message: Message, one: FieldDescriptor, canary: str) -> None:
+    if one.is_repeated:
+        getattr(message, one.name).append(canary)
+    else:
+        setattr(message, one.name, canary)
+
+
+def _children(message: Message, one: FieldDescriptor, variant: Variant) -> Iterator[Message]:
+    """What stands in a field of messages, and something new beside it, so that every field is reached."""
     if not one.is_repeated:
         if message.HasField(one.name) or one.name in ("status", "scope", "resource"):
             yield getattr(message, one.name)
         return
     children = getattr(message, one.name)
-    if one.name in ("events", "links", "exemplars", "entity_refs"):
+    if variant.values and one.name in ("events", "links", "exemplars", "entity_refs"):
         extra = children.add()
         if one.name in ("links", "exemplars"):
             extra.trace_id, extra.span_id = b"\1" * 16, b"\2" * 8
-    if one.message_type.full_name.endswith("common.v1.KeyValue"):
+    if variant.values and one.message_type.full_name.endswith("common.v1.KeyValue"):
         _add_attributes(children)
     yield from children
 
@@ -167,9 +177,11 @@ def _poison_attribute(attribute: KeyValue, variant: Variant, put: Callable[[str]
 
 def _poison_value(value: AnyValue, variant: Variant, put: Callable[[str], str], place: str) -> None:
     match value.WhichOneof("value"):
-        case "string_value":
-            value.string_value = (_leaves(value.string_value, put, place) if variant.leaves else None) or put(place)
-        case "bytes_value":
+        case "string_value" if variant.leaves:
+            value.string_value = _leaves(value.string_value, put, place) or value.string_value
+        case "string_value" if variant.values:
+            value.string_value = put(place)
+        case "bytes_value" if variant.values:
             value.bytes_value = put(place).encode()
         case "array_value":
             for item in value.array_value.values:
@@ -183,21 +195,22 @@ def _poison_value(value: AnyValue, variant: Variant, put: Callable[[str], str], 
 def _leaves(text: str, put: Callable[[str], str], place: str) -> str | None:
     """The JSON of a text with a canary for each text in it; None where it is no JSON of a list or an object."""
 
-    def changed(value: Any) -> Any:
+    def changed(value: Any, path: str) -> Any:
         match value:
             case str():
-                return put(place)
+                return put(f"{path}]")
             case list():
-                return [changed(item) for item in value]
+                return [changed(item, path) for item in value]
             case dict():
-                return {name: changed(item) for name, item in value.items()}
+                return {name: changed(item, f"{path}/{name}") for name, item in value.items()}
         return value
 
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    return orjson.dumps(changed(value)).decode() if isinstance(value, list | dict) else None
+    path = place.removesuffix("]")
+    return orjson.dumps(changed(value, path)).decode() if isinstance(value, list | dict) else None
 
 
 # --- sending ----------------------------------------------------------------------------------------------------------
@@ -221,7 +234,7 @@ def _send_all(stack: LiveStack, requests: Iterator[tuple[Signal, Message]]) -> N
     """Send requests, over HTTP and gRPC in turn."""
     headers = {"content-type": "application/x-protobuf"}
     with (
-        httpx2.Client(base_url=stack.endpoints["otlp_http"], headers=headers, trust_env=False) as http,
+        httpx2.Client(base_url=stack.endpoints["otlp_http"], headers=headers, trust_env=False, timeout=60) as http,
         grpc.insecure_channel(stack.endpoints["otlp_grpc"], [("grpc.enable_http_proxy", 0)]) as channel,
     ):
         for number, (signal, request) in enumerate(requests):

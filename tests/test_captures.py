@@ -118,7 +118,7 @@ def _send(stack: LiveStack) -> None:
     assert len(files) == len(list(CAPTURES.glob("*/*.pb")))
     headers = {"content-type": "application/x-protobuf"}
     with (
-        httpx2.Client(base_url=stack.endpoints["otlp_http"], headers=headers, trust_env=False) as http,
+        httpx2.Client(base_url=stack.endpoints["otlp_http"], headers=headers, trust_env=False, timeout=60) as http,
         ThreadPoolExecutor(4) as pool,
     ):
         posts = [pool.submit(http.post, f"/v1/{path.suffixes[-2][1:]}", content=path.read_bytes()) for path in files]
@@ -277,6 +277,15 @@ def test_evaluations_are_counted_by_verdict(total: Callable[[str], float | None]
     assert total(semconv.LLM_EVALUATIONS) == len(sent)
     for label, count in Counter(one["score_label"] for one in sent if one["score_label"]).items():
         assert total(f'{semconv.LLM_EVALUATIONS}{{{semconv.LABEL_SCORE_LABEL}="{label}"}}') == count
+
+
+def test_a_broken_stream_is_shown_as_incomplete(captured: LiveStack, tmp_path: Path) -> None:
+    """`traces show` says that a stream broke off where its library calls the span fine."""
+    (trace,) = _trace_ids("genai-openai-1.3b0/stream_closed")
+    shown = run_stackctl("traces", "show", trace, "--data-dir", captured.data_dir, home=tmp_path)
+    assert "incomplete: the stream broke off" in shown.stdout
+    report = run_stackctl("traces", "show", trace, "--json", "--data-dir", captured.data_dir, home=tmp_path).json()
+    assert [(span["status"], span["incomplete"]) for span in report["spans"]] == [("unset", True)]
 
 
 def test_no_content_is_in_any_file(captured: LiveStack) -> None:
