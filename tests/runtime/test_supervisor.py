@@ -1,6 +1,7 @@
 """The supervisor as a process of its own, over programs that die, hang or are killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def supervise(data_dir: Path) -> Iterator[Callable[..., subprocess.Popen]]:
         process.stdin.close()
 
 
-def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -56,6 +57,12 @@ def until(holds: Callable[[], bool], seconds: float = 10) -> None:
 def healthy(data_dir: Path) -> bool:
     stack = state.running(data_dir)
     return stack is not None and stack.healthy()
+
+
+def ignores_sigterm(pid: int) -> bool:
+    """Whether a process has closed its ears, as the kernel tells."""
+    ignored = re.search(r"^SigIgn:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return ignored is not None and bool(int(ignored[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def component(data_dir: Path, name: str) -> state.ComponentState:
@@ -149,8 +156,8 @@ def test_a_program_that_does_not_listen_is_killed(data_dir, supervise, monkeypat
     supervisor = supervise("deaf")
     until(lambda: state.running(data_dir) is not None)
     deaf = component(data_dir, "deaf").process
-    time.sleep(0.5)  # until it has closed its ears
+    until(lambda: ignores_sigterm(deaf.pid))
     supervisor.terminate()
-    assert supervisor.wait(15) == 0
+    assert supervisor.wait(60) == 0
     assert not deaf.running()
     assert "was killed" in said(data_dir)
