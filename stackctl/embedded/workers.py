@@ -56,7 +56,8 @@ class Worker:
     def __init__(self, setup: Setup) -> None:
         self._channel, theirs = socket.socketpair()
         self._setup = setup
-        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _ANSWER_SECONDS, 0))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._channel.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", _ANSWER_SECONDS, 0))
         arguments = [str(theirs.fileno()), str(os.getpid())]
         with theirs:
             # The starting thread must outlive the worker, which dies with it (PR_SET_PDEATHSIG).
@@ -191,11 +192,16 @@ class Workforce:
         await asyncio.to_thread(self._threads.shutdown)
 
     async def _start(self) -> None:
-        worker = Worker(self._setup)
+        try:
+            worker = Worker(self._setup)
+        except OSError as error:
+            self._pause(f"a worker process cannot be started: {error.strerror}")
+            return
         try:
             await asyncio.get_running_loop().run_in_executor(self._threads, worker.begin)
         except WorkerLost:
-            self._give_up(worker, "a worker process did not start")
+            self._pause("a worker process did not start")
+            self._threads.submit(worker.end)
             return
         self._ready.add(worker)
         self._idle.append(worker)
@@ -208,17 +214,18 @@ class Workforce:
         except WorkerLost:
             self._ready.discard(worker)
             self._freed.set()
-            self._give_up(worker, "a worker process was lost; its group is prepared here")
+            self._pause("a worker process was lost; its group is prepared here")
+            self._threads.submit(worker.end)
             return None
         self._idle.append(worker)
         self._freed.set()
         self.tally += tally
         return found
 
-    def _give_up(self, worker: Worker, why: str) -> None:
+    def _pause(self, why: str) -> None:
+        """Start no other worker for a while."""
         log.warning("%s", why)
         self._not_before = time.monotonic() + _PAUSE_SECONDS
-        self._threads.submit(worker.end)
 
     def _let_go(self) -> None:
         for worker in self._idle:

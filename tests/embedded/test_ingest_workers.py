@@ -105,40 +105,63 @@ def test_signals_of_the_terminal_do_not_end_a_worker() -> None:
         worker.end()
 
 
+async def grown(force: Workforce) -> Worker:
+    """Keep it busy until it has a worker; return that."""
+    while not force.size:
+        force._load.note(1.0)
+        force.look(0)
+        await asyncio.sleep(0.05)
+    return next(iter(force._ready))
+
+
+def workforce() -> Workforce:
+    preparer = line()[1]
+
+    async def inside(one: Prepared) -> Prepared:
+        return preparer.fill(one)
+
+    return Workforce(SETUP, inside, most=1)
+
+
 def test_a_group_of_a_lost_worker_is_prepared_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is killed costs no group: it is prepared in the process itself, and another worker comes."""
     monkeypatch.setattr(workers, "_PAUSE_SECONDS", 0.0)
 
     async def run() -> list[str]:
-        preparer = line()[1]
-
-        async def inside(one: Prepared) -> Prepared:
-            return preparer.fill(one)
-
-        force = Workforce(SETUP, inside, most=1)
+        force = workforce()
         force.look(0)
-        assert force.at_once == 1
-        assert not force.size
+        assert (force.at_once, force.size) == (1, 0)
         forms = [type((await force.prepare(group())).spans).__name__]
-        await _grown(force)
+        worker = await grown(force)
         forms.append(type((await force.prepare(group())).spans).__name__)
-        (worker,) = force._ready
         os.kill(worker.pid, signal.SIGKILL)
         found = await asyncio.gather(*(force.prepare(group()) for _ in range(3)))
         forms += [type(one.spans).__name__ for one in found]
         assert [one.spans.num_rows for one in found] == [3, 3, 3]
         assert not force.size
-        await _grown(force)
+        await grown(force)
         await force.close()
         return forms
 
-    async def _grown(force: Workforce) -> None:
-        while not force.size:
-            force._load.note(1.0)
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == ["Table", "Packed", "Table", "Table", "Table"]
+
+
+def test_workers_go_after_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there is little to do for a while, no worker is left, and groups are prepared in the process again."""
+    monkeypatch.setattr(workers, "_CALM_SECONDS", 1.5)
+    monkeypatch.setattr(workers, "_WINDOW_SECONDS", 0.2)
+
+    async def run() -> None:
+        force = workforce()
+        worker = await grown(force)
+        while force.size:
             force.look(0)
             await asyncio.sleep(0.05)
+        assert isinstance((await force.prepare(group())).spans, pa.Table)
+        await force.close()
+        assert not psutil.pid_exists(worker.pid)
 
-    assert asyncio.run(asyncio.wait_for(run(), 60)) == ["Table", "Packed", "Table", "Table", "Table"]
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_load_is_told_from_calm() -> None:
