@@ -158,8 +158,8 @@ def run(directory: Path, server: StreamServer, *ways: str, ask: bool, path: str 
         telemetry = Telemetry("127.0.0.1:9", sink.url, "shop", ask_usage=ask)
         env = environment(base | {"TEST_BASE_URL": server.url + path}, telemetry, checked=True)
         command = [sys.executable, str(app), *ways]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return Ran(json.loads(done.stdout), _by_way(sink), server.requests[before:])
 
 
@@ -167,7 +167,7 @@ def _by_way(sink: OtlpSink) -> dict[str, ReceivedSpan]:
     ways = {span.span_id: span.name for span in sink.spans if span.scope == "app"}
     calls = sink.inference()
     found = {ways[span.parent_id]: span for span in calls}
-    assert len(found) == len(calls), "each way is one call, and one span"
+    assert len(found) == len(calls), f"each way is one call, and one span: {sorted(found)}"
     return found
 
 
@@ -225,8 +225,8 @@ def test_a_server_that_refuses_is_asked_once(server: StreamServer, tmp_path: Pat
 def test_the_first_text_of_a_responses_stream_is_stamped(silent: Ran, way: str) -> None:
     """The first event is no text, nor is a thought: the stamp is the time of the first delta of the answer."""
     attributes = silent.spans[way].attributes
-    assert attributes[semconv.TIME_TO_FIRST_TEXT] == pytest.approx(TEXT_SECONDS, abs=0.2)
-    assert attributes[semconv.TIME_TO_FIRST_TEXT] >= TEXT_SECONDS
+    assert TEXT_SECONDS <= attributes[semconv.TIME_TO_FIRST_TEXT] < TEXT_SECONDS + 5
+    assert attributes[semconv.TIME_TO_FIRST_CHUNK] < attributes[semconv.TIME_TO_FIRST_TEXT]
     assert attributes["gen_ai.usage.input_tokens"] == 12
 
 
@@ -235,5 +235,5 @@ def test_the_first_text_of_a_chat_is_stamped(silent: Ran, way: str) -> None:
     """A chat's first chunk names the role only: its first text comes no sooner than that."""
     attributes = silent.spans[way].attributes
     assert attributes[semconv.TIME_TO_FIRST_TEXT] > 0
-    assert attributes[semconv.TIME_TO_FIRST_TEXT] + 0.005 >= attributes["gen_ai.response.time_to_first_chunk"]
+    assert attributes[semconv.TIME_TO_FIRST_TEXT] + 0.005 >= attributes[semconv.TIME_TO_FIRST_CHUNK]
     assert semconv.TIME_TO_FIRST_TEXT not in silent.spans["whole"].attributes

@@ -222,7 +222,7 @@ def _watch(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) 
         result = wrapped(*args, **kwargs)
     finally:
         _call.reset(token)
-    return _proxied(result, call)
+    return _proxied(result, _Stream, call)
 
 
 async def _watch_async(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -234,16 +234,24 @@ async def _watch_async(wrapped: Callable[..., Any], _instance: Any, args: Any, k
         result = await wrapped(*args, **kwargs)
     finally:
         _call.reset(token)
-    return _proxied(result, call)
+    return _proxied(result, _AsyncStream, call)
 
 
-def _proxied(result: Any, call: _Call) -> Any:
-    """Return what the application gets in place of a stream, or of a raw response that will give one."""
+def _proxied(result: Any, stream_type: type[Any], call: _Call) -> Any:
+    """Return what the application gets in place of a stream, or of a raw response that will give one.
+
+    Args:
+        stream_type: told by the client and not by the stream: some instrumentations' streams are both kinds at once.
+    """
     if hasattr(result, "parse") and hasattr(result, "http_response"):
-        return _RawResponse(result, lambda stream: _proxied(stream, call))
-    if hasattr(result, "__aiter__"):
-        return _AsyncStream(result, call)
-    return _Stream(result, call) if hasattr(result, "__iter__") else result
+        return _RawResponse(result, lambda stream: _proxied(stream, stream_type, call))
+    steps = "__aiter__" if stream_type is _AsyncStream else "__iter__"
+    if not hasattr(result, steps):
+        return result
+    proxy = stream_type(result, call)
+    if hasattr(result, "parse"):  # openai-v2 gives the stream itself for a raw response, which parses to itself
+        result.parse = lambda *_args, **_kwargs: proxy
+    return proxy
 
 
 class _Held:
