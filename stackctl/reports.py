@@ -87,6 +87,25 @@ class ConfigReport:
 
 
 @dataclass(frozen=True)
+class ConsoleReport:
+    """`bench console`: Home over a day of series, medians of loads with an empty cache.
+
+    Attributes:
+        series: how many the store holds.
+        first_paint_seconds: first contentful paint.
+        drawn_seconds: until the last panel was drawn.
+        wire_bytes: of everything that was loaded, packed as it came.
+        loads: seconds until drawn of each load.
+    """
+
+    series: int
+    first_paint_seconds: float
+    drawn_seconds: float
+    wire_bytes: int
+    loads: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class StartReport:
     """`bench start`: wall seconds from `stackctl up` to a proven stack.
 
@@ -265,6 +284,31 @@ class TraceRowReport:
     errors: int
     models: tuple[str, ...]
     spend: SpendReport
+
+
+@dataclass(frozen=True)
+class SpanPairReport:
+    """One step of `traces diff`: a span that both traces have under one path, or one of them has.
+
+    Attributes:
+        a: the first trace's span, None where only the second has it, and the other way round.
+        changed: fields in which the two spans differ; empty where there is one.
+    """
+
+    depth: int
+    name: str
+    a: SpanReport | None
+    b: SpanReport | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TraceDiffReport:
+    """`traces diff`: two traces as wholes, then span by span from the root down."""
+
+    a: TraceRowReport
+    b: TraceRowReport
+    spans: tuple[SpanPairReport, ...]
 
 
 @dataclass(frozen=True)

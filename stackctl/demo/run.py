@@ -1,5 +1,6 @@
 """The demo from start to end: traffic, tally, and the wait until the stack shows the same."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -67,6 +68,7 @@ def run(plan: Plan, endpoints: Endpoints, answered: Callable[[int], None], check
     prometheus = PrometheusClient(endpoints.prometheus, endpoints.target.token)
     tempo = TempoClient(endpoints.tempo, endpoints.target.token)
     before = convergence.read(prometheus, SERVICE)
+    began = time.time()
     with ExitStack() as running:
         port = None if plan.base_url else running.enter_context(simulator(chosen.seeded(plan.seed)))
         outcome = perform(_job(plan, port), endpoints.target, answered)
@@ -75,16 +77,25 @@ def run(plan: Plan, endpoints: Endpoints, answered: Callable[[int], None], check
     deadline = time.monotonic() + convergence.WAIT_SECONDS
     convergence.wait_for_totals(prometheus, SERVICE, counted, before)
     convergence.wait_for_traces(tempo, outcome.trace_ids, deadline)
-    return report(plan, outcome, counted, endpoints)
+    return report(plan, outcome, counted, endpoints, (began, time.time()))
 
 
-def report(plan: Plan, outcome: Outcome, counted: Tally, endpoints: Endpoints) -> DemoReport:
-    """Return what is told about a run: the demo's own counts."""
+def report(
+    plan: Plan, outcome: Outcome, counted: Tally, endpoints: Endpoints, window: tuple[float, float]
+) -> DemoReport:
+    """Return what is told about a run: the demo's own counts.
+
+    Args:
+        window: seconds since the epoch between which all of it arrived.
+    """
     links = {"prometheus": endpoints.prometheus}
     if outcome.trace_ids:
         links["trace"] = f"{endpoints.tempo}/api/traces/{outcome.trace_ids[-1]}"
     if endpoints.console:
-        links["console"] = endpoints.console
+        # The board where these numbers stand, over just this run.
+        links["console"] = f"{endpoints.console}/d/home?{_range(*window)}&var-service={SERVICE}"
+        if outcome.trace_ids:
+            links["trace"] = f"{endpoints.console}/traces/{outcome.trace_ids[-1]}"
     return DemoReport(
         requests=len(outcome.trace_ids),
         seed=plan.seed,
@@ -100,6 +111,11 @@ def report(plan: Plan, outcome: Outcome, counted: Tally, endpoints: Endpoints) -
         evaluations={"total": counted.judged, "hallucinated": counted.hallucinated},
         links=links,
     )
+
+
+def _range(start: float, end: float) -> str:
+    """Return a time range as addresses of boards have it: milliseconds since the epoch, whole seconds around it."""
+    return f"from={math.floor(start) * 1000}&to={math.ceil(end) * 1000}"
 
 
 def _job(plan: Plan, port: int | None) -> Job:

@@ -1,7 +1,5 @@
 """A stack with a demo's traffic, and a browser that reports everything it did not like."""
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,19 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from stackctl.errors import EnvironmentLacks
+from stackctl.runtime.browser import FLAGS, chromium
 from tests.conftest import run_stackctl
 
-CHROMIUM = "STACKCTL_CHROMIUM"
-# No sandbox inside containers; nothing that calls home.
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SEED = 7
 
 
@@ -86,12 +75,6 @@ class Watched:
         return self.page.locator(f'.panel[data-title="{title}"]')
 
 
-def _chromium() -> str | None:
-    said = os.environ.get(CHROMIUM)
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    return said or next((path for path in found if path), None)
-
-
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
     """A stack of its own with the traffic of one demo, prompts kept."""
@@ -113,9 +96,10 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """The system's Chromium, driven by Playwright."""
-    path = _chromium()
-    if path is None:
-        pytest.skip(f"no Chromium is installed and {CHROMIUM} names none")
+    try:
+        path = chromium()
+    except EnvironmentLacks as lacking:
+        pytest.skip(lacking.message)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

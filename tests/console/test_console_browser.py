@@ -168,9 +168,8 @@ def test_filters_become_a_query(watched):
     page = watched.open("/traces")
     watched.until("() => document.querySelectorAll('.traces tbody tr').length >= 40")
     page.get_by_label("Model", exact=True).select_option("gpt-4.1")
-    watched.until(
-        "() => [...document.querySelectorAll('.traces tbody tr')].every((one) => one.innerText.includes('gpt-4.1-2025'))"
-    )
+    rows = "[...document.querySelectorAll('.traces tbody tr')]"
+    watched.until(f"() => {rows}.every((one) => one.innerText.includes('gpt-4.1-2025'))")
     assert parse_qs(urlsplit(page.url).query)["model"] == ["gpt-4.1"]
     assert 'span.gen_ai.request.model = "gpt-4.1"' in page.get_by_label("TraceQL").input_value()
     page.get_by_label("First token after, in ms").fill("300")
