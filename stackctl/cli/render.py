@@ -2,9 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
 from rich import box
 from rich.console import Console
@@ -19,13 +21,22 @@ from stackctl.reports import (
     SpendReport,
     TraceListReport,
     TraceReport,
+    TraceRowReport,
 )
 
 # Where stdout is a file or a pipe there is no width to keep to; this one cuts nothing of a usual table.
 PIPE_WIDTH = 160
-_WIDE = 120  # columns below which a table of traces leaves out what `show` tells as well
 _LONGEST_NAME = 44
-_UNKNOWN = "unknown"
+UNKNOWN = "unknown"
+
+
+class InTree(Protocol):
+    """What stands in a tree, so many levels below its root."""
+
+    @property
+    def depth(self) -> int:
+        """Levels below the root, 0 for a root."""
+        ...
 
 
 def console() -> Console:
@@ -35,40 +46,66 @@ def console() -> Console:
     return Console(file=sys.stdout, width=width, highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
 
 
+@dataclass(frozen=True)
+class _Column:
+    """A column of `traces list`.
+
+    Attributes:
+        longest: columns after which its text is cut; None for never.
+        rank: which is the first to be left out where the terminal is narrow, the highest; 0 for never.
+    """
+
+    name: str
+    cell: Callable[[TraceRowReport], Text]
+    longest: int | None = None
+    rank: int = 0
+    right: bool = False
+    style: str = ""
+
+
+_TRACE_COLUMNS = (
+    _Column("trace", lambda row: Text(row.trace_id), style="cyan"),
+    _Column("day", lambda row: Text(clock(row.start)[:-9]), rank=7),
+    _Column("time", lambda row: Text(clock(row.start)[-8:]), rank=2),
+    _Column("service", lambda row: Text(row.service), 24, rank=6),
+    _Column("root", lambda row: Text(row.name), 32, rank=3),
+    _Column("duration", lambda row: Text(duration(row.duration_ms)), rank=1, right=True),
+    _Column("spans", lambda row: Text(str(row.spans)), rank=5, right=True),
+    _Column("model", lambda row: Text(_models(row.models)), 32, rank=4),
+    _Column("cost", lambda row: Text(spend_cell(row.spend)), right=True),
+    _Column("status", lambda row: _errors(row.errors)),
+)
+_GAP = 2
+
+
 def traces(report: TraceListReport) -> None:
-    """Write `traces list`."""
+    """Write `traces list`: every column that the terminal has room for, none of them cut beyond its measure."""
     if not report.traces:
         console().print("no traces")
         return
     out = console()
-    narrow = out.width < _WIDE
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("trace", no_wrap=True, style="cyan", min_width=32)
-    table.add_column("time", no_wrap=True, min_width=8)
-    if not narrow:
-        table.add_column("service")
-    table.add_column("root")  # gives way where the terminal is narrow
-    table.add_column("duration", justify="right", no_wrap=True, min_width=8)
-    if not narrow:
-        table.add_column("spans", justify="right", no_wrap=True)
-    if not narrow:
-        table.add_column("model")
-    table.add_column("cost", justify="right", no_wrap=True, min_width=10)
-    table.add_column("status", no_wrap=True, min_width=5)
-    for row in report.traces:
-        cells = {
-            "trace": Text(row.trace_id),
-            "time": Text(_clock(row.start)[-8 if narrow else 0 :]),
-            "service": Text(row.service),
-            "root": Text(row.name),
-            "duration": Text(duration(row.duration_ms)),
-            "spans": Text(str(row.spans)),
-            "model": Text(_models(row.models)),
-            "cost": Text(_spend_cell(row.spend)),
-            "status": Text("error", style="bold red") if narrow and row.errors else _errors(row.errors),
-        }
-        table.add_row(*(cells[str(column.header)] for column in table.columns))
+    cells = {column.name: [column.cell(row) for row in report.traces] for column in _TRACE_COLUMNS}
+    widths = {name: max(len(name), *(text.cell_len for text in texts)) for name, texts in cells.items()}
+    widths |= {c.name: min(widths[c.name], c.longest) for c in _TRACE_COLUMNS if c.longest is not None}
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    shown = _fitting(widths, out.width)
+    for column in shown:
+        width, justify = widths[column.name], "right" if column.right else "left"
+        table.add_column(column.name, justify=justify, no_wrap=True, style=column.style, width=width)  # type: ignore[arg-type]
+    for row in zip(*(cells[column.name] for column in shown), strict=True):
+        table.add_row(*row)
     out.print(table)
+
+
+def _fitting(widths: Mapping[str, int], room: int) -> list[_Column]:
+    """Return the columns that fit beside one another, the more telling ones first, in their order."""
+    left, chosen = room + _GAP, []
+    for column in sorted(_TRACE_COLUMNS, key=lambda column: column.rank):
+        needed = widths[column.name] + _GAP
+        if not column.rank or needed <= left:
+            chosen.append(column)
+            left -= needed
+    return [column for column in _TRACE_COLUMNS if column in chosen]
 
 
 def trace(report: TraceReport) -> None:
@@ -148,7 +185,7 @@ def duration(ms: float) -> str:
 def money(value: Decimal | None) -> str:
     """Return an amount of USD with as many digits as small sums need; unknown is not nothing."""
     if value is None:
-        return _UNKNOWN
+        return UNKNOWN
     if value >= 100:
         return f"${value:.2f}"
     # Below a ten-thousandth two digits that say something, instead of zeros.
@@ -183,7 +220,7 @@ def _spend_cells(spend: SpendReport) -> list[str]:
     return [money(spend.cost_usd), *(f"{count:,}" for count in counts)]
 
 
-def _spend_cell(spend: SpendReport) -> str:
+def spend_cell(spend: SpendReport) -> str:
     """Return a trace's cost; a plus where a call is missing in it."""
     if not spend.calls:
         return "-"
@@ -205,7 +242,8 @@ def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _clock(start: str) -> str:
+def clock(start: str) -> str:
+    """Return an RFC 3339 time as the day and time of this machine's zone."""
     return datetime.fromisoformat(start).astimezone().strftime("%m-%d %H:%M:%S")
 
 
@@ -218,7 +256,7 @@ def _window(seconds: float) -> str:
 
 def _summary(report: TraceReport) -> Text:
     spend = report.spend
-    parts = [_clock(report.start), duration(report.duration_ms), _plural(len(report.spans), "span")]
+    parts = [clock(report.start), duration(report.duration_ms), _plural(len(report.spans), "span")]
     if spend.calls:
         parts.append(_plural(spend.calls, "model call"))
         parts.append(f"{spend.input_tokens:,} tokens in, {spend.output_tokens:,} out")
@@ -233,7 +271,7 @@ def _summary(report: TraceReport) -> Text:
 
 
 def _waterfall(report: TraceReport, width: int) -> Iterator[Text]:
-    prefixes = list(_tree(report.spans))
+    prefixes = list(tree(report.spans))
     longest = max(len(lead) + len(span.name) for (lead, _), span in zip(prefixes, report.spans, strict=True))
     name_width = min(longest, _LONGEST_NAME, max(width // 2, 20))
     bar_width = max(width - name_width - 14, 10)
@@ -246,7 +284,7 @@ def _waterfall(report: TraceReport, width: int) -> Iterator[Text]:
             yield Text(f"{below}  ", style="dim").append(detail)
 
 
-def _tree(spans: tuple[SpanReport, ...]) -> Iterator[tuple[str, str]]:
+def tree(spans: Sequence[InTree]) -> Iterator[tuple[str, str]]:
     """Yield, for each span, what stands before its name and before the lines below it."""
     for place, span in enumerate(spans):
         rest = spans[place + 1 :]
@@ -260,7 +298,7 @@ def _tree(spans: tuple[SpanReport, ...]) -> Iterator[tuple[str, str]]:
         yield lead + ("└─ " if here else "├─ "), below
 
 
-def _last(rest: tuple[SpanReport, ...], depth: int) -> bool:
+def _last(rest: Sequence[InTree], depth: int) -> bool:
     """True when no later span hangs on the same line at this depth."""
     for span in rest:
         if span.depth <= depth:
@@ -288,8 +326,8 @@ def _details(span: SpanReport) -> Iterator[Text]:
     facts = list(_facts(span))
     if facts:
         yield Text(" | ".join(facts), style="dim" if span.status != "error" else "")
-    for evaluation in span.evaluations:
-        yield _evaluation(evaluation)
+    for judged in span.evaluations:
+        yield evaluation(judged)
 
 
 def _facts(span: SpanReport) -> Iterator[str]:
@@ -302,7 +340,7 @@ def _facts(span: SpanReport) -> Iterator[str]:
         yield f"{span.output_tokens:,} out"
     if span.call:
         yield (
-            money(span.cost_usd) if span.cost_usd is not None else f"cost {_UNKNOWN} ({span.cost_status or 'no price'})"
+            money(span.cost_usd) if span.cost_usd is not None else f"cost {UNKNOWN} ({span.cost_status or 'no price'})"
         )
     if span.first_token_ms is not None:
         yield f"first token {duration(span.first_token_ms)}"
@@ -310,12 +348,13 @@ def _facts(span: SpanReport) -> Iterator[str]:
         yield f"{span.retrieved_documents} documents"
 
 
-def _evaluation(evaluation: EvaluationReport) -> Text:
-    text = Text("judged ", style="dim").append(evaluation.name, style="magenta")
-    if evaluation.score is not None:
-        text.append(f" {evaluation.score:.2f}")
-    if evaluation.label is not None:
-        text.append(f" {evaluation.label}", style="bold")
-    if evaluation.error is not None:
-        text.append(f" failed: {evaluation.error}", style="red")
+def evaluation(judged: EvaluationReport) -> Text:
+    """Return a judgement as people read it."""
+    text = Text("judged ", style="dim").append(judged.name, style="magenta")
+    if judged.score is not None:
+        text.append(f" {judged.score:.2f}")
+    if judged.label is not None:
+        text.append(f" {judged.label}", style="bold")
+    if judged.error is not None:
+        text.append(f" failed: {judged.error}", style="red")
     return text

@@ -72,6 +72,26 @@ def show(
     emit(trace_report(found), opts, render.trace)
 
 
+@group.command("diff")
+def diff(
+    ctx: typer.Context,
+    a: Annotated[str, typer.Argument(help="Trace id.")],
+    b: Annotated[str, typer.Argument(help="Trace id of the one to compare with it.")],
+    tempo: TempoFlag = None,
+    prometheus: PrometheusFlag = None,  # noqa: ARG001 - every reading command takes both
+    json: JsonFlag = False,
+    data_dir: DataDirFlag = None,
+) -> None:
+    """Compare two traces span by span: duration, model, tokens, cost, first token, status and judgements."""
+    from stackctl.cli.render_diff import trace_diff as render
+    from stackctl.clients.tracediff import trace_diff
+
+    opts = options(ctx, data_dir, json)
+    with tempo_client(opts, tempo) as client:
+        found = trace_diff(client.trace(a), client.trace(b))
+    emit(found, opts, render)
+
+
 def tempo_client(opts: Options, url: str | None) -> "TempoClient":
     """Return a client of the Tempo endpoint that was said, else of the running stack's.
 

@@ -22,7 +22,7 @@ def trace_report(trace: Trace) -> TraceReport:
         errors=row.errors,
         models=row.models,
         spend=row.spend,
-        spans=tuple(_span(span, depth, start) for span, depth in walk(trace)),
+        spans=tuple(span_report(span, depth, start) for span, depth in walk(trace)),
     )
 
 
@@ -97,7 +97,13 @@ def cost_of(span: Span) -> Decimal | None:
     return None if cost is None else Decimal(repr(cost))
 
 
-def _span(span: Span, depth: int, trace_start: int) -> SpanReport:
+def span_report(span: Span, depth: int, trace_start: int) -> SpanReport:
+    """Return a span as `traces show` reports it.
+
+    Args:
+        depth: how many spans of its trace stand above it.
+        trace_start: start of the trace, unix nanoseconds.
+    """
     attributes = span.attributes
     first = _number(attributes.get(semconv.TIME_TO_FIRST_CHUNK))
     operation = attributes.get(semconv.OPERATION)

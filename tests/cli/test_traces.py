@@ -38,6 +38,20 @@ JUDGED = {
     "gen_ai.evaluation.score.value": 0.92,
     "gen_ai.evaluation.score.label": "supported",
 }
+# Trace 3 is trace 1 again with another model: faster, one step less, one more, and nobody judged it.
+OTHER_MODEL = CALL | {
+    "gen_ai.request.model": "gpt-4.1",
+    "gen_ai.response.model": "gpt-4.1-2025-04-14",
+    "gen_ai.usage.output_tokens": 114,
+    "stackctl.cost.usd": 0.0002748,
+}
+SPANS += [
+    Given(3, 1, 0, "answer", 3000, 1000, resource={"service.name": "rag"}),
+    Given(3, 2, 1, "rewrite", 3001, 3),
+    Given(3, 3, 1, "retrieve", 3005, 100, attributes={"stackctl.rag.retrieved_documents": 4}),
+    Given(3, 4, 1, "chat gpt-4.1", 3200, 600, kind=3, attributes=OTHER_MODEL),
+    Given(3, 5, 1, "chat gpt-4.1", 3900, 50, kind=3, attributes=UNPRICED | {"gen_ai.request.model": "gpt-4.1"}),
+]
 SINCE = "20000d"  # the store's spans have a date of their own
 
 
@@ -52,17 +66,17 @@ def tempo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def traces(tempo: str, tmp_path: Path) -> Callable[..., Finished]:
     """Run `stackctl traces ...` against the store's server."""
-    return lambda *arguments: run_stackctl("traces", *arguments, "--tempo", tempo, home=tmp_path)
+    return lambda *arguments, **env: run_stackctl("traces", *arguments, "--tempo", tempo, home=tmp_path, env=env)
 
 
 def test_list_tells_what_each_trace_was(traces: Callable[..., Finished]) -> None:
     """`traces list` gives the newest first, with models, errors, and a cost that is unknown rather than 0."""
     rows = traces("list", "--since", SINCE, "--json").json()["traces"]
-    assert [row["trace_id"] for row in rows] == [trace_hex(2), trace_hex(1)]
+    assert [row["trace_id"] for row in rows] == [trace_hex(2), trace_hex(3), trace_hex(1)]
     assert rows[0]["spend"]["cost_usd"] is None
-    assert rows[1]["spend"]["cost_usd"] == "0.0001374"
-    assert (rows[1]["service"], rows[1]["name"], rows[1]["spans"], rows[1]["errors"]) == ("rag", "answer", 4, 1)
-    assert rows[1]["models"] == ["gpt-4o-mini-2024-07-18"]
+    assert rows[2]["spend"]["cost_usd"] == "0.0001374"
+    assert (rows[2]["service"], rows[2]["name"], rows[2]["spans"], rows[2]["errors"]) == ("rag", "answer", 4, 1)
+    assert rows[2]["models"] == ["gpt-4o-mini-2024-07-18"]
     text = traces("list", "--since", SINCE).stdout
     assert "unknown" in text
     assert "1 error" in text
@@ -94,6 +108,75 @@ def test_show_draws_the_waterfall(traces: Callable[..., Finished]) -> None:
     assert chat.count("░") == pytest.approx(chat.count("█") / 3, abs=1)  # a quarter of the call was waiting
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+def test_tables_keep_ids_costs_and_status_whole(traces: Callable[..., Finished], width: int) -> None:
+    """However narrow the terminal, no id, cost or status is cut, and no line is longer than it."""
+    listed, shown, compared = (
+        traces(*question, COLUMNS=str(width)).stdout
+        for question in (("list", "--since", SINCE), ("show", trace_hex(1)), ("diff", trace_hex(1), trace_hex(3)))
+    )
+    for whole in (trace_hex(1), trace_hex(2), "$0.000137", "1 error", "unknown"):
+        assert whole in listed, listed
+    assert {"answer", "gpt-4o-mini-2024-07-18"} <= set(listed.split()) or width < 120
+    assert trace_hex(1) in shown
+    assert "$0.000137" in shown
+    assert "$0.000275" in compared
+    assert max(len(line) for line in (listed + shown + compared).splitlines()) <= width
+
+
+def test_diff_pairs_spans_by_path(traces: Callable[..., Finished]) -> None:
+    """`traces diff` pairs spans by name and order below their parent, whatever the model, and tells what changed."""
+    report = traces("diff", trace_hex(1), trace_hex(3), "--json").json()
+    pairs = [
+        (pair["depth"], pair["name"], *(pair[s] and pair[s]["span_id"][-1] for s in "ab")) for pair in report["spans"]
+    ]
+    assert pairs == [
+        (0, "answer", "1", "1"),
+        (1, "rewrite", None, "2"),
+        (1, "retrieve", "2", "3"),
+        (1, "chat gpt-4o-mini", "3", "4"),
+        (2, "execute_tool", "4", None),
+        (1, "chat gpt-4.1", None, "5"),
+    ]
+    assert report["spans"][2]["changed"] == []
+    assert set(report["spans"][3]["changed"]) == {
+        "name",
+        "duration_ms",
+        "model",
+        "output_tokens",
+        "cost_usd",
+        "evaluations",
+    }
+    assert (report["a"]["spend"]["cost_usd"], report["b"]["spend"]["cost_usd"]) == ("0.0001374", "0.0002748")
+
+
+def test_diff_shows_two_columns(traces: Callable[..., Finished]) -> None:
+    """`traces diff` writes both values of each fact side by side, the change, what is only in one, and the sums."""
+    text = traces("diff", trace_hex(1), trace_hex(3)).stdout
+    lines = [" ".join(line.replace("│", " ").split()) for line in text.splitlines()]
+    for line in (
+        "answer 2.00 s 1.00 s -50%",
+        "├─ rewrite - 3.0 ms only in B",
+        "├─ chat gpt-4o-mini 1.00 s 600 ms -40%",
+        "model gpt-4o-mini-2024-07-18 gpt-4.1-2025-04-14",
+        "tokens in 1,200 1,200 =",
+        "tokens out 57 114 +100%",
+        "cost $0.000137 $0.000275 +100%",
+        "first token 250 ms 250 ms =",
+        "grounded 0.92 supported -",
+        "└─ execute_tool 50 ms - only in A",
+        "status error: no order [bold]17[/bold] -",
+        "spans 4 5 +25%",
+        "errors 1 0 -100%",
+        "cost $0.000137 $0.000275+",
+        "+: calls without usage or without a price are not in the sum",
+    ):
+        assert line in lines, text
+    same = traces("diff", trace_hex(1), trace_hex(1)).stdout
+    assert "%" not in same
+    assert "only in" not in same
+
+
 def test_show_as_json_keeps_the_tree(traces: Callable[..., Finished]) -> None:
     """`--json` gives the spans in the order of the tree, with depth, offset and exact cost."""
     report = traces("show", trace_hex(1), "--json").json()
@@ -118,7 +201,8 @@ def test_show_without_id_takes_the_newest(traces: Callable[..., Finished]) -> No
         (("show", "77"), 1, "no trace 00000000000000000000000000000077"),
         (("show", "not-an-id"), 2, "is no trace id"),
         (("list", "--q", "{ .a = }", "--since", SINCE), 2, "  { .a = }\n         ^"),
-        (("list", "--q", "{ parent.a = 1 }", "--since", SINCE), 2, "not supported"),
+        (("list", "--q", "{ instrumentation.a = 1 }", "--since", SINCE), 2, "not supported"),
+        (("diff", trace_hex(1), "77"), 1, "no trace 00000000000000000000000000000077"),
         (("list", "--since", "soon"), 2, "--since cannot be 'soon'"),
     ],
 )

@@ -65,7 +65,7 @@ def test_search(tempo: TempoClient) -> None:
     [
         (lambda client: client.trace("77"), NotFound),
         (lambda client: client.trace("no id"), Misuse),
-        (lambda client: client.search("{ parent.a = 1 }"), QueryUnsupported),
+        (lambda client: client.search("{ instrumentation.a = 1 }"), QueryUnsupported),
         (lambda client: client.search("{ .a\n = }"), QueryInvalid),
     ],
 )
