@@ -28,7 +28,7 @@ def assert_refused(finished: Finished, code: int, message: str, next_step: str) 
     [
         (["up", "--runtime", "nonsense"], 2, "runtime cannot be 'nonsense'", "auto, docker, embedded"),
         (["up", "--ports", "tempo"], 2, "ports cannot be 'tempo'", "auto, or ENDPOINT=PORT"),
-        (["up", "--ports", "console=3000"], 2, "does not serve console", "leave it out"),
+        (["up", "--console", "none", "--ports", "console=3000"], 2, "does not serve console", "leave it out"),
         (["up", "--ports", "tempo=4317"], 2, "two endpoints would get one port", "port of its own"),
         (["up", "--retention", "soon"], 2, "--retention: retention cannot be 'soon'", "a number with"),
         (["up", "--host", "192.0.2.1"], 2, "192.0.2.1 is no address of this machine", "127.0.0.1"),
