@@ -196,7 +196,7 @@ class Session:
         found = [part for part in self.segments if window.touches(part)]
         if len(traces) <= _PROBED_TRACES:
             found = [part for part in found if part.may_hold("tid_hi", highs)]
-        condition = f"tid_hi IN ({_numbers(highs)}) AND tid_lo IN ({_numbers(lows)})"
+        condition = f"tid_hi {_one_of(highs)} AND tid_lo {_one_of(lows)}"
         hot = None if self.hot is None else _rows_of(self.hot, highs)
         if columns is None:
             columns = set(CORE).union(*(part.columns for part in found), hot.column_names if hot is not None else ())
@@ -333,8 +333,9 @@ def _filled(
     return frozenset(name for name, count in zip(names, row, strict=True) if count)
 
 
-def _numbers(values: Iterable[int]) -> str:
-    return ", ".join(str(int(value)) for value in values)
+def _one_of(values: Sequence[int]) -> str:
+    """Return SQL that compares with some numbers; with one as such, for which DuckDB asks bloom filters."""
+    return f"= {int(values[0])}" if len(values) == 1 else f"IN ({', '.join(str(int(value)) for value in values)})"
 
 
 def _text(value: str) -> str:

@@ -128,12 +128,10 @@ def _rows(session: Session, before: ast.Pipeline, stage: ast.Metrics, steps: Ste
     aggregate = _AGGREGATE[stage.function].format(parameters.bind(quantiles))
     keys = [group.split(" AS ")[1] for group in groups] + ["step"]
     keys += [f"{_BUCKET} AS bucket"] if stage.function == _HISTOGRAM else []
-    where = {_HISTOGRAM: "measured > 0"}.get(stage.function, "measured IS NOT NULL")
-    sql = f"""{compiler.with_clause()},
-        seen AS (SELECT {", ".join([*groups, f"{measured} AS measured", f"{step} AS step"])} FROM {found})
-        SELECT {", ".join(keys)}, {aggregate} AS value FROM seen
-        {"" if stage.function in _COUNTING else f"WHERE {where}"} GROUP BY ALL ORDER BY ALL"""
-    return session.rows(sql, parameters.values)
+    seen = f"SELECT {', '.join([*groups, f'{measured} AS measured', f'{step} AS step'])} FROM {found}"
+    where = "WHERE measured > 0" if stage.function == _HISTOGRAM else ""
+    sql = f"SELECT {', '.join(keys)}, {aggregate} AS value FROM ({seen}) {where} GROUP BY ALL ORDER BY ALL"
+    return [row for row in session.rows(compiler.statement(sql), parameters.values) if row["value"] is not None]
 
 
 def _series(rows: Sequence[Mapping[str, Any]], stage: ast.Metrics, steps: Steps) -> Iterator[MetricSeries]:

@@ -81,15 +81,14 @@ def _matches(session: Session, request: SearchRequest) -> tuple[list[dict[str, A
     values = "".join(f", {place}" for column in columns for place in column.places if column.key not in NESTED_SETS)
     found = compiler.compile(request.pipeline)
     limit, most = parameters.bind(request.limit), parameters.bind(request.spans_per_spanset or 2**31)
-    sql = f"""{compiler.with_clause()},
-        chosen AS (SELECT tid_hi, tid_lo, max(start_ns) AS newest FROM {found} GROUP BY ALL
-                   ORDER BY newest DESC, tid_hi, tid_lo LIMIT {limit})
-        SELECT tid_hi, tid_lo, grp, span_id, count(*) OVER spanset AS matched{values}
-        FROM {found} JOIN chosen USING (tid_hi, tid_lo)
+    chosen = f"""SELECT tid_hi, tid_lo, max(start_ns) AS newest FROM {found} GROUP BY ALL
+        ORDER BY newest DESC, tid_hi, tid_lo LIMIT {limit}"""
+    sql = f"""SELECT tid_hi, tid_lo, grp, span_id, count(*) OVER spanset AS matched{values}
+        FROM {found} JOIN ({chosen}) USING (tid_hi, tid_lo)
         WINDOW spanset AS (PARTITION BY tid_hi, tid_lo, grp)
         QUALIFY row_number() OVER (PARTITION BY tid_hi, tid_lo, grp ORDER BY start_ns, span_id) <= {most}
         ORDER BY newest DESC, tid_hi, tid_lo, grp, start_ns, span_id"""
-    return session.rows(sql, parameters.values), columns
+    return session.rows(compiler.statement(sql), parameters.values), columns
 
 
 def _mentioned(compiler: SpansetCompiler, pipeline: ast.Pipeline) -> list[_Column]:

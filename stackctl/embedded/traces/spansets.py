@@ -4,6 +4,7 @@ A spanset relation has the columns of KEYS: trace id, group (what `by()` splits 
 Beside them it carries what later stages ask of its spans, read where the spans are read: once.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -92,7 +93,7 @@ class SpansetCompiler:
         """Compile a pipeline.
 
         Returns:
-            the name of the relation with its spansets; `with_clause` defines it.
+            the name of the relation with its spansets; `statement` defines it.
 
         Raises:
             QueryUnsupported: a stage or value that the engine does not run.
@@ -102,9 +103,15 @@ class SpansetCompiler:
         self._expressions.clear()
         return self._pipeline(pipeline, None)
 
-    def with_clause(self) -> str:
-        """Return the WITH clause that defines every relation compiled so far."""
-        return "WITH RECURSIVE " + ",\n".join(f"{name} AS {sql}" for name, sql in self._expressions)
+    def statement(self, sql: str) -> str:
+        """Return a statement that reads the relations compiled so far, with what defines them."""
+        text = sql + "".join(definition for _, definition in self._expressions)
+        defined = []
+        for name, definition in self._expressions:
+            # DuckDB would write down what it may as well stream, and read all of its columns for that.
+            once = definition.startswith("(") and len(re.findall(rf"\b{name}\b", text)) == 1
+            defined.append(f"{name} AS {'NOT MATERIALIZED ' if once else ''}{definition}")
+        return f"WITH RECURSIVE {', '.join(defined)} {sql}"
 
     def _carry(self, key: str, sql: Callable[[FieldCompiler], str]) -> str:
         self._carried.setdefault(key, sql)

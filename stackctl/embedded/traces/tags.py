@@ -63,9 +63,9 @@ def tag_values(
     found = compiler.compile(within)
     values = []
     for column in columns:
-        statement = f"""{compiler.with_clause()} SELECT DISTINCT {column} AS value FROM {found}
+        sql = f"""SELECT DISTINCT {column} AS value FROM {found}
             WHERE value IS NOT NULL ORDER BY value LIMIT {MAX_VALUES}"""
-        values += [_value(field, row["value"]) for row in session.rows(statement, parameters.values)]
+        values += [_value(field, row["value"]) for row in session.rows(compiler.statement(sql), parameters.values)]
     return values[:MAX_VALUES]
 
 

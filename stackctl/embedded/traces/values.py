@@ -103,7 +103,9 @@ def coalesced_number(operand: Operand) -> str:
         for place in operand
         for number in place.numbers
     ]
-    return f"COALESCE({', '.join(places)}, NULL)" if places else "NULL::DOUBLE"
+    if len(places) < 2:
+        return places[0] if places else "NULL::DOUBLE"
+    return f"COALESCE({', '.join(places)})"
 
 
 def json_values(value: str) -> tuple[tuple[str, ...], tuple[Number, ...], tuple[str, ...], tuple[str, ...]]:
