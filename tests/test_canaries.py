@@ -248,6 +248,32 @@ def _send_all(stack: LiveStack, requests: Iterator[tuple[Signal, Message]]) -> N
             assert not _canaries_in(plain(answer.decode("latin-1"))), "the answer repeats what was sent"
 
 
+def _send_nonsense(stack: LiveStack, put: Callable[[str], str]) -> None:
+    """Requests that mean nothing, each with a canary in all that a log line could repeat."""
+    types = ("application/x-protobuf", "application/json", "text/plain")
+    with httpx2.Client(trust_env=False, timeout=60) as http:
+        for signal in Signal:
+            for media in types:
+                body = orjson.dumps({"resourceSpans": [{"resource": put("refused: member")}], put("refused: key"): 1})
+                headers = {"content-type": media, "user-agent": put("refused: user agent")}
+                url = f"{stack.endpoints['otlp_http']}{signal.path}"
+                assert http.post(url, content=body, headers=headers).status_code < 500
+        for endpoint, path, name in (
+            ("otlp_http", "/v1/{}", "q"),
+            ("prometheus", "/api/v1/query", "query"),
+            ("prometheus", "/api/v1/{}", "match[]"),
+            ("tempo", "/api/search", "q"),
+            ("tempo", "/api/traces/{}", "start"),
+        ):
+            where = stack.endpoints[endpoint] + path.format(put("refused: path"))
+            for text in (
+                put("refused: query"),
+                f'up{{a="{put("refused: value")}"',
+                f'{{ .a = "{put("refused: value")}" ',
+            ):
+                assert http.get(where, params={name: text}).status_code < 500
+
+
 def _canaries_in(text: str) -> set[tuple[str, int]]:
     """Form and number of each canary in a plain text; bytes that are canaries stand in base64."""
     found = {(form, int(number)) for form, pattern in FOUND.items() for number in pattern.findall(text)}
@@ -279,6 +305,7 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Poisoned:
     try:
         for canaries in forms.values():
             _send_all(stack, (one for variant in VARIANTS for one in _requests(variant, canaries.put)))
+            _send_nonsense(stack, canaries.put)
         status = run_stackctl("status", "--data-dir", data, home=home).stdout
     finally:
         run_stackctl("down", "--data-dir", data, home=home)
@@ -333,7 +360,12 @@ def test_every_kind_of_field_had_a_canary(poisoned: Poisoned) -> None:
     fields = {place.rpartition(".")[2].rpartition(" ")[2] for place in reached}
     assert {"trace_state", "message", "schema_url", "description", "unit", "name", "version", "severity_text"} <= fields
     assert {"app.note", "app.map (key)", semconv.INPUT_MESSAGES, semconv.REQUEST_MODEL} <= reached
-    assert {place.partition(":")[0] for place in poisoned.places[WORD].values()} == {"traces", "metrics", "logs"}
+    assert {place.partition(":")[0] for place in poisoned.places[WORD].values()} == {
+        "traces",
+        "metrics",
+        "logs",
+        "refused",
+    }
     paths = " ".join(poisoned.places[SENTENCE].values())
     assert all(part in paths for part in ("events.attributes", "links.attributes", "exemplars.filtered_attributes"))
 
