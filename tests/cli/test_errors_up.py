@@ -10,6 +10,7 @@ import pytest
 
 from stackctl.runtime import state
 from tests.conftest import COMMAND, Finished, hostile_environment, run_stackctl
+from tests.realstack import free_port
 
 
 def assert_refused(finished: Finished, code: int, message: str, next_step: str) -> None:
@@ -57,7 +58,10 @@ def test_a_taken_port_names_its_holder(stackctl_cli, tmp_path):
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        refused = stackctl_cli("up", "--runtime", "embedded", "--ports", f"tempo={port}")
+        # Free ones for the rest: another stack of this machine may have the default ports.
+        others = (f"{name}={free_port()}" for name in ("otlp_grpc", "otlp_http", "prometheus", "console"))
+        chosen = ",".join([*others, f"tempo={port}"])
+        refused = stackctl_cli("up", "--runtime", "embedded", "--ports", chosen)
     assert_refused(refused, 3, f"port {port} (tempo) is taken by", "stackctl up --ports auto")
     assert "(pid " in refused.stderr
     assert state.running(tmp_path / "stackctl") is None
