@@ -226,6 +226,34 @@ def test_another_lookback_is_refused(api: TestClient) -> None:
     assert api.get("/api/v1/query", params=asked | {"lookback_delta": "5m"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "(" * 100_000 + "1" + ")" * 100_000,
+        "1" + " + 1" * 100_000,
+        "abs(" * 800 + "up" + ")" * 800,
+        "up" + " or up" * 900,
+        "up{" + 'a="b",' * 5000 + "}",
+        '"' + "a" * 300_000 + '"',
+    ],
+)
+def test_a_query_beyond_all_measure_is_refused(api: TestClient, query: str) -> None:
+    """Text that would take a parser's stack, or its time, is 400 and does no harm; posted, it may be megabytes."""
+    answer = api.post("/api/v1/query", data={"query": query})
+    assert (answer.status_code, answer.json()["errorType"]) == (400, "bad_data")
+    found = api.post("/api/v1/series", data={"match[]": query})
+    assert (found.status_code, found.json()["errorType"]) == (400, "bad_data")
+
+
+def test_a_long_list_of_values_is_no_complexity(api: TestClient) -> None:
+    """Grafana writes each chosen value of a variable into one regular expression: brackets in texts do not count."""
+    values = "|".join(f"team-{number}, (east)+" for number in range(2000))
+    answer = api.post(
+        "/api/v1/query", data={"query": f'llm_requests_total{{job=~"{values}|shop"}}', "time": END / 1000}
+    )
+    assert len(data(answer)["result"]) == 1
+
+
 def test_a_query_that_takes_too_long_is_a_timeout(api: TestClient) -> None:
     """A query's own time limit ends it with 503, as Prometheus does."""
     answer = api.get("/api/v1/query", params={"query": "llm_requests_total", "timeout": "0"})

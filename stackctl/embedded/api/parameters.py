@@ -13,6 +13,8 @@ from stackctl.promql.parse import parse
 from stackctl.promql.tree import Selector
 
 MAX_POINTS: Final = 11_000
+MAX_MARKS: Final = 1000
+MAX_QUERY_CHARACTERS: Final = 256 * 1024
 DEFAULT_TIMEOUT_MS: Final = 120_000
 # What a time outside any data's reach comes to; larger ones overflow the arithmetic of queries.
 MIN_TIME_MS: Final = -(2**53)
@@ -22,6 +24,8 @@ _UNITS_MS: Final = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h":
 _DURATION: Final = re.compile(
     r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
 )
+_STRING: Final = re.compile(r""" "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | `[^`]*` """, re.VERBOSE | re.DOTALL)
+_MARK: Final = re.compile(r"[-+*/%^<>=!([{,@]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
@@ -112,9 +116,25 @@ def invalid(name: str, reason: str) -> QueryInvalid:
     return QueryInvalid(f'invalid parameter "{name}": {reason}', next_step=f"Mend the parameter {name}.")
 
 
+def simple_enough(query: str) -> str:
+    """Return a query that a parser can follow in time and without running out of its stack.
+
+    Raises:
+        QueryInvalid: no person and no board writes so many operators and brackets.
+    """
+    marks = len(_MARK.findall(_STRING.sub("", query)))
+    if marks > MAX_MARKS or len(query) > MAX_QUERY_CHARACTERS:
+        raise QueryInvalid(
+            f"parse error: the query is too complex: more than {MAX_MARKS} operators, brackets and commas or "
+            f"{MAX_QUERY_CHARACTERS} characters",
+            next_step="Ask in parts.",
+        )
+    return query
+
+
 def _selector(text: str) -> Sequence[Matcher]:
     try:
-        node = parse(text)
+        node = parse(simple_enough(text))
     except QueryInvalid as error:
         if "non-empty matcher" in error.message:
             raise invalid("match[]", "match[] must contain at least one non-empty matcher") from error

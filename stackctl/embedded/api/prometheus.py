@@ -33,7 +33,7 @@ from stackctl.promql.select import LOOKBACK_MS
 from stackctl.promql.values import NAME
 from stackctl.stack import COMPONENTS, EngineConfig
 
-from .parameters import DEFAULT_TIMEOUT_MS, Parameters, invalid, steps
+from .parameters import DEFAULT_TIMEOUT_MS, Parameters, invalid, simple_enough, steps
 from .promjson import Json, data, ordered, seconds, value_text
 from .rules import alerts_json, rules_json
 
@@ -280,6 +280,8 @@ async def _respond(request: Request, endpoint: Callable[[Parameters], Answer]) -
         return _error(_Failed(422, "execution", unsupported.message))
     except QueryInvalid as error:
         return _error(_Failed(400, "bad_data", error.message))
+    except RecursionError:
+        return _error(_Failed(400, "bad_data", "the query is nested too deeply"))
     except StackctlError as error:
         return _error(_Failed(500, "internal", error.message))
     envelope = {"status": "success", "data": answer}
@@ -314,7 +316,7 @@ def _checked(parameters: Parameters) -> str:
     """The query's text, after it was seen to parse: errors after that are the evaluation's."""
     query = parameters.text("query")
     try:
-        parse(query)
+        parse(simple_enough(query))
     except QueryInvalid as error:
         raise invalid("query", error.message) from error
     return query
