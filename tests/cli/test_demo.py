@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, LiveStack, hostile_environment, run_stackctl
 
 from stackctl.clients import PrometheusClient, TempoClient
+from tests.conftest import COMMAND, LiveStack, hostile_environment, run_stackctl
 
 
 def _total(prometheus: PrometheusClient, selector: str) -> float:

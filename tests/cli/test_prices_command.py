@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import Finished, run_stackctl
 from span_store import BASE_NS, Given, otlp_request
 
 from stackctl import semconv
 from stackctl.genai.prices import COLUMNS
+from tests.conftest import Finished, run_stackctl
 
 HEAD = "# source: hand 1\n# date: 2026-01-01\n" + ",".join(COLUMNS) + "\n"
 OLD_BOOK = HEAD + "openai,gpt-a,1,0.5,,2,,1000\nopenai,gpt-b,10,,,20,,\n"

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import LiveStack, run_stackctl
 
 from stackctl.clients import PrometheusClient
 from stackctl.demo.conductor import simulator
 from stackctl.demo.model import Behaviour
+from tests.conftest import LiveStack, run_stackctl
 
 APP = """
 import openai, os, sys

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Finished, run_stackctl
 from span_store import Given, evaluation_request, served, trace_hex, write_store
 
 from stackctl.embedded.api.tempo import app
 from stackctl.stack import EngineConfig
+from tests.conftest import Finished, run_stackctl
 
 CALL = {
     "gen_ai.operation.name": "chat",

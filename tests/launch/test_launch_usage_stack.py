@@ -4,10 +4,10 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import LiveStack, run_stackctl
 from stream_server import TEXT_SECONDS, stream_server
 
 from stackctl.clients import PrometheusClient
+from tests.conftest import LiveStack, run_stackctl
 
 APP = """
 import openai, os
