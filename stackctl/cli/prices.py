@@ -10,8 +10,8 @@ from stackctl.cli.context import DataDirFlag, JsonFlag, Options, emit, options, 
 from stackctl.cli.traces import PrometheusFlag, TempoFlag, prometheus_client, tempo_client, window_seconds
 
 if TYPE_CHECKING:
+    from stackctl.cost.reports import PriceRowReport, RatesReport
     from stackctl.genai.prices import Price, PriceBook, Rates
-    from stackctl.reports import PriceRowReport, RatesReport
     from stackctl.settings import Settings
 
 group = typer.Typer(help="The price book.", no_args_is_help=True, rich_markup_mode=None)
@@ -26,10 +26,10 @@ def show(
 ) -> None:
     """Show the price book in force: its age, and a model's price at every provider."""
     from stackctl.cli import render_prices
+    from stackctl.cost.reports import PriceShowReport
     from stackctl.cost.unpriced import book_report
     from stackctl.errors import NotFound
     from stackctl.genai import pricebook
-    from stackctl.reports import PriceShowReport
 
     opts = options(ctx, data_dir, json)
     book, file = _book(opts)
@@ -82,8 +82,8 @@ def diff(
 ) -> None:
     """Show which rows one price book has and another has not, and which prices changed."""
     from stackctl.cli import render_prices
+    from stackctl.cost.reports import PriceChangeReport, PriceDiffReport
     from stackctl.genai import pricebook
-    from stackctl.reports import PriceChangeReport, PriceDiffReport
 
     opts = options(ctx, data_dir, json)
     found = pricebook.difference(pricebook.read(old), pricebook.read(new))
@@ -106,10 +106,10 @@ def update(
 ) -> None:
     """Write a price book from the installed genai-prices. Nothing is fetched: a newer package has newer prices."""
     from stackctl.cli import render_prices
+    from stackctl.cost.reports import PriceUpdateReport
     from stackctl.cost.unpriced import book_report
     from stackctl.genai import pricebook
     from stackctl.genai.prices import PriceBook
-    from stackctl.reports import PriceUpdateReport
 
     opts = options(ctx, data_dir, json)
     text, refused = _generated()
@@ -149,8 +149,8 @@ def _book(opts: Options, own: bool = True) -> "tuple[PriceBook, str | None]":
 
 
 def _row_report(book: "PriceBook", price: "Price") -> "PriceRowReport":
+    from stackctl.cost.reports import PriceRowReport
     from stackctl.genai.pricebook import aliases
-    from stackctl.reports import PriceRowReport
 
     return PriceRowReport(
         **vars(_rates_report(price.rates)),
@@ -164,7 +164,7 @@ def _row_report(book: "PriceBook", price: "Price") -> "PriceRowReport":
 
 
 def _rates_report(rates: "Rates") -> "RatesReport":
-    from stackctl.reports import RatesReport
+    from stackctl.cost.reports import RatesReport
 
     return RatesReport(rates.input, rates.output, rates.cache_read, rates.cache_write)
 

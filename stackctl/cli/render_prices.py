@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stackctl.cli.render import console
-from stackctl.reports import (
+from stackctl.cost.reports import (
     PriceBookReport,
     PriceCheckReport,
     PriceDiffReport,

@@ -11,9 +11,9 @@ from stackctl.clients import PrometheusClient, TempoClient
 from stackctl.clients.paging import every_span
 from stackctl.cost import sums
 from stackctl.cost.metrics import from_metrics, increase
+from stackctl.cost.reports import PriceBookReport, PriceCheckReport, UnpricedReport
 from stackctl.genai import pricebook
 from stackctl.genai.prices import CELL, PROVIDERS, PriceBook, provider_of
-from stackctl.reports import PriceBookReport, PriceCheckReport, UnpricedReport
 
 _NAMES: Final = (
     semconv.SERVER_ADDRESS,
