@@ -200,5 +200,7 @@ def _check_metrics(stage: ast.Metrics) -> None:
     for parameter in stage.arguments[1:]:
         if not (isinstance(parameter, ast.Literal) and parameter.kind in {Kind.INT, Kind.FLOAT}):
             raise _wrong(parameter.at, f"the parameters of {stage.function}() are numbers")
+        if not 0 <= float(parameter.value or 0) <= 1:  # of quantile_over_time: no other function has any
+            raise _wrong(parameter.at, "a quantile lies between 0 and 1")
     for expression in stage.by:
         _check_of_span(expression)

@@ -75,6 +75,7 @@ def test_the_language_is_accepted(text: str) -> None:
         ("{} | rate() | {}", 14, "nothing but topk"),
         ("{} | topk(3)", 5, "needs a metrics function"),
         ("{} | quantile_over_time(duration)", 5, "number of arguments"),
+        ("{} | quantile_over_time(duration, .5, 2)", 38, "between 0 and 1"),
         ("{" + "!" * 400 + ".a }", None, "nested deeper"),
         ("{ " + "(" * 3000, None, "unexpected end"),
         ("{ .a = 1 }" + " " * 70_000, None, "characters"),

@@ -12,7 +12,7 @@ from stackctl.embedded.traces.search import SearchRequest
 from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.spansets import Bounds
 from stackctl.errors import QueryInvalid, QueryUnsupported
-from stackctl.traceql import ast, compile_query, parse
+from stackctl.traceql import ast, compile_query
 
 MAX_LIMIT: Final = 10_000
 MAX_STEPS: Final = 11_000
@@ -142,7 +142,7 @@ def lenient(text: str) -> ast.Pipeline:
     if not text:
         return _EVERYTHING
     try:
-        body = parse(text).body
+        body = compile_query(text).body
     except QueryInvalid:
         return _EVERYTHING
     return body if isinstance(body, ast.Pipeline) else _EVERYTHING
