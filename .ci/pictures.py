@@ -86,7 +86,6 @@ def main() -> None:
             up = typed("up", "--runtime", "embedded", "--demo", data_dir=data_dir)
             draw("up", "stackctl up --demo", up, data_dir)
             draw("trace", "stackctl traces show", typed("traces", "show", data_dir=data_dir), data_dir)
-            draw("cost", "stackctl cost --by model", typed("cost", "--by", "model", data_dir=data_dir), data_dir)
         finally:
             typed("down", "--delete-data", data_dir=data_dir)
 
