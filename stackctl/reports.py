@@ -431,3 +431,30 @@ class IngestReport:
     queue_bytes_max: int
     queue_grew: bool
     disk_bytes_per_span: float
+
+
+@dataclass(frozen=True)
+class PromqlReport:
+    """`bench promql`: generated queries, answered by the embedded evaluator and by a real Prometheus.
+
+    Attributes:
+        seed: where queries and series follow from.
+        features: functions, aggregations, operators and modifiers that the queries use.
+        rarest_feature_queries: how many queries use the one that is used least.
+        refused: queries refused by name.
+        empty: queries that both answer with nothing, or both with an error.
+        rounding: queries whose answers differ by what the last bits of intermediate results decide.
+        differing: the others whose answers differ, each with how.
+        seconds: processor time of the evaluations and comparisons.
+    """
+
+    seed: int
+    queries: int
+    features: int
+    rarest_feature: str
+    rarest_feature_queries: int
+    refused: int
+    empty: int
+    rounding: int
+    differing: tuple[str, ...]
+    seconds: float

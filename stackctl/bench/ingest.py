@@ -1,7 +1,6 @@
 """How much the embedded ingest takes: unique requests from a generator beside it, then all counted again."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import orjson
 import psutil
 
 from stackctl import semconv
+from stackctl.bench.ports import free_port
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.errors import ComponentUnhealthy
 from stackctl.reports import IngestReport
@@ -202,14 +202,6 @@ def count_calls(data_dir: Path) -> float:
 def disk_bytes(data_dir: Path) -> int:
     """Bytes of all files of a data directory."""
     return sum(path.stat().st_size for path in data_dir.rglob("*") if path.is_file())
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

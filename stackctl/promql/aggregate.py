@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stackctl.errors import QueryUnsupported
-from stackctl.promql import sums, tree
+from stackctl.promql import hashing, sums, tree
 from stackctl.promql.over_time import quantile_of
 from stackctl.promql.values import (
     NAME,
@@ -25,9 +24,12 @@ from stackctl.promql.values import (
     key,
 )
 
+OF_GROUPS: dict[str, Callable[[Floats, Mask, sums.Rows], Floats]] = {
+    "sum": sums.of_groups,
+    "avg": sums.means_of_groups,
+}
+"""Folds of all groups at once."""
 FOLDS: dict[str, Callable[[Floats, Mask], Floats]] = {
-    "sum": sums.over_rows,
-    "avg": sums.mean_over_rows,
     "min": lambda v, ok: np.fmin.reduce(np.where(ok, v, math.nan), axis=0),
     "max": lambda v, ok: np.fmax.reduce(np.where(ok, v, math.nan), axis=0),
     "count": lambda _, ok: ok.sum(axis=0).astype(float),
@@ -36,7 +38,7 @@ FOLDS: dict[str, Callable[[Floats, Mask], Floats]] = {
     "stddev": lambda v, ok: np.sqrt(_variance(v, ok)),
 }
 SELECTIONS = frozenset(("topk", "bottomk", "limitk"))
-NAMES = frozenset((*FOLDS, *SELECTIONS, "quantile", "count_values"))
+NAMES = frozenset((*OF_GROUPS, *FOLDS, *SELECTIONS, "quantile", "count_values", "limit_ratio"))
 _LARGEST_COUNT = 2.0**63
 
 
@@ -48,18 +50,20 @@ def evaluate(node: tree.Aggregation, vector: Vector, param: Value | None, instan
         instant: whether order of the result matters.
 
     Raises:
-        QueryUnsupported: limit_ratio, whose choice depends on Prometheus' hash of a series.
         ExecutionFailed: the parameter cannot be used.
     """
-    if node.op not in NAMES:
-        raise QueryUnsupported(f"unsupported: the aggregation {node.op}", next_step="Use limitk or topk.")
     if node.op == "count_values":
         assert isinstance(param, TextValue)
         return _count_values(node, vector, param.text)
+    if node.op == "limit_ratio":
+        assert isinstance(param, ScalarValue)
+        return _share(vector, param.v)
     groups = _groups(node, vector.labels)
     if node.op in SELECTIONS:
         assert isinstance(param, ScalarValue)
         return _selected(node.op, vector, groups, _counts(param.v), instant)
+    if node.op in OF_GROUPS:
+        return _added(vector, groups, OF_GROUPS[node.op])
     fold = FOLDS.get(node.op)
     if fold is None:
         assert isinstance(param, ScalarValue)
@@ -81,6 +85,14 @@ def _groups(node: tree.Aggregation, labels: Sequence[Labels]) -> Groups:
     for i, one in enumerate(labels):
         groups.setdefault(key(drop(one, dropped)), []).append(i)
     return groups
+
+
+def _added(vector: Vector, groups: Groups, fold: Callable[[Floats, Mask, sums.Rows], Floats]) -> Vector:
+    if not groups:
+        return Vector.empty(vector.v.shape[1])
+    rows = list(groups.values())
+    ok = np.array([vector.ok[members].any(axis=0) for members in rows])
+    return Vector([dict(group) for group in groups], fold(vector.v, vector.ok, rows), ok).present()
 
 
 def _folded(vector: Vector, groups: Groups, fold: Callable[[Floats, Mask], Floats]) -> Vector:
@@ -131,6 +143,16 @@ def _selected(op: str, vector: Vector, groups: Groups, k: Floats, instant: bool)
             order.extend(members[i] for i in ranked[:, 0] if keep[members[i], 0])
     chosen = Vector(vector.labels, vector.v, keep, ordered=instant)
     return chosen.rows(order) if instant else chosen.present()
+
+
+def _share(vector: Vector, ratio: Floats) -> Vector:
+    """Keep a share of the series, chosen by their hash: -0.3 keeps what 0.7 does not. Groups do not matter."""
+    if np.isnan(ratio).any():
+        raise ExecutionFailed("Ratio value is NaN", next_step="Give a number between -1 and 1.")
+    ratio = np.clip(ratio, -1.0, 1.0)
+    place = np.array([hashing.share(labels) for labels in vector.labels])[:, None]
+    chosen = np.where(ratio >= 0, place < ratio, place >= 1.0 + ratio)
+    return vector.with_values(vector.v, vector.ok & chosen).present()
 
 
 def _ranking(op: str, v: Floats, ok: Mask) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:

@@ -4,6 +4,7 @@ Matching rules and error texts are those of Prometheus 3's promql/engine.go (Vec
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -179,24 +180,80 @@ class _Pairing:
         return kept
 
 
+@dataclass(frozen=True)
+class _Paired:
+    """Results before their labels are merged: operands of each, where both are there, and which series made it.
+
+    Attributes:
+        many, one: values of the two sides, shape (results, steps).
+        ok: where the result is.
+        signatures: of the match group, one per result.
+        labels: one per result.
+    """
+
+    many: Floats
+    one: Floats
+    ok: Mask
+    signatures: list[Signature]
+    labels: list[Labels]
+
+
 def _matched(node: tree.Binary, left: Vector, right: Vector) -> Vector:
     swapped = node.matching.many == "right"
     pairing = _Pairing(node, right, left) if swapped else _Pairing(node, left, right)
     pairing.refuse_duplicates()
-    many_rows, one_rows = pairing.pairs()
-    if not many_rows:
+    # With group_right too: there Prometheus 3.15 takes fill_left for the many side, though that is the right one.
+    fill_many, fill_one = node.matching.fill_left, node.matching.fill_right
+    parts = [_both(pairing)]
+    if fill_one is not None:
+        parts.append(_without_one(pairing, fill_one))
+    if fill_many is not None:
+        parts.append(_without_many(pairing, fill_many))
+    parts = [part for part in parts if part.labels]
+    if not parts:
         return Vector.empty(left.v.shape[1])
-    many_v, one_v = pairing.many.v[many_rows], pairing.one.v[one_rows]
-    both = pairing.many.ok[many_rows] & pairing.one.ok[one_rows]
-    x, y = (one_v, many_v) if swapped else (many_v, one_v)
-    v, ok = _compute(node.op, x, y), both
+    many, one, ok = (np.concatenate([getattr(part, name) for part in parts]) for name in ("many", "one", "ok"))
+    x, y = (one, many) if swapped else (many, one)
+    v, both = _compute(node.op, x, y), ok
     if node.op in COMPARISONS and not node.returns_bool:
         v, ok = x, both & (v == 1)
-    labels = [
-        pairing.labels(pairing.many.labels[i], pairing.one.labels[j]) for i, j in zip(many_rows, one_rows, strict=True)
-    ]
-    _refuse_repeats(node, [pairing.signatures[i] for i in many_rows], labels, both)
+    labels = [labels for part in parts for labels in part.labels]
+    _refuse_repeats(node, [signature for part in parts for signature in part.signatures], labels, both)
     return merged(Vector(labels, v, ok).present())
+
+
+def _both(pairing: _Pairing) -> _Paired:
+    """Pair series that are there on both sides."""
+    many_rows, one_rows = pairing.pairs()
+    many, one = pairing.many.rows(many_rows), pairing.one.rows(one_rows)
+    labels = [pairing.labels(x, y) for x, y in zip(many.labels, one.labels, strict=True)]
+    return _Paired(many.v, one.v, many.ok & one.ok, [pairing.signatures[i] for i in many_rows], labels)
+
+
+def _without_one(pairing: _Pairing, value: float) -> _Paired:
+    """Pair series of the many side with a value where the one side has none."""
+    many, signatures = pairing.many, pairing.signatures
+    missing = ~_overlap(many, signatures, _presence(pairing.one, pairing.one_signatures))
+    labels = [
+        pairing.labels(labels, _group_labels(signature))
+        for labels, signature in zip(many.labels, signatures, strict=True)
+    ]
+    return _Paired(many.v, np.full_like(many.v, value), many.ok & missing, signatures, labels)
+
+
+def _without_many(pairing: _Pairing, value: float) -> _Paired:
+    """Pair series of the one side with a value where the many side has none; its labels are the match group's."""
+    one, signatures = pairing.one, pairing.one_signatures
+    missing = ~_overlap(one, signatures, _presence(pairing.many, pairing.signatures))
+    labels = [
+        pairing.labels(_group_labels(signature), labels)
+        for labels, signature in zip(one.labels, signatures, strict=True)
+    ]
+    return _Paired(np.full_like(one.v, value), one.v, one.ok & missing, signatures, labels)
+
+
+def _group_labels(signature: Signature) -> Labels:
+    return {name: value for name, value in signature if value}
 
 
 def _refuse_repeats(node: tree.Binary, signatures: list[Signature], labels: list[Labels], ok: Mask) -> None:

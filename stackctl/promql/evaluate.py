@@ -1,17 +1,19 @@
 """The evaluator: walks a syntax tree and computes every node for all steps of the query at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 
-from stackctl.errors import QueryInvalid, QueryUnsupported
-from stackctl.promql import aggregate, binary, functions, rates, relabel, select, tree
+from stackctl.errors import QueryInvalid
+from stackctl.promql import aggregate, binary, durations, functions, info, rates, relabel, select, tree
+from stackctl.promql.check import kind
+from stackctl.promql.durations import Window
 from stackctl.promql.parse import parse
 from stackctl.promql.select import Block, Context
+from stackctl.promql.signatures import WORDS
 from stackctl.promql.values import (
     ExecutionFailed,
-    Floats,
-    Labels,
     Mask,
     Result,
     ScalarValue,
@@ -36,10 +38,10 @@ def instant(query: str, at_ms: int, storage: Storage) -> Result:
         QueryInvalid: the text is not valid; ExecutionFailed, a kind of it: series cannot be evaluated so.
         QueryUnsupported: the query uses what this engine does not have; the message names it.
     """
-    node = parse(query)
+    node = durations.resolve(parse(query), Window())
     context = Context(storage, np.array([at_ms], np.int64), at_ms, at_ms)
     with np.errstate(all="ignore"):
-        if (isinstance(node, tree.Selector) and node.range_ms is not None) or isinstance(node, tree.Subquery):
+        if kind(node) == "matrix":
             return Result("matrix", _by_labels(_samples(context, node)))
         return _instant_result(evaluate(context, node), context.times)
 
@@ -53,15 +55,14 @@ def range_(query: str, start_ms: int, end_ms: int, step_ms: int, storage: Storag
     Raises:
         QueryInvalid, QueryUnsupported: as `instant` does; also for expressions that are ranges or strings.
     """
-    node = parse(query)
-    kind = _kind(node)
-    if kind is not None:
+    node = durations.resolve(parse(query), Window(end_ms - start_ms, step_ms))
+    if kind(node) in ("matrix", "string"):
         raise QueryInvalid(
-            f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector',
+            f'invalid expression type "{WORDS[kind(node)]}" for range query, must be Scalar or instant Vector',
             next_step="Ask for it as an instant query.",
         )
     times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
-    context = Context(storage, times, start_ms, end_ms)
+    context = Context(storage, times, start_ms, end_ms, step_ms)
     with np.errstate(all="ignore"):
         value = evaluate(context, node)
     if isinstance(value, ScalarValue):
@@ -79,8 +80,9 @@ def evaluate(context: Context, node: tree.Node) -> Value:
             return TextValue(value)
         case tree.Selector():
             return select.instant(context, node)
-        case tree.Negation(expr):
-            return _negated(evaluate(context, expr))
+        case tree.Unary():
+            operand = evaluate(context, node.expr)
+            return _negated(operand) if node.op == "-" else operand
         case tree.Binary():
             return binary.evaluate(node, evaluate(context, node.left), evaluate(context, node.right))
         case tree.Aggregation():
@@ -122,12 +124,11 @@ def _call(context: Context, node: tree.Call) -> Value:
         seconds = np.floor_divide(context.times, 1000).astype(float)
         vector = _vector(context, node.args[0]) if node.args else Vector.single(seconds)
         return vector.with_values(functions.CALENDAR[name](vector.v)).without_name()
-    if name in functions.OTHERS:
-        return functions.OTHERS[name](context, [evaluate(context, arg) for arg in node.args])
-    raise QueryUnsupported(
-        f"unsupported: the function {name}",
-        next_step="Rewrite the query without it, or use the docker runtime's Prometheus.",
-    )
+    if name == "info":
+        wanted = node.args[1] if len(node.args) > 1 else None
+        assert wanted is None or isinstance(wanted, tree.Selector)
+        return info.evaluate(context, _vector(context, node.args[0]), None if wanted is None else wanted.matchers)
+    return functions.OTHERS[name](context, [evaluate(context, arg) for arg in node.args])
 
 
 def _over_windows(context: Context, node: tree.Call) -> Vector:
@@ -144,18 +145,12 @@ def _over_windows(context: Context, node: tree.Call) -> Vector:
         if word not in function.extended:
             raise _not_extended(word, node.name)
         params.append(word)
-    labels: list[Labels] = []
-    v: list[Floats] = []
-    ok: list[Mask] = []
-    for block in _blocks(context, ranged):
-        values, mask = function.evaluate(block, *params)
-        labels.extend(block.labels)
-        v.append(values)
-        ok.append(np.broadcast_to(mask, values.shape))
-    if not labels:
-        return Vector.empty(context.steps)
-    whole = len(v) == 1
-    joined = Vector(labels, v[0] if whole else np.concatenate(v), ok[0] if whole else np.concatenate(ok)).present()
+    series, blocks = _blocks(context, ranged)
+    # In the storage's order, whatever the blocks: limitk and equal values in topk depend on it.
+    v, ok = np.zeros((len(series), context.steps)), np.zeros((len(series), context.steps), np.bool_)
+    for block in blocks:
+        v[block.numbers], ok[block.numbers] = function.evaluate(block, *params)
+    joined = Vector([one.labels for one in series], v, ok).present()
     return joined if function.keeps_name else joined.without_name()
 
 
@@ -167,14 +162,13 @@ def _not_extended(word: str, name: str) -> ExecutionFailed:
     )
 
 
-def _blocks(context: Context, node: tree.Node) -> Iterator[Block]:
-    """Yield the windows of a range vector expression."""
+def _blocks(context: Context, node: tree.Node) -> tuple[Sequence[Series], Iterator[Block]]:
+    """Return the series of a range vector expression, and their windows in blocks."""
     if isinstance(node, tree.Selector):
-        yield from select.windows(context, node)
-        return
+        return select.windows(context, node)
     assert isinstance(node, tree.Subquery)
     series, ends = _subquery(context, node)
-    yield from select.blocks(series, ends, node.range_ms)
+    return series, select.blocks(series, ends, node.range_ms)
 
 
 def _subquery(context: Context, node: tree.Subquery) -> tuple[list[Series], Times]:
@@ -195,8 +189,8 @@ def _subquery(context: Context, node: tree.Subquery) -> tuple[list[Series], Time
 
 def _any_sample(context: Context, node: tree.Node) -> Mask:
     found = np.zeros(context.steps, np.bool_)
-    for block in _blocks(context, node):
-        found |= block.filled
+    for block in _blocks(context, node)[1]:
+        found |= block.filled.any(axis=0)
     return found
 
 
@@ -214,24 +208,22 @@ def _timestamp(context: Context, node: tree.Node) -> Vector:
     return vector.with_values(np.broadcast_to(context.times / 1000.0, vector.v.shape)).without_name()
 
 
-def _kind(node: tree.Node) -> str | None:
-    if isinstance(node, tree.Text):
-        return "string"
-    if isinstance(node, tree.Subquery) or (isinstance(node, tree.Selector) and node.range_ms is not None):
-        return "range vector"
-    return None
-
-
 def _samples(context: Context, node: tree.Node) -> list[Series]:
     """Return the samples of a range vector at an instant query's moment."""
+    _, blocks = _blocks(context, node)
     if isinstance(node, tree.Selector) and node.extended is not None:
         smoothed = node.extended == "smoothed"
-        return [one for block in _blocks(context, node) for one in rates.extended_samples(block, smoothed)]
-    return [
-        Series(labels, block.t[block.first[0] : block.stop[0]], row[block.first[0] : block.stop[0]])
-        for block in _blocks(context, node)
-        for labels, row in zip(block.labels, block.rows, strict=True)
-    ]
+        return [one for block in blocks for one in rates.extended_samples(block, smoothed)]
+    return [one for block in blocks for one in _cut(block)]
+
+
+def _cut(block: Block) -> Iterator[Series]:
+    """Yield the samples in the windows of an instant query."""
+    times = block.times if len(block.times) == len(block.rows) else repeat(block.times[0])
+    bounds = zip(block.each(block.first), block.each(block.stop), strict=True)
+    for labels, t, v, (first, stop) in zip(block.labels, times, block.rows, bounds, strict=False):
+        if stop[0] > first[0]:
+            yield Series(labels, t[first[0] : stop[0]], v[first[0] : stop[0]])
 
 
 def _rows(vector: Vector, times: Times) -> Iterator[Series]:

@@ -1,7 +1,7 @@
 """The table of functions: name, and how it is evaluated on its evaluated arguments.
 
 Three kinds: over windows (`OVER_WINDOWS`), of values one by one (`OF_VALUES`), and the rest (`OTHERS`). What is in
-none of them is refused by name.
+none of them is refused by name (`signatures.REFUSED`).
 """
 
 import math
@@ -161,6 +161,11 @@ def _text(value: Value) -> str:
     return value.text
 
 
+def _smaller(a: Floats, b: Floats) -> Floats:
+    # Go's Min lets an infinity win over NaN; numpy's does not.
+    return np.where((a == -math.inf) | (b == -math.inf), -math.inf, np.minimum(a, b))
+
+
 def _clamped(vector: Vector, low: Floats | float, high: Floats | float) -> Vector:
     # Go's Min and Max let an infinity win over NaN; numpy's do not.
     below = np.where((vector.v == -math.inf) | np.equal(high, -math.inf), -math.inf, np.minimum(high, vector.v))
@@ -182,6 +187,12 @@ def _scalar(vector: Vector) -> ScalarValue:
 
 OTHERS: dict[str, Callable[[Context, Sequence[Value]], Value]] = {
     "time": lambda context, _: ScalarValue(context.times / 1000.0),
+    "start": lambda context, _: ScalarValue(np.full(context.steps, context.start_ms / 1000.0)),
+    "end": lambda context, _: ScalarValue(np.full(context.steps, context.end_ms / 1000.0)),
+    "step": lambda context, _: ScalarValue(np.full(context.steps, context.step_ms / 1000.0)),
+    "range": lambda context, _: ScalarValue(np.full(context.steps, (context.end_ms - context.start_ms) / 1000.0)),
+    "min_of": lambda _, args: ScalarValue(_smaller(_numbers(args[0]), _numbers(args[1]))),
+    "max_of": lambda _, args: ScalarValue(-_smaller(-_numbers(args[0]), -_numbers(args[1]))),
     "pi": lambda context, _: ScalarValue(np.full(context.steps, math.pi)),
     "vector": lambda _, args: Vector.single(_numbers(args[0])),
     "scalar": lambda _, args: _scalar(_vector(args[0])),
@@ -190,6 +201,9 @@ OTHERS: dict[str, Callable[[Context, Sequence[Value]], Value]] = {
     "clamp_min": lambda _, args: _clamped(_vector(args[0]), _numbers(args[1]), math.inf),
     "clamp_max": lambda _, args: _clamped(_vector(args[0]), -math.inf, _numbers(args[1])),
     "histogram_quantile": lambda _, args: histograms.quantile(_numbers(args[0]), _vector(args[1])),
+    "histogram_quantiles": lambda _, args: histograms.quantiles(
+        _vector(args[0]), _text(args[1]), [_numbers(arg) for arg in args[2:]]
+    ),
     "histogram_fraction": lambda _, args: histograms.fraction(_numbers(args[0]), _numbers(args[1]), _vector(args[2])),
     "label_replace": lambda _, args: relabel.replace(_vector(args[0]), *map(_text, args[1:])),
     "label_join": lambda _, args: relabel.join(
@@ -206,7 +220,7 @@ OTHERS: dict[str, Callable[[Context, Sequence[Value]], Value]] = {
 }
 
 # These look at their argument's syntax as well, so the evaluator has them itself.
-OF_SYNTAX = frozenset(("absent", "absent_over_time", "timestamp"))
+OF_SYNTAX = frozenset(("absent", "absent_over_time", "info", "timestamp"))
 
 NAMES = frozenset((*OVER_WINDOWS, *OF_VALUES, *CALENDAR, *OTHERS, *OF_SYNTAX))
 """Every function this engine has."""

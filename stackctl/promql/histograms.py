@@ -5,11 +5,11 @@ falls are lifted (monotonic), and positions inside a bucket are interpolated lin
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from stackctl.promql.values import NAME, Floats, Index, Mask, Vector, drop, key, merged
+from stackctl.promql.values import NAME, Floats, Index, Mask, Vector, drop, key, merged, stacked
 
 LE = "le"
 _SMALL = 1e-12
@@ -20,6 +20,37 @@ _TINIEST = 2.2250738585072014e-308
 def quantile(q: Floats, vector: Vector) -> Vector:
     """Return `histogram_quantile(q, vector)`; `q` has one value per step."""
     return _by_histogram(vector, lambda le, counts, steps: _quantile(q[steps], le, counts))
+
+
+def quantiles(vector: Vector, label: str, wanted: Sequence[Floats]) -> Vector:
+    """Return `histogram_quantiles(vector, label, ...)`: each quantile as a series of its own.
+
+    Args:
+        label: the label that says which quantile it is.
+        wanted: quantiles, one value per step each.
+
+    Raises:
+        ExecutionFailed: two of them are equal at a step.
+    """
+    found = []
+    for q in wanted:
+        values = quantile(q, vector)
+        for one in np.unique(q):
+            at = np.isnan(q) if math.isnan(one) else q == one
+            labels = [{**labels, label: open_metrics_number(float(one))} for labels in values.labels]
+            found.append(Vector(labels, values.v, values.ok & at).present())
+    return merged(stacked(found, vector.v.shape[1]))
+
+
+def open_metrics_number(value: float) -> str:
+    """Write a number as OpenMetrics does in labels: Go's shortest `%g`, always with a point or an exponent."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")
+    mantissa, _, exponent = np.format_float_scientific(value, trim="-").partition("e")
+    if -5 < int(exponent) < 6 or value == 0:
+        text = np.format_float_positional(value, trim="-")
+        return text if "." in text else f"{text}.0"
+    return f"{mantissa}e{int(exponent):+03d}"
 
 
 def fraction(lower: Floats, upper: Floats, vector: Vector) -> Vector:
@@ -55,13 +86,15 @@ def _bound(text: str) -> float | None:
 
 def _patterns(ok: Mask) -> Iterator[tuple[Mask, Index]]:
     """Yield sets of buckets that are present together, with the steps at which they are."""
-    if ok.all():
-        yield ok[:, 0], np.arange(ok.shape[1])
+    whole = ok.all(axis=0)
+    if whole.any():
+        yield np.ones(len(ok), np.bool_), np.flatnonzero(whole)
+    partly = np.flatnonzero(ok.any(axis=0) & ~whole)
+    if not len(partly):
         return
-    patterns, which = np.unique(ok, axis=1, return_inverse=True)
+    patterns, which = np.unique(ok[:, partly], axis=1, return_inverse=True)
     for i in range(patterns.shape[1]):
-        if patterns[:, i].any():
-            yield patterns[:, i], np.flatnonzero(which.ravel() == i)
+        yield patterns[:, i], partly[which.ravel() == i]
 
 
 def _joined(le: Floats, counts: Floats) -> tuple[Floats, Floats]:

@@ -5,7 +5,7 @@ others look at frames: the samples of a few series' windows as an array (series,
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from stackctl.promql import sums
 from stackctl.promql.rates import Answer
 from stackctl.promql.select import Block
-from stackctl.promql.values import ExecutionFailed, Floats, Index, Mask
+from stackctl.promql.values import ExecutionFailed, Floats, Index, Mask, Times
 
 # Values held by one frame: bounds the memory of a query over long windows (32 MB per array).
 _FRAME_VALUES = 4_000_000
@@ -29,8 +29,9 @@ class Frame:
         series: which of the block's series, a slice.
         steps: which of the steps, a slice.
         v: values, shape (series, steps, longest window); unused places repeat a sample.
-        used: which places belong to the window, shape (steps, longest window).
+        used: which places belong to the window; first axis 1 where all series share their times, as in `at`.
         at: sample indexes in the block, same shape as `used`.
+        times: sample times of the block's series, one array per row of `at`.
     """
 
     series: slice
@@ -38,74 +39,96 @@ class Frame:
     v: Floats
     used: Mask
     at: Index
+    times: Sequence[Times]
+
+    @property
+    def t(self) -> Times:
+        """The samples' times in milliseconds, same shape as `used`."""
+        return np.stack([t.take(at, mode="clip") for t, at in zip(self.times, self.at, strict=True)])
 
     @property
     def count(self) -> Index:
-        """How many samples each window holds, shape (steps,)."""
-        return np.asarray(self.used.sum(axis=1), np.intp)
+        """How many samples each window holds, shape (1 or series, steps)."""
+        return np.asarray(self.used.sum(axis=2), np.intp)
+
+    @property
+    def every(self) -> Mask:
+        """The places that belong to the window, for each series on its own."""
+        return np.broadcast_to(self.used, self.v.shape)
 
 
 def frames(block: Block) -> Iterator[Frame]:
     """Yield frames that together cover all series and steps."""
-    longest = max(1, int((block.stop - block.first).max()))
-    steps_at_once = max(1, min(len(block.ends), _FRAME_VALUES // longest))
+    longest = max(1, block.longest)
+    series, steps = block.shape
+    steps_at_once = max(1, min(steps, _FRAME_VALUES // longest))
     series_at_once = max(1, _FRAME_VALUES // (longest * steps_at_once))
-    for step in range(0, len(block.ends), steps_at_once):
-        steps = slice(step, step + steps_at_once)
-        at = block.first[steps, None] + np.arange(longest)
-        used = at < block.stop[steps, None]
-        at = np.where(used, at, np.minimum(block.first[steps, None], len(block.t) - 1))
-        for row in range(0, len(block.rows), series_at_once):
-            series = slice(row, row + series_at_once)
-            yield Frame(series, steps, block.matrix[series][:, at], used, at)
+    for step in range(0, steps, steps_at_once):
+        for row in range(0, series, series_at_once):
+            yield _frame(block, slice(row, row + series_at_once), slice(step, step + steps_at_once), longest)
+
+
+def _frame(block: Block, series: slice, steps: slice, longest: int) -> Frame:
+    own = slice(None) if len(block.first) == 1 else series
+    first, stop = block.first[own, steps, None], block.stop[own, steps, None]
+    at = first + np.arange(longest)
+    used = at < stop
+    at = np.where(used, at, first)
+    rows = block.rows[series]
+    v = np.empty((len(rows), *at.shape[1:]))
+    for i, row in enumerate(rows):
+        row.take(at[min(i, len(at) - 1)], out=v[i], mode="clip")
+    return Frame(series, steps, v, used, at, block.times if len(block.times) == 1 else block.times[series])
 
 
 def _folded(block: Block, fold: Callable[[Frame], Floats], least: int = 1) -> Answer:
     """Apply a fold that gives (series, steps) to all frames; windows of fewer than `least` samples have no value."""
-    result = np.empty((len(block.rows), len(block.ends)))
+    result = np.empty(block.shape)
     for frame in frames(block):
         result[frame.series, frame.steps] = fold(frame)
-    return result, block.stop - block.first >= least
+    return result, block.counts >= least
 
 
-def _reduced(ufunc: np.ufunc, block: Block, matrix: Floats) -> Floats:
-    """Reduce each window of each row of a matrix like the block's."""
-    filled = block.filled
-    bounds = np.zeros(2 * len(filled), np.intp)
-    bounds[0::2] = np.where(filled, block.first, 0)
-    bounds[1::2] = np.where(filled, block.stop, 0)
-    # One more column, because a window may stop behind the last sample.
-    padded = np.concatenate((matrix, matrix[:, -1:]), axis=1)
-    reduced: Floats = ufunc.reduceat(padded, bounds, axis=1)[:, 0::2]
+def _reduced(ufunc: np.ufunc, block: Block, rows: Iterable[Floats]) -> Floats:
+    """Reduce each window of rows like the block's."""
+    bounds = np.zeros((len(block.first), 2 * len(block.ends)), np.intp)
+    bounds[:, 0::2] = np.where(block.filled, block.first, 0)
+    bounds[:, 1::2] = np.where(block.filled, block.stop, 0)
+    reduced = np.empty(block.shape)
+    for out, row, wanted in zip(reduced, rows, block.each(bounds), strict=True):
+        # One more value, because a window may stop behind the last sample.
+        out[:] = ufunc.reduceat(np.append(row, row[-1:]), wanted)[0::2]
     return reduced
 
 
 def _windows(block: Block, wanted: Mask) -> Iterator[tuple[int, int, Floats]]:
     """Yield (series, step, samples) for single windows that need a closer look."""
     for row, step in zip(*np.nonzero(wanted & block.filled), strict=True):
-        yield int(row), int(step), block.rows[row][block.first[step] : block.stop[step]]
+        own = min(row, len(block.first) - 1)
+        yield int(row), int(step), block.rows[row][block.first[own, step] : block.stop[own, step]]
 
 
 def _sum(block: Block) -> tuple[Floats, Floats]:
     """Return sums of windows, and sums of absolute values to judge them by."""
-    total = _reduced(np.add, block, block.matrix)
-    if np.min(block.matrix) >= 0:
+    total = _reduced(np.add, block, block.rows)
+    if all(np.minimum.reduce(row) >= 0 for row in block.rows):
         return total, total
-    return total, _reduced(np.add, block, np.abs(block.matrix))
+    return total, _reduced(np.add, block, map(np.abs, block.rows))
 
 
 def _compensated(block: Block) -> tuple[Floats, Floats]:
     """Return sums of windows and what rounding took from them, bit by bit as Prometheus adds them."""
-    result = sums.Compensated((len(block.rows), len(block.ends)))
+    result = sums.Compensated(block.shape)
     for frame in frames(block):
         for place in range(frame.v.shape[2]):
-            result.add(frame.v[:, :, place], frame.used[:, place])
+            result.add(frame.v[:, :, place], frame.used[:, :, place])
     return result.total, result.lost
 
 
 def _is_small(block: Block) -> bool:
     """Say whether one frame holds all windows, so that exactness to the last bit costs little."""
-    return int((block.stop - block.first).max()) * len(block.rows) * len(block.ends) <= _FRAME_VALUES
+    series, steps = block.shape
+    return block.longest * series * steps <= _FRAME_VALUES
 
 
 def sum_over_time(block: Block) -> Answer:
@@ -114,15 +137,14 @@ def sum_over_time(block: Block) -> Answer:
         total, lost = _compensated(block)
         return np.where(np.isinf(total), total, total + lost), block.filled
     total, magnitude = _sum(block)
-    longest = int((block.stop - block.first).max())
-    for row, step, samples in _windows(block, sums.uncertain(total, magnitude, longest)):
+    for row, step, samples in _windows(block, sums.uncertain(total, magnitude, block.longest)):
         total[row, step] = sums.exact(samples)
     return total, block.filled
 
 
 def avg_over_time(block: Block) -> Answer:
     """Mean of the samples; divides first where the sum would overflow."""
-    count, ok = np.maximum(block.stop - block.first, 1), block.filled
+    count, ok = np.maximum(block.counts, 1), block.filled
     if _is_small(block):
         total, lost = _compensated(block)
         mean = total / count + lost / count
@@ -137,23 +159,22 @@ def avg_over_time(block: Block) -> Answer:
 
 def min_over_time(block: Block) -> Answer:
     """Smallest sample; NaN only if all are."""
-    return _reduced(np.fmin, block, block.matrix), block.filled
+    return _reduced(np.fmin, block, block.rows), block.filled
 
 
 def max_over_time(block: Block) -> Answer:
     """Largest sample; NaN only if all are."""
-    return _reduced(np.fmax, block, block.matrix), block.filled
+    return _reduced(np.fmax, block, block.rows), block.filled
 
 
 def count_over_time(block: Block) -> Answer:
     """Number of samples."""
-    counts = (block.stop - block.first).astype(float)
-    return np.broadcast_to(counts, (len(block.rows), len(counts))), block.filled
+    return np.broadcast_to(block.counts.astype(float), block.shape), block.filled
 
 
 def present_over_time(block: Block) -> Answer:
     """1 where there is a sample."""
-    return np.ones((len(block.rows), len(block.ends))), block.filled
+    return np.ones(block.shape), block.filled
 
 
 def last_over_time(block: Block) -> Answer:
@@ -167,8 +188,8 @@ def first_over_time(block: Block) -> Answer:
 
 
 def _sample_time(block: Block, at: Index) -> Answer:
-    seconds = block.t.take(np.where(block.filled, at, 0)) / 1000.0
-    return np.broadcast_to(seconds, (len(block.rows), len(seconds))), block.filled
+    seconds = block.times_at(np.where(block.filled, at, 0))[0] / 1000.0
+    return np.broadcast_to(seconds, block.shape), block.filled
 
 
 def ts_of_last_over_time(block: Block) -> Answer:
@@ -183,21 +204,21 @@ def ts_of_first_over_time(block: Block) -> Answer:
 
 def ts_of_max_over_time(block: Block) -> Answer:
     """Time of the newest largest sample, seconds since the epoch."""
-    return _folded(block, lambda frame: _time_of_largest(block, frame, frame.v))
+    return _folded(block, lambda frame: _time_of_largest(frame, frame.v))
 
 
 def ts_of_min_over_time(block: Block) -> Answer:
     """Time of the newest smallest sample, seconds since the epoch."""
-    return _folded(block, lambda frame: _time_of_largest(block, frame, -frame.v))
+    return _folded(block, lambda frame: _time_of_largest(frame, -frame.v))
 
 
-def _time_of_largest(block: Block, frame: Frame, v: Floats) -> Floats:
+def _time_of_largest(frame: Frame, v: Floats) -> Floats:
     # A window of NaN alone reports its last sample, as comparing with NaN replaces it every time.
     v = np.where(frame.used, np.where(np.isnan(v), -np.inf, v), -np.inf)
     largest = v.max(axis=2, keepdims=True)
     place = v.shape[2] - 1 - ((v == largest) & frame.used)[:, :, ::-1].argmax(axis=2)
-    at = np.take_along_axis(np.broadcast_to(frame.at, v.shape), place[:, :, None], axis=2)[:, :, 0]
-    return block.t[at] / 1000.0
+    times = np.broadcast_to(frame.t, v.shape)
+    return np.take_along_axis(times, place[:, :, None], axis=2)[:, :, 0] / 1000.0
 
 
 def variance_over_time(block: Block) -> Answer:
@@ -214,7 +235,7 @@ def _variance(frame: Frame) -> Floats:
     shape = frame.v.shape[:2]
     mean, squares = sums.Compensated(shape), sums.Compensated(shape)
     for place in range(frame.v.shape[2]):
-        v, used = frame.v[:, :, place], np.broadcast_to(frame.used[:, place], shape)
+        v, used = frame.v[:, :, place], frame.every[:, :, place]
         delta = v - mean.value()
         mean.add(delta / (place + 1), used)
         squares.add(delta * (v - mean.value()), used)
@@ -248,7 +269,7 @@ def quantile_over_time(block: Block, q: Floats) -> Answer:
     """Quantile of the samples; `q` has one value per step."""
 
     def fold(frame: Frame) -> Floats:
-        return quantile_of(q[frame.steps], frame.v, np.broadcast_to(frame.used, frame.v.shape))
+        return quantile_of(q[frame.steps], frame.v, frame.every)
 
     return _folded(block, fold)
 
@@ -257,7 +278,7 @@ def mad_over_time(block: Block) -> Answer:
     """Median of the distances from the median."""
 
     def fold(frame: Frame) -> Floats:
-        used, half = np.broadcast_to(frame.used, frame.v.shape), np.asarray(0.5)
+        used, half = frame.every, np.asarray(0.5)
         median = quantile_of(half, frame.v, used)
         return quantile_of(half, np.abs(frame.v - median[:, :, None]), used)
 
@@ -268,7 +289,8 @@ def deriv(block: Block) -> Answer:
     """Slope per second of the least-squares line through the samples."""
 
     def fold(frame: Frame) -> Floats:
-        return _regression(frame, block.t[frame.at] - block.t[frame.at[:, :1]])[0]
+        times = frame.t
+        return _regression(frame, times - times[:, :, :1])[0]
 
     return _folded(block, fold, least=2)
 
@@ -282,7 +304,7 @@ def predict_linear(block: Block, ahead: Floats, times: Floats) -> Answer:
     """
 
     def fold(frame: Frame) -> Floats:
-        slope, now = _regression(frame, block.t[frame.at] - times[frame.steps, None])
+        slope, now = _regression(frame, frame.t - times[frame.steps, None])
         return slope * ahead[frame.steps] + now
 
     return _folded(block, fold, least=2)
@@ -294,8 +316,8 @@ def _regression(frame: Frame, x_ms: npt.NDArray[Any]) -> tuple[Floats, Floats]:
     x_all = x_ms / 1e3
     sx, sy, sxy, sxx = (sums.Compensated(shape) for _ in range(4))
     for place in range(frame.v.shape[2]):
-        x, y = x_all[:, place], frame.v[:, :, place]
-        used = np.broadcast_to(frame.used[:, place], shape)
+        x, y = x_all[:, :, place], frame.v[:, :, place]
+        used = frame.every[:, :, place]
         sx.add(np.broadcast_to(x, shape), used)
         sy.add(y, used)
         sxy.add(x * y, used)
@@ -335,7 +357,7 @@ def _smoothed(frame: Frame, smoothing: Floats, trend: Floats) -> Floats:
     before, level = np.zeros(frame.v.shape[:2]), frame.v[:, :, 0]
     slope = frame.v[:, :, 1] - level
     for place in range(1, frame.v.shape[2]):
-        used = frame.used[:, place]
+        used = frame.used[:, :, place]
         if place > 1:
             slope = np.where(used, trend * (level - before) + (1 - trend) * slope, slope)
         new = smoothing * frame.v[:, :, place] + (1 - smoothing) * (level + slope)

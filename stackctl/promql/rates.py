@@ -6,6 +6,7 @@ the window's ends, the last one before, or an interpolated one.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +15,11 @@ from stackctl.promql.select import Block
 from stackctl.promql.values import Floats, Index, Mask, Series, Times
 
 Answer: TypeAlias = tuple[Floats, Mask]
-"""Values and where they exist, each of shape (series, steps); the mask may lack the first axis."""
+"""Values and where they exist, each of shape (series, steps); the mask may have one row for all."""
+
+
+_MANY = 64
+"""Resets in a window from which on their sum's last bit does not matter."""
 
 
 def segment_sums(v: Floats, first: Index, stop: Index) -> Floats:
@@ -32,31 +37,35 @@ def _falls(row: Floats) -> Index:
     return np.flatnonzero(row[1:] < row[:-1])
 
 
-def _lost(row: Floats, first: Index, last: Index) -> Floats | None:
-    """Return what resets between the samples first and last took away; None when there is none at all."""
-    falls = _falls(row)
-    if not len(falls):
-        return None
-    return segment_sums(row[falls], falls.searchsorted(first), falls.searchsorted(last))
-
-
 def _add_lost(result: Floats, block: Block, first: Index, last: Index) -> None:
-    for out, row in zip(result, block.rows, strict=True):
-        lost = _lost(row, first, last)
-        if lost is not None:
-            out += lost
+    """Add what resets between the samples first and last took away."""
+    for out, row, begin, end in zip(result, block.rows, block.each(first), block.each(last), strict=True):
+        falls = _falls(row)
+        if len(falls):
+            _add_in_turn(out, row[falls], falls.searchsorted(begin), falls.searchsorted(end))
+
+
+def _add_in_turn(out: Floats, v: Floats, first: Index, stop: Index) -> None:
+    """Add v[first:stop] to each result, one value after the other as Prometheus does while there are not too many."""
+    most = int((stop - first).max())
+    if most > _MANY:
+        out += segment_sums(v, first, stop)
+        return
+    for place in range(most):
+        more = first + place < stop
+        out[more] += v[first[more] + place]
 
 
 def extrapolated(block: Block, counter: bool, per_second: bool) -> Answer:
     """Evaluate rate, increase or delta of plain windows."""
-    ok = block.stop - block.first >= 2
+    ok = block.counts >= 2
     first = np.where(ok, block.first, 0)
     last = np.where(ok, block.stop - 1, 1)
     begin, result = block.take(first, last)
     result -= begin
     if counter:
         _add_lost(result, block, first, last)
-    begin_t, end_t = block.t.take(first, mode="clip"), block.t.take(last, mode="clip")
+    begin_t, end_t = block.times_at(first, last)
     sampled = (end_t - begin_t) / 1000.0
     average = sampled / np.maximum(last - first, 1)
     to_start = (begin_t - (block.ends - block.range_ms)) / 1000.0
@@ -80,13 +89,13 @@ def _to_start_of_counter(begin: Floats, result: Floats, sampled: Floats, to_star
 
 def last_two(block: Block, counter: bool) -> Answer:
     """Evaluate irate (counter) or idelta from a window's last two samples."""
-    ok = block.stop - block.first >= 2
+    ok = block.counts >= 2
     last = np.where(ok, block.stop - 1, 1)
     before, newest = block.take(last - 1, last)
     change = newest - before
     if counter:
-        seconds = np.diff(block.t, prepend=block.t[:1] - 1).take(last, mode="clip") / 1000.0
-        change = np.where(newest < before, newest, change) / seconds
+        before_t, newest_t = block.times_at(last - 1, last)
+        change = np.where(newest < before, newest, change) / ((newest_t - before_t) / 1000.0)
     return change, ok
 
 
@@ -95,13 +104,13 @@ def count_between(block: Block, differs: Callable[[Floats, Floats], Mask], ancho
     ok, first = block.filled, block.first
     if anchored:
         starts = block.ends - block.range_ms
-        ok = ok & (block.t.take(block.stop - 1, mode="clip") > starts)
+        ok = ok & (block.times_at(block.stop - 1)[0] > starts)
         first = _anchor(block, starts)
     first, last = np.where(ok, first, 0), np.where(ok, block.stop - 1, 0)
-    counts = np.empty((len(block.rows), len(first)))
-    for out, row in zip(counts, block.rows, strict=True):
+    counts = np.empty(block.shape)
+    for out, row, begin, end in zip(counts, block.rows, block.each(first), block.each(last), strict=True):
         seen = np.concatenate(([0], np.cumsum(differs(row[:-1], row[1:]))))
-        out[:] = seen[last] - seen[first]
+        out[:] = seen[end] - seen[begin]
     return counts, ok
 
 
@@ -117,7 +126,7 @@ def is_change(before: Floats, after: Floats) -> Mask:
 
 def _anchor(block: Block, starts: Times) -> Index:
     """Return the last sample at or before each window's left end, else the first one in reach."""
-    return np.maximum(block.t.searchsorted(starts, "right") - 1, block.first)
+    return np.maximum(block.search(starts, "right") - 1, block.first)
 
 
 def anchored(block: Block, counter: bool, per_second: bool) -> Answer:
@@ -131,7 +140,7 @@ def anchored(block: Block, counter: bool, per_second: bool) -> Answer:
         _add_lost(result, block, first, last)
     if per_second:
         result /= block.range_ms / 1000.0
-    return result, ok & (block.t[last] > starts)
+    return result, ok & (block.times_at(last)[0] > starts)
 
 
 def smoothed(block: Block, counter: bool, per_second: bool) -> Answer:
@@ -139,19 +148,20 @@ def smoothed(block: Block, counter: bool, per_second: bool) -> Answer:
     starts = block.ends - block.range_ms
     ok = block.filled
     first = np.where(ok, _anchor(block, starts), 0)
-    last = np.where(ok, np.minimum(block.t.searchsorted(block.ends, "left"), block.stop - 1), 0)
-    before, behind = block.t[first] < starts, (block.t[last] > block.ends) & (last > block.first)
+    last = np.where(ok, np.minimum(block.search(block.ends, "left"), block.stop - 1), 0)
+    first_t, last_t = block.times_at(first, last)
+    before, behind = first_t < starts, (last_t > block.ends) & (last > block.first)
     left, right = block.take(first, last)
     left = np.where(before, _at_bound(block, first, first + 1, starts, counter, before), left)
     right = np.where(behind, _at_bound(block, last - 1, last, block.ends, counter, behind), right)
     result = right - left
     if counter:
-        inner_first = np.where(block.t[first] <= starts, first + 1, first)
-        inner_last = np.where(block.t[last] >= block.ends, last - 1, last)
+        inner_first = np.where(first_t <= starts, first + 1, first)
+        inner_last = np.where(last_t >= block.ends, last - 1, last)
         result += _lost_inside(block, left, right, inner_first, inner_last)
     if per_second:
         result /= block.range_ms / 1000.0
-    return result, ok & (block.t[last] > starts) & (block.t[first] <= block.ends)
+    return result, ok & (last_t > starts) & (first_t <= block.ends)
 
 
 def extended_samples(block: Block, interpolate: bool) -> Iterator[Series]:
@@ -160,20 +170,32 @@ def extended_samples(block: Block, interpolate: bool) -> Iterator[Series]:
     The values at the window's two ends are put there as samples; those strictly between stay.
     """
     end, start = int(block.ends[0]), int(block.ends[0]) - block.range_ms
-    last = int(block.stop[0]) - 1
+    anchors, behind = _anchor(block, np.array([start])), block.search(block.ends, "left")
+    lasts = np.minimum(behind, block.stop - 1) if interpolate else block.stop - 1
+    bounds = zip(block.each(anchors), block.each(lasts), block.each(block.first), strict=True)
+    times = block.times if len(block.times) == len(block.rows) else repeat(block.times[0])
+    for labels, t, row, (first, last, reach) in zip(block.labels, times, block.rows, bounds, strict=False):
+        if last[0] >= reach[0] and t[last[0]] > start:
+            yield Series(
+                labels, *_bounded(t, row, (start, end), (int(first[0]), int(last[0]), int(reach[0])), interpolate)
+            )
+
+
+def _bounded(
+    t: Times, row: Floats, window: tuple[int, int], bounds: tuple[int, int, int], interpolate: bool
+) -> tuple[Times, Floats]:
+    """Return one series' samples in a window, with the values at its ends as samples.
+
+    Args:
+        bounds: positions of the first and the last sample that count, and of the first one in reach.
+    """
+    (start, end), (first, last, reach) = window, bounds
+    inner = slice(first + int(t[first] <= start), last + int(t[last] < end))
+    left, right = row[first], row[last]
     if interpolate:
-        last = min(int(block.t.searchsorted(end, "left")), last)
-    first = int(_anchor(block, np.array([start]))[0])
-    if block.t[last] <= start:
-        return
-    inner = slice(first + int(block.t[first] <= start), last + int(block.t[last] < end))
-    t = np.concatenate(([start], block.t[inner], [end]))
-    for labels, row in zip(block.labels, block.rows, strict=True):
-        left, right = row[first], row[last]
-        if interpolate:
-            left = np.interp(start, block.t, row) if block.t[first] < start else left
-            right = np.interp(end, block.t, row) if block.t[last] > end and last > block.first[0] else right
-        yield Series(labels, t, np.concatenate(([left], row[inner], [right])))
+        left = np.interp(start, t, row) if t[first] < start else left
+        right = np.interp(end, t, row) if t[last] > end and last > reach else right
+    return np.concatenate(([start], t[inner], [end])), np.concatenate(([left], row[inner], [right]))
 
 
 def _at_bound(block: Block, before: Index, after: Index, t: Times, counter: bool, wanted: Mask) -> Floats:
@@ -182,7 +204,7 @@ def _at_bound(block: Block, before: Index, after: Index, t: Times, counter: bool
     y1, y2 = block.take(before, after)
     if counter:
         y1 = np.where(y2 < y1, 0.0, y1)
-    t1, t2 = block.t.take(before, mode="clip"), block.t.take(after, mode="clip")
+    t1, t2 = block.times_at(before, after)
     return y1 + (y2 - y1) * (t - t1) / np.where(t2 > t1, t2 - t1, 1)
 
 

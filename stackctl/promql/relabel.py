@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import re2
 
+from stackctl.promql.regex import compiled
 from stackctl.promql.values import NAME, ExecutionFailed, Labels, Vector, drop, key, merged
 
 _REFERENCE = re.compile(r"\$(?:\{(\w+)\}|(\w+)|(\$))")
@@ -23,8 +23,8 @@ def replace(vector: Vector, target: str, template: str, source: str, pattern: st
         ExecutionFailed: the pattern or the target's name is not valid, or two series become the same.
     """
     try:
-        expression = re2.compile(f"^(?s:{pattern})$", _quiet())
-    except re2.error as error:
+        expression = compiled(pattern)
+    except ValueError as error:
         raise ExecutionFailed(
             f"invalid regular expression in label_replace(): {pattern}", next_step="Correct it (RE2 syntax)."
         ) from error
@@ -48,12 +48,6 @@ def join(vector: Vector, target: str, separator: str, sources: Sequence[str]) ->
     _check_name(target, "destination", "label_join")
     labels = [_with(one, target, separator.join(one.get(name, "") for name in sources)) for one in vector.labels]
     return merged(Vector(labels, vector.v, vector.ok, vector.ordered))
-
-
-def _quiet() -> Any:
-    options = re2.Options()
-    options.log_errors = False  # else it writes the query's text to stderr
-    return options
 
 
 def _check_name(name: str, role: str, function: str) -> None:

@@ -3,14 +3,17 @@
 Rules of Prometheus 3: an instant selector sees the newest sample younger than the lookback of 5 minutes unless it is
 a staleness marker; windows are open on the left and leave staleness markers out.
 
-Series that share sample times are handled as one block, so that positions are searched once for all of them.
+Windows are handled in blocks: positions are searched once for all series that share sample times.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
+from typing import Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from stackctl.promql import tree
 from stackctl.promql.values import (
@@ -31,6 +34,10 @@ SUBQUERY_STEP_MS = 60_000
 """Prometheus' defaults: --query.lookback-delta and global.evaluation_interval."""
 
 _MOST_VALUES = 50_000_000
+_FEW = 8
+"""So many series must share sample times for a block of their own."""
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,14 @@ class Context:
         times: the steps, ascending, milliseconds.
         start_ms: the query's own first step, for `@ start()`; subqueries keep it.
         end_ms: the query's own last step.
+        step_ms: the distance of the query's own steps; 0 for an instant query.
     """
 
     storage: Storage
     times: Times
     start_ms: int
     end_ms: int
+    step_ms: int = 0
     lookback_ms: int = LOOKBACK_MS
     subquery_step_ms: int = SUBQUERY_STEP_MS
 
@@ -62,7 +71,7 @@ class Context:
 
     def at(self, times: Times) -> "Context":
         """Return a context of other steps inside the same query."""
-        return Context(self.storage, times, self.start_ms, self.end_ms, self.lookback_ms, self.subquery_step_ms)
+        return replace(self, times=times)
 
     def ends(self, at: tree.At, offset_ms: int) -> Times:
         """Return for each step the moment that a selector with these modifiers looks at."""
@@ -74,25 +83,30 @@ class Context:
 
 @dataclass(frozen=True)
 class Block:
-    """Series that share sample times, and where each step's window begins and stops in them.
+    """Series and where each step's window begins and stops in them.
+
+    Series that share sample times share a row of positions: arrays of positions have one row for all series then, and
+    one for each series otherwise.
 
     Attributes:
         labels: one per series.
-        t: shared sample times, milliseconds.
+        times: sample times in milliseconds: one array that all share, or one per series.
         rows: values, one array per series.
-        first: index of the first sample in each step's window.
+        first: index of the first sample in each step's window, shape (1 or series, steps).
         stop: index behind the last one; equal to `first` where the window is empty.
         ends: the right end of each step's window, milliseconds.
         range_ms: the windows' length.
+        numbers: the series' places in the answer of the storage.
     """
 
     labels: Sequence[Labels]
-    t: Times
+    times: Sequence[Times]
     rows: Sequence[Floats]
     first: Index
     stop: Index
     ends: Times
     range_ms: int
+    numbers: Sequence[int]
 
     @property
     def filled(self) -> Mask:
@@ -100,17 +114,43 @@ class Block:
         return self.stop > self.first
 
     @cached_property
-    def matrix(self) -> Floats:
-        """All values, shape (series, samples)."""
-        return np.stack(self.rows)
+    def counts(self) -> Index:
+        """How many samples each window holds, shape as `first`."""
+        return self.stop - self.first
+
+    @property
+    def longest(self) -> int:
+        """How many samples the fullest window holds."""
+        return int(self.counts.max())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Series and steps."""
+        return len(self.rows), len(self.ends)
 
     def take(self, *indexes: Index) -> list[Floats]:
         """Return values of all series at sample positions, one (series, steps) array per index array."""
-        joined = np.concatenate(indexes)
-        picked = np.empty((len(self.rows), len(joined)))
-        for out, row in zip(picked, self.rows, strict=True):
-            row.take(joined, out=out, mode="clip")
+        joined = np.concatenate(indexes, axis=1)
+        picked = np.empty((len(self.rows), joined.shape[1]))
+        for out, row, index in zip(picked, self.rows, self.each(joined), strict=True):
+            row.take(index, out=out, mode="clip")
         return np.split(picked, len(indexes), axis=1)
+
+    def times_at(self, *indexes: Index) -> list[Times]:
+        """Return sample times at positions, one array of the shape of the positions per index array."""
+        joined = np.concatenate(indexes, axis=1)
+        picked = np.empty(joined.shape, np.int64)
+        for out, t, index in zip(picked, self.times, joined, strict=True):
+            t.take(index, out=out, mode="clip")
+        return np.split(picked, len(indexes), axis=1)
+
+    def search(self, moments: Times, side: Literal["left", "right"]) -> Index:
+        """Return where moments, one per step, fall into the sample times."""
+        return np.stack([t.searchsorted(moments, side) for t in self.times])
+
+    def each(self, positions: npt.NDArray[T]) -> Iterator[npt.NDArray[T]]:
+        """Yield for each series its row of positions."""
+        return iter(positions) if len(positions) == len(self.rows) else repeat(positions[0], len(self.rows))
 
 
 def instant(context: Context, selector: tree.Selector, times_instead: bool = False) -> Vector:
@@ -126,52 +166,44 @@ def instant(context: Context, selector: tree.Selector, times_instead: bool = Fal
     found = context.storage.select(selector.matchers, oldest + 1, int(ends.max()))
     series = [one for one in found if len(one.t_ms)]
     check_size(len(series), context.steps)
-    v = np.empty((len(series), context.steps))
-    ok = np.empty((len(series), context.steps), np.bool_)
-    for t, members in _by_times([one.t_ms for one in series]):
-        newest = t.searchsorted(ends, "right") - 1
-        within = (newest >= 0) & (t.take(newest, mode="clip") > ends - context.lookback_ms)
+    v, t = np.empty((len(series), context.steps)), np.empty((len(series), context.steps), np.int64)
+    for times, members in _by_times([one.t_ms for one in series]):
+        newest = times.searchsorted(ends, "right") - 1
+        # Where there is none yet, the first one stands in: it lies behind the moment and does not count.
+        t[members] = times.take(newest, mode="clip")
         for i in members:
             series[i].v.take(newest, out=v[i], mode="clip")
-            ok[i] = within
-        if times_instead:
-            ok[members] &= ~is_stale(v[members])
-            v[members] = t.take(newest, mode="clip") / 1000.0
-    if not times_instead:
-        ok &= ~is_stale(v)
-    return Vector([one.labels for one in series], v, ok).present()
+    ok = (t <= ends) & (t > ends - context.lookback_ms) & ~is_stale(v)
+    return Vector([one.labels for one in series], t / 1000.0 if times_instead else v, ok).present()
 
 
 def _interpolated(context: Context, selector: tree.Selector, ends: Times) -> Vector:
     """Evaluate a `smoothed` instant selector: on the line between the samples before and behind each moment."""
     reach = context.lookback_ms
     found = context.storage.select(selector.matchers, int(ends.min()) - reach + 1, int(ends.max()) + reach)
-    labels: list[Labels] = []
-    v, ok = [np.zeros((0, context.steps))], [np.zeros((0, context.steps), np.bool_)]
+    v, ok = np.zeros((len(found), context.steps)), np.zeros((len(found), context.steps), np.bool_)
     for block in blocks(found, ends, 0, reach, reach):
-        behind = np.minimum(block.t.searchsorted(ends, "left"), block.stop - 1)
-        before = np.maximum(np.where(block.t.take(behind, mode="clip") > ends, behind - 1, behind), block.first)
+        behind = np.minimum(block.search(ends, "left"), block.stop - 1)
+        before = np.maximum(np.where(block.times_at(behind)[0] > ends, behind - 1, behind), block.first)
         y1, y2 = block.take(before, behind)
-        t1, t2 = block.t.take(before, mode="clip"), block.t.take(behind, mode="clip")
-        labels.extend(block.labels)
-        v.append(np.where(t2 > t1, y1 + (y2 - y1) * (ends - t1) / np.maximum(t2 - t1, 1), y1))
-        ok.append(np.broadcast_to(block.filled & (t1 <= ends), v[-1].shape))
-    return Vector(labels, np.concatenate(v), np.concatenate(ok)).present()
+        t1, t2 = block.times_at(before, behind)
+        v[block.numbers] = np.where(t2 > t1, y1 + (y2 - y1) * (ends - t1) / np.maximum(t2 - t1, 1), y1)
+        ok[block.numbers] = block.filled & (t1 <= ends)
+    return Vector([one.labels for one in found], v, ok).present()
 
 
-def windows(context: Context, selector: tree.Selector) -> Iterator[Block]:
-    """Yield the blocks of a range selector's windows; for `anchored` and `smoothed` they reach further.
+def windows(context: Context, selector: tree.Selector) -> tuple[Sequence[Series], Iterator[Block]]:
+    """Return a range selector's series and the blocks of their windows, further ones for `anchored` and `smoothed`.
 
     An anchored window begins up to the lookback before its left end, a smoothed one also stops up to the lookback
     behind its right end.
     """
-    assert selector.range_ms is not None
     ends = context.ends(selector.at, selector.offset_ms)
     before = context.lookback_ms if selector.extended else 0
     after = context.lookback_ms if selector.extended == "smoothed" else 0
     reach = selector.range_ms + before
     series = context.storage.select(selector.matchers, int(ends.min()) - reach + 1, int(ends.max()) + after)
-    yield from blocks(series, ends, selector.range_ms, before, after)
+    return series, blocks(series, ends, selector.range_ms, before, after)
 
 
 def blocks(
@@ -181,15 +213,31 @@ def blocks(
     before_ms: int = 0,
     after_ms: int = 0,
 ) -> Iterator[Block]:
-    """Yield blocks of series with equal sample times, staleness markers left out."""
+    """Yield blocks of series, staleness markers left out.
+
+    Series with sample times of their own, or that only a few share, go into one block together.
+    """
     check_size(len(series), len(ends))
-    live = [one for one in map(_without_stale, series) if len(one.t_ms)]
-    for t, members in _by_times([one.t_ms for one in live]):
-        first = t.searchsorted(ends - range_ms - before_ms, "right")
-        stop = t.searchsorted(ends + after_ms, "right")
+    live = [_without_stale(one) for one in series]
+    filled = [i for i, one in enumerate(live) if len(one.t_ms)]
+    odd: list[int] = []
+    groups: list[list[int]] = []
+    for _, members in _by_times([live[i].t_ms for i in filled]):
+        numbers = [filled[member] for member in members]
+        if len(numbers) < _FEW:
+            odd += numbers
+        else:
+            groups.append(numbers)
+    for numbers in (*groups, odd):
+        if not numbers:
+            continue
+        some = [live[i] for i in numbers]
+        times = [one.t_ms for one in (some if numbers is odd else some[:1])]
+        first = np.stack([t.searchsorted(ends - range_ms - before_ms, "right") for t in times])
+        stop = np.stack([t.searchsorted(ends + after_ms, "right") for t in times])
         if (stop > first).any():
-            labels = [live[i].labels for i in members]
-            yield Block(labels, t, [live[i].v for i in members], first, stop, ends, range_ms)
+            labels, rows = [one.labels for one in some], [one.v for one in some]
+            yield Block(labels, times, rows, first, stop, ends, range_ms, numbers)
 
 
 def check_size(series: int, steps: int) -> None:

@@ -36,37 +36,57 @@ def exact(v: Floats) -> float:
         return float(np.add.reduce(v))
 
 
-def over_rows(v: Floats, ok: Mask) -> Floats:
-    """Return for each step the sum over the series present, shape (steps,)."""
-    total, lost = _row_sums(v, ok)
+Rows = list[list[int]]
+"""Which series each group has."""
+
+
+def of_groups(v: Floats, ok: Mask, groups: Rows) -> Floats:
+    """Return for each group and step the sum over the series present, shape (groups, steps)."""
+    total, lost = _group_sums(v, ok, groups)
     return np.where(np.isinf(total), total, total + lost)
 
 
-def _row_sums(v: Floats, ok: Mask) -> tuple[Floats, Floats]:
-    """Return sums over series and what is to be added to them for what rounding took."""
+def means_of_groups(v: Floats, ok: Mask, groups: Rows) -> Floats:
+    """Return for each group and step the mean over the series present; divides first where the sum would overflow."""
+    total, lost = _group_sums(v, ok, groups)
+    counts = np.maximum([np.add.reduce(ok[rows], axis=0) for rows in groups], 1)
+    mean: Floats = total / counts + lost / counts
+    for group, step in zip(*np.nonzero(np.isinf(total)), strict=True):
+        rows = groups[group]
+        values = v[rows, step][ok[rows, step]]
+        if np.isfinite(values).all():
+            mean[group, step] = exact(values / len(values))
+    return mean
+
+
+def _group_sums(v: Floats, ok: Mask, groups: Rows) -> tuple[Floats, Floats]:
+    """Return sums over the groups' series, and what is to be added to them for what rounding took."""
+    total, lost = np.zeros((len(groups), v.shape[1])), np.zeros((len(groups), v.shape[1]))
     present = np.where(ok, v, 0.0)
-    if len(v) <= _FEW:
-        compensated = Compensated((v.shape[1],))
-        for row in present:
-            compensated.add(row)
-        return compensated.total, compensated.lost
+    few = [group for group, rows in enumerate(groups) if len(rows) <= _FEW]
+    if few:
+        total[few], lost[few] = _compensated(present, [groups[group] for group in few])
+    for group, rows in enumerate(groups):
+        if len(rows) > _FEW:
+            total[group] = _plain(present[rows] if len(rows) < len(v) else present)
+    return total, lost
+
+
+def _compensated(present: Floats, groups: Rows) -> tuple[Floats, Floats]:
+    """Add up small groups side by side: the first series of each, then the second of each that has one, and so on."""
+    sums = Compensated((len(groups), present.shape[1]))
+    for place in range(max(map(len, groups))):
+        has = np.array([len(rows) > place for rows in groups])
+        sums.add(present[[rows[min(place, len(rows) - 1)] for rows in groups]], None if has.all() else has[:, None])
+    return sums.total, sums.lost
+
+
+def _plain(present: Floats) -> Floats:
     total: Floats = np.add.reduce(present, axis=0)
-    doubt = uncertain(total, np.add.reduce(np.abs(present), axis=0), len(v))
+    doubt = uncertain(total, np.add.reduce(np.abs(present), axis=0), len(present))
     for step in np.flatnonzero(doubt):
         total[step] = exact(present[:, step])
-    return total, np.zeros_like(total)
-
-
-def mean_over_rows(v: Floats, ok: Mask) -> Floats:
-    """Return for each step the mean over the series present; divides first where the sum would overflow."""
-    counts = np.maximum(ok.sum(axis=0), 1)
-    total, lost = _row_sums(v, ok)
-    mean: Floats = total / counts + lost / counts
-    for step in np.flatnonzero(np.isinf(total)):
-        values = v[ok[:, step], step]
-        if np.isfinite(values).all():
-            mean[step] = exact(values / len(values))
-    return mean
+    return total
 
 
 class Compensated:

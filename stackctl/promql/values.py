@@ -194,6 +194,14 @@ def merged(vector: Vector) -> Vector:
     return Vector([vector.labels[i] for i in first], v, ok, vector.ordered)
 
 
+def stacked(vectors: Sequence[Vector], steps: int) -> Vector:
+    """Return the series of several vectors as one."""
+    if not vectors:
+        return Vector.empty(steps)
+    labels = [labels for vector in vectors for labels in vector.labels]
+    return Vector(labels, np.concatenate([one.v for one in vectors]), np.concatenate([one.ok for one in vectors]))
+
+
 def is_stale(v: Floats) -> Mask:
     """Say which values are staleness markers."""
     marks: Mask = np.ascontiguousarray(v).view(np.uint64) == STALE_BITS

@@ -48,7 +48,6 @@ ENGINE_PACKAGES = (
     "duckdb",
     "grpc",
     "opentelemetry.proto",
-    "promql_parser",
     "re2",
     "yaml",
     "starlette",

@@ -9,7 +9,7 @@
     eval instant at 5m requests_total + on () requests_total
       fails many-to-many matching not allowed
 
-Moments count from `samples.START_MS`. In a series `a+bxn` is a and n further values, each b more; `_` is no sample.
+Moments count from `START_MS`. In a series `a+bxn` is a and n further values, each b more; `_` is no sample.
 `sorted` behind `eval` says that the order of the answer counts.
 """
 
@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from corpus import Query
-from samples import START_MS, Samples
 
+from stackctl.bench.promql_corpus import Query
+from stackctl.bench.promql_series import START_MS, Samples
 from stackctl.promql import Series
 from stackctl.promql.values import STALE_BITS
 

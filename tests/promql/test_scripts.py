@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-import comparison
-import corpus
 import pytest
 import realstack
 import scripting
 
+from stackctl.bench import promql_compare as comparison
+from stackctl.bench.promql_corpus import Query
+from stackctl.bench.promql_server import FEATURES
 from stackctl.errors import QueryInvalid
 
 SCRIPTS = sorted(Path(__file__).with_name("scripts").glob("*.promql"))
 
 
-def _values(lines: comparison.Lines, query: corpus.Query) -> dict[object, list[float | None]]:
+def _values(lines: comparison.Lines, query: Query) -> dict[object, list[float | None]]:
     """Return values per step, None where there is none."""
     end = query.start_ms if query.end_ms is None else query.end_ms
     steps = range(query.start_ms, end + 1, query.step_ms or 1)
@@ -55,7 +56,7 @@ def test_scripts_hold_for_the_real_prometheus(path: Path, tmp_path: Path) -> Non
     script = scripting.read(path)
     if script.has_stale:
         pytest.skip("staleness markers are compared in test_staleness.py")
-    with realstack.prometheus(tmp_path / "p", script.samples.open_metrics()) as server:
+    with realstack.prometheus(tmp_path / "p", script.samples.open_metrics(), FEATURES) as server:
         for evaluation in script.evaluations:
             answer = comparison.theirs(evaluation.query, server)
             if evaluation.fails is None:

@@ -3,8 +3,9 @@
 import time
 
 import numpy as np
-from samples import START_MS
+import pytest
 
+from stackctl.bench.promql_series import START_MS
 from stackctl.promql import Series, range_
 
 STEP_MS = 15_000
@@ -14,13 +15,17 @@ BOUND_SECONDS = 0.3
 
 
 class _Day:
-    """A thousand counters scraped together for 24 hours."""
+    """A thousand counters over 24 hours, scraped together or each at times of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, together: bool) -> None:
         rng = np.random.default_rng(1)
-        t = START_MS + STEP_MS * np.arange(SAMPLES, dtype=np.int64)
+        grid = START_MS + STEP_MS * np.arange(SAMPLES, dtype=np.int64)
         self.series = [
-            Series({"__name__": "m_total", "i": str(i)}, t, np.cumsum(rng.poisson(2, SAMPLES)).astype(float))
+            Series(
+                {"__name__": "m_total", "i": str(i)},
+                grid if together else grid + rng.integers(0, STEP_MS, SAMPLES),
+                np.cumsum(rng.poisson(2, SAMPLES)).astype(float),
+            )
             for i in range(1000)
         ]
 
@@ -28,13 +33,18 @@ class _Day:
         return self.series
 
 
-def test_a_day_of_a_thousand_series() -> None:
-    """sum(rate()) over 24 h and a thousand series stays within the bound, best of three."""
-    storage = _Day()
+DAYS = {"scraped together": _Day(together=True), "at times of their own": _Day(together=False)}
+
+
+@pytest.mark.parametrize("day", DAYS)
+@pytest.mark.parametrize("function", ["rate", "avg_over_time"])
+def test_a_day_of_a_thousand_series(function: str, day: str) -> None:
+    """A sum over 24 h and a thousand series stays within the bound, best of three."""
     taken = []
     for _ in range(3):
         start = time.process_time()
-        result = range_("sum(rate(m_total[5m]))", START_MS, START_MS + STEP_MS * SAMPLES, 300_000, storage)
+        end_ms = START_MS + STEP_MS * SAMPLES
+        result = range_(f"sum({function}(m_total[5m]))", START_MS, end_ms, 300_000, DAYS[day])
         taken.append(time.process_time() - start)
-    assert len(result.series[0].v) == 288
+    assert len(result.series[0].v) >= 288
     assert min(taken) < BOUND_SECONDS

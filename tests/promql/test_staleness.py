@@ -3,22 +3,20 @@
 import time
 from pathlib import Path
 
-import comparison
-import corpus
 import numpy as np
 import pytest
 import realstack
-import samples
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from stackctl.bench.promql_compare import compare, ours
+from stackctl.bench.promql_corpus import Query
+from stackctl.bench.promql_series import STALE, START_MS, Samples
 from stackctl.promql import Series
-from stackctl.promql.values import STALE_BITS
 
 _NO_RECORDED_VALUE = 1
-STALE = float(np.array([STALE_BITS]).view(np.float64)[0])
 
 # The last values of each series; None is a marker. They end, return, and are stale at once.
-SHAPES = {
+SHAPES: dict[str, list[float | None]] = {
     "ends": [*map(float, range(20)), None],
     "returns": [*map(float, range(10)), None, *map(float, range(12))],
     "blinks": [1.0, None, 2.0, None, None, 3.0, 5.0, None, 4.0],
@@ -44,13 +42,13 @@ QUERIES = (
 )
 
 
-def _storage(start_ms: int) -> samples.Samples:
+def _storage(start_ms: int) -> Samples:
     made = []
     for name, values in SHAPES.items():
         t = start_ms + 15_000 * np.arange(len(values), dtype=np.int64)
         v = np.array([STALE if value is None else value for value in values])
         made.append(Series({"__name__": "m", "n": name, "job": "j"}, t, v))
-    return samples.Samples(made)
+    return Samples(made)
 
 
 def _request(start_ms: int) -> bytes:
@@ -72,12 +70,12 @@ def _request(start_ms: int) -> bytes:
 
 def test_markers_end_a_series_at_once() -> None:
     """An instant selector sees nothing from the marker on, a window only the samples beside it."""
-    storage = _storage(samples.START_MS)
-    at_marker = samples.START_MS + 20 * 15_000
-    seen = comparison.ours(corpus.Query("", "m{n='ends'}", at_marker - 1), storage)
+    storage = _storage(START_MS)
+    at_marker = START_MS + 20 * 15_000
+    seen = ours(Query("", "m{n='ends'}", at_marker - 1), storage)
     assert [one.v.tolist() for one in seen.series] == [[19.0]]
-    assert not comparison.ours(corpus.Query("", "m{n='ends'}", at_marker), storage).series
-    counted = comparison.ours(corpus.Query("", "count_over_time(m{n='ends'}[1m])", at_marker), storage)
+    assert not ours(Query("", "m{n='ends'}", at_marker), storage).series
+    counted = ours(Query("", "count_over_time(m{n='ends'}[1m])", at_marker), storage)
     assert counted.series[0].v.tolist() == [3.0]
 
 
@@ -94,7 +92,7 @@ def test_markers_act_as_in_the_real_prometheus(tmp_path: Path) -> None:
         assert sent.status_code == 200, sent.text
         storage = _storage(start)
         for query in QUERIES:
-            ranged = corpus.Query("", query, start, start + 700_000, 7_000)
-            verdict = comparison.compare(ranged, storage, server)
+            ranged = Query("", query, start, start + 700_000, 7_000)
+            verdict = compare(ranged, storage, server)
             assert verdict.difference is None, f"{query}: {verdict.difference}"
             assert not verdict.refused

@@ -139,7 +139,7 @@ def _selector(text: str) -> Sequence[Matcher]:
         if "non-empty matcher" in error.message:
             raise invalid("match[]", "match[] must contain at least one non-empty matcher") from error
         raise invalid("match[]", error.message) from error
-    if not isinstance(node, Selector) or node.range_ms is not None or node.offset_ms or node.at is not None:
+    if not isinstance(node, Selector) or node.range is not None or node.offset or node.at is not None:
         raise invalid("match[]", "parse error: only an instant selector is allowed here")
     return node.matchers
 

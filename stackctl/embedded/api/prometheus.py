@@ -27,7 +27,7 @@ from stackctl.embedded.rules.storage import BothStorages
 from stackctl.embedded.series.reader import FoundExemplar, SampleReader
 from stackctl.errors import QueryInvalid, QueryUnsupported, StackctlError
 from stackctl.files import shipped
-from stackctl.promql import Matcher, Result, Series, instant, range_
+from stackctl.promql import ExecutionFailed, Matcher, Result, Series, instant, range_
 from stackctl.promql.parse import parse, selectors
 from stackctl.promql.select import LOOKBACK_MS
 from stackctl.promql.values import NAME
@@ -325,10 +325,10 @@ def _checked(parameters: Parameters) -> str:
 def _evaluated(evaluate: Callable[[], Result]) -> Result:
     try:
         return evaluate()
-    except QueryInvalid as error:
-        if error.message.startswith("invalid expression type"):
-            raise invalid("query", error.message) from error
+    except ExecutionFailed as error:
         raise _Failed(422, "execution", error.message) from error
+    except QueryInvalid as error:  # a string over a range, or a duration expression that gives none
+        raise invalid("query", error.message) from error
 
 
 def _limited(found: Sequence[Json], parameters: Parameters) -> Answer:

@@ -1,88 +1,12 @@
-"""Generated queries. Everything follows from a seed.
+"""What generated queries use: every function, aggregation, operator and modifier as a row.
 
-A feature is a row: its name and how to write an expression that uses it. `queries` goes through all features in turn,
-so each is used equally often.
+A feature is its name and how to write an expression that uses it.
 """
 
-import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-from samples import LENGTH_MS, START_MS
-
-COUNTERS = ("requests_total", "cost_usd_total", "latency_seconds_count", "latency_seconds_sum")
-GAUGES = ("temperature", "memory_bytes", "level", "up")
-RANGES = ("1m", "2m", "5m", "7m30s", "20m")
-JOINED = ("job", "instance")
-
-
-@dataclass
-class Writer:
-    """Writes pieces of queries by chance."""
-
-    rng: random.Random
-
-    def pick(self, choices: Sequence[str]) -> str:
-        """Return one of some texts."""
-        return self.rng.choice(choices)
-
-    def matchers(self) -> str:
-        """Return a label part, mostly none."""
-        return self.pick(
-            ("",) * 4
-            + ('{job="api"}', '{job!="db"}', '{instance=~"a.*|b.*"}', '{instance!~"a.*"}', '{job=~".+",instance="b:2"}')
-        )
-
-    def times(self) -> str:
-        """Return offset and @ modifiers, mostly none."""
-        moment = (START_MS + self.rng.randrange(LENGTH_MS)) / 1000
-        return self.pick(
-            ("",) * 8 + (" offset 3m", " offset -90s", f" @ {moment:.3f}", " @ start()", " @ end() offset 1m")
-        )
-
-    def selector(self, names: Sequence[str] = COUNTERS + GAUGES) -> str:
-        """Return an instant selector."""
-        return self.pick(names) + self.matchers() + self.times()
-
-    def ranged(self, names: Sequence[str] = COUNTERS + GAUGES) -> str:
-        """Return a range selector, now and then a subquery."""
-        if self.rng.random() < 0.15:
-            inner = self.pick((self.pick(names), f"rate({self.pick(COUNTERS)}[2m])", f"(-{self.pick(names)})"))
-            return f"{inner}[{self.pick(('6m', '20m'))}:{self.pick(('', '30s', '1m', '47s'))}]{self.times()}"
-        return f"{self.pick(names)}{self.matchers()}[{self.pick(RANGES)}]{self.times()}"
-
-    def vector(self) -> str:
-        """Return an instant vector expression."""
-        return self.pick(
-            (
-                self.selector(),
-                self.selector(),
-                f"rate({self.pick(COUNTERS)}{self.matchers()}[{self.pick(RANGES)}])",
-                f"sum by (job) ({self.selector()})",
-                f"avg_over_time({self.pick(GAUGES)}[{self.pick(RANGES)}])",
-                f"abs({self.pick(GAUGES)})",
-            )
-        )
-
-    def distinct(self) -> str:
-        """Return an instant vector whose values differ: among equal ones topk chooses by chance, the real one too."""
-        return self.pick(
-            (
-                f"temperature{self.matchers()}",
-                f"memory_bytes{self.times()}",
-                "rate(cost_usd_total[5m])",
-                "temperature / 3",
-            )
-        )
-
-    def scalar(self) -> str:
-        """Return a scalar expression."""
-        return self.pick(("2", "0.5", "-1.5", "1e3", "time()", "scalar(sum(up))", "pi()", "(3 - 1) * 2"))
-
-    def labels(self) -> str:
-        """Return a list of labels."""
-        return self.pick(("job", "instance", "job, instance", "code", "", "route, job"))
-
+from stackctl.bench.promql_series import LENGTH_MS, START_MS
+from stackctl.bench.promql_writer import COUNTERS, GAUGES, JOINED, NAMED_AS_WORDS, RANGES, Writer
 
 Feature = tuple[str, Callable[[Writer], str]]
 """The name of what is used, and how to write an expression that uses it."""
@@ -136,10 +60,13 @@ def _folds(name: str, modifier: str) -> Feature:
     return f"{name} {modifier}".strip(), write
 
 
+def _grouping(w: Writer) -> str:
+    return w.pick(("", f" by ({w.labels()})", f" without ({w.labels()})"))
+
+
 def _with_param(name: str, params: Sequence[str]) -> Feature:
     def write(w: Writer) -> str:
-        grouping = w.pick(("", f" by ({w.labels()})", f" without ({w.labels()})"))
-        return f"{name}{grouping} ({w.pick(params)}, {w.distinct() if 'k' in name else w.vector()})"
+        return f"{name}{_grouping(w)} ({w.pick(params)}, {w.distinct() if 'k' in name else w.vector()})"
 
     return name, write
 
@@ -238,13 +165,67 @@ _OTHERS: tuple[Feature, ...] = (
     ("and", lambda w: f"{w.selector(GAUGES)} and {w.pick(('', 'on (job) ', 'ignoring (x) '))}({w.pick(GAUGES)} > 0)"),
     ("or", lambda w: f"{w.selector(GAUGES)} or {w.pick(('', 'on (job) ', 'ignoring (instance) '))}{w.vector()}"),
     ("unless", lambda w: f"{w.selector(GAUGES)} unless {w.pick(('', 'on (job, instance) '))}({w.pick(GAUGES)} > 0)"),
+    ("unary plus", lambda w: f"+{w.vector()}"),
+    ("named as a word", lambda w: f"{w.pick(NAMED_AS_WORDS)}{w.pick(('', ' smoothed', ' offset 1m anchored'))}"),
+    ("duration expression", lambda w: f"{w.pick(('rate', 'increase'))}({w.pick(COUNTERS)}[{w.duration()}])"),
+    ("duration offset", lambda w: f"{w.pick(GAUGES)} offset {w.pick(('', '-', '+'))}({w.duration()})"),
+    ("duration of a step", lambda w: f"sum_over_time({w.pick(GAUGES)}[{w.duration()}:step() / 4 + 13])"),
+    ("duration step()", lambda w: f"last_over_time({w.pick(GAUGES)}[4m + step()] offset -step())"),
+    ("duration range()", lambda w: f"max_over_time({w.pick(GAUGES)}[range() + 2m] offset max_of(range() / 2, 1))"),
     ("strange values", lambda w: f"{w.pick(_FOLDS)}(strange)"),
     ("strange windows", lambda w: f"{w.pick(('avg', 'sum', 'max', 'min', 'quantile'))}_over_time(strange[5m])"
         .replace("quantile_over_time(", "quantile_over_time(0.4, ")),
     ("sparse values", lambda w: f"{w.pick(_OF_FEW)}(sparse[{w.pick(('5m', '20m'))}])"),
 )  # fmt: skip
 
+_FILLS = ("fill (0)", "fill_left (1)", "fill_right (-2.5)", "fill_left (3) fill_right (1m)", "fill (NaN)")
+_FILLED_SIDES = (
+    ("temperature", "", "level"),
+    ("requests_total{code='200'}", "ignoring (code) ", "requests_total{code='404',job='api'}"),
+    ("sparse", "on (n) ", "strange"),
+    ("level{job='api'}", "on (job, instance) ", "up > 0"),
+    ("requests_total{job='api'}", "on (instance) group_left () ", "anchored"),
+    ("level", "on (job, instance) group_left (zone) ", "target_info{version='1'}"),
+    ("up > 0", "on (job, instance) group_right () ", "requests_total"),
+)
+
+
+def _filled(name: str) -> Feature:
+    fills = [fill for fill in _FILLS if f"{name} " in fill]
+
+    def write(w: Writer) -> str:
+        left, matching, right = w.rng.choice(_FILLED_SIDES)
+        op = w.pick((*_ARITHMETIC[:4], *_COMPARISONS, *(f"{op} bool" for op in _COMPARISONS)))
+        return f"({left}) {op} {matching}{w.pick(fills)} ({right})"
+
+    return name, write
+
+
+_MOMENTS = ("start", "end", "step", "range")
+_INFO_SELECTORS = (
+    "",
+    ", {version=~'.+'}",
+    ", {zone='z'}",
+    ", {version='1'}",
+    ", {nosuch=''}",
+    ", {__name__=~'target_i.*'}",
+)
+
 _EXPERIMENTAL: tuple[Feature, ...] = (
+    *((name, lambda w, name=name: f"{w.vector()} {w.pick(('+', '>', '*'))} {name}()") for name in _MOMENTS),
+    ("min_of", lambda w: f"min_of({w.scalar()}, {w.scalar()}) + {w.scalar()}"),
+    ("max_of", lambda w: f"{w.vector()} - max_of({w.scalar()}, {w.scalar()})"),
+    *(_filled(name) for name in ("fill", "fill_left", "fill_right")),
+    ("info", lambda w: f"info({w.pick((*GAUGES, *COUNTERS))}{w.matchers()}{w.pick(_INFO_SELECTORS)})"),
+    ("info of a value", lambda w: f"info(rate({w.pick(COUNTERS)}[{w.pick(RANGES)}]){w.pick(_INFO_SELECTORS)})"),
+    (
+        "histogram_quantiles",
+        lambda w: f'histogram_quantiles({_buckets(w)}, "q", {w.pick(_QUANTILES)}, {w.pick(("0.77", "1e-7", "1/3"))})',
+    ),
+    # Of selectors and functions only: the real server keeps no order behind operators and aggregations.
+    ("limitk", lambda w: f"limitk{_grouping(w)} ({w.pick('123')}, {w.selector()})"),
+    ("limitk of a function", lambda w: f"limitk{_grouping(w)} ({w.pick('123')}, rate({w.ranged(COUNTERS)}))"),
+    _with_param("limit_ratio", ("0.3", "-0.7", "0.5", "1", "-0.2", "(time() % 17) / 17")),
     *(_over(name, GAUGES) for name in _OVER_EXPERIMENTAL),
     (
         "double_exponential_smoothing",
@@ -305,33 +286,9 @@ def _composed(w: Writer) -> str:
     )
 
 
+ALL: tuple[Feature, ...] = (*FEATURES, *_EXPERIMENTAL)
+"""All features on their own."""
 COMPOSED: tuple[Feature, ...] = (("composed", _composed),)
 """Combinations of two features."""
 EXPERIMENTAL: tuple[Feature, ...] = _EXPERIMENTAL
 """Features that Prometheus has only behind promql-experimental-functions."""
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query to compare: an instant one when `end_ms` is None. Times in milliseconds."""
-
-    feature: str
-    text: str
-    start_ms: int
-    end_ms: int | None = None
-    step_ms: int = 0
-
-
-def queries(seed: int, count: int, features: Sequence[Feature] = FEATURES) -> Iterator[Query]:
-    """Yield queries; two of three over a range, the others at one moment."""
-    writer = Writer(random.Random(seed))
-    for number in range(count):
-        name, write = features[number % len(features)]
-        text = write(writer)
-        start = START_MS + writer.rng.randrange(10 * 60_000, LENGTH_MS)
-        if name == "samples" or writer.rng.random() < 0.33:
-            yield Query(name, text, start)
-        else:
-            start -= writer.rng.randrange(0, 20 * 60_000)
-            step = writer.rng.choice((15_000, 30_000, 60_000, 47_123))
-            yield Query(name, text, start, start + step * writer.rng.randrange(0, 25), step)

@@ -1,17 +1,24 @@
-"""Generated series of all kinds, and a storage in memory that holds them. Everything follows from a seed."""
+"""Generated series of all kinds for the comparison with the real Prometheus. Everything follows from a seed.
+
+Counters with resets, gauges, histograms, gaps, late starts, early ends, staleness markers, odd values, exemplars.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import re2
 
 from stackctl.promql import Matcher, Series
+from stackctl.promql.regex import matches
+from stackctl.promql.values import STALE_BITS, Times
 
 START_MS = 1_700_000_000_000
 LENGTH_MS = 90 * 60_000
 SCRAPE_MS = 15_000
+PORTION_MS = 600_000
+"""So much of all series is sent to the real server at a time."""
+STALE = float(np.array([STALE_BITS]).view(np.float64)[0])
 BOUNDS = ("0.1", "0.25", "0.5", "1", "2.5", "5", "+Inf")
 
 
@@ -48,9 +55,9 @@ def _fulfils(value: str, matcher: Matcher) -> bool:
         case "!=":
             return value != matcher.value
         case "=~":
-            return re2.fullmatch(matcher.value, value) is not None
+            return matches(matcher.value, value)
         case _:
-            return re2.fullmatch(matcher.value, value) is None
+            return not matches(matcher.value, value)
 
 
 def _number(value: float) -> str:
@@ -69,8 +76,51 @@ def make(seed: int) -> Samples:
             series += _of_instance(rng, labels)
         version = f"1.{len(job)}"
         series.append(_gauge(rng, {"__name__": "build_info", "job": job, "version": version}, lambda n: np.ones(n)))
+    series += _targets(rng)
     series += _odd(rng)
-    return Samples(series)
+    return Samples(sorted(_marked(rng, series), key=_first_seen))
+
+
+def _first_seen(series: Series) -> tuple[int, list[tuple[str, str]]]:
+    """Order series as the real server comes to know them: its limitk takes the first ones."""
+    return (int(series.t_ms[0]) - START_MS) // PORTION_MS, sorted(series.labels.items())
+
+
+def _targets(rng: np.random.Generator) -> list[Series]:
+    """Make info series of some targets, whose version changes in the middle; and metrics named as keywords."""
+    made = []
+    half = START_MS + LENGTH_MS // 2 + 7
+    for job, instance in (("api", "a:1"), ("api", "b:2"), ("db", "a:1")):
+        for version, since, until in (("1", START_MS, half), ("2", half, START_MS + LENGTH_MS)):
+            labels = {"__name__": "target_info", "job": job, "instance": instance, "version": version, "zone": "z"}
+            t = np.arange(since, until, SCRAPE_MS, dtype=np.int64)
+            made.append(Series(labels, t, np.ones(len(t))))
+    for name in ("anchored", "smoothed", "fill"):
+        labels = {"__name__": name, "job": "api", "instance": "a:1"}
+        made.append(_gauge(rng, labels, lambda n: rng.integers(0, 9, n).astype(float)))
+    return made
+
+
+def _marked(rng: np.random.Generator, series: list[Series]) -> list[Series]:
+    """End some series by staleness markers, at gaps and at their end; series with equal times keep equal times."""
+    marks: dict[int, Times] = {}
+    made = []
+    for one in series:
+        if id(one.t_ms) not in marks:
+            marks[id(one.t_ms)] = _markers(one.t_ms) if rng.random() < 0.5 else one.t_ms[:0]
+        markers = marks[id(one.t_ms)]
+        t = np.concatenate((one.t_ms, markers))
+        order = np.argsort(t, kind="stable")
+        v = np.concatenate((one.v, np.full(len(markers), STALE)))
+        made.append(Series(one.labels, t[order], v[order]) if len(markers) else one)
+    return made
+
+
+def _markers(t: Times) -> Times:
+    """Return the moments of the scrapes that found nothing anymore."""
+    ends = np.append(np.flatnonzero(np.diff(t) > 2 * SCRAPE_MS), len(t) - 1)
+    markers: Times = t[ends] + SCRAPE_MS
+    return markers
 
 
 def _of_instance(rng: np.random.Generator, labels: dict[str, str]) -> list[Series]:
