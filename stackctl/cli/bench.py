@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from stackctl.cli.context import DataDirFlag, JsonFlag, emit, options, say
 from stackctl.errors import Misuse, ProblemFound
 
 if TYPE_CHECKING:
-    from stackctl.reports import ConsoleReport, IngestReport, StartReport
+    from stackctl.reports import ConsoleReport, IngestReport, PromqlReport, StartReport
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,17 @@ class Load:
         seconds: how long load is sent.
         rate: spans a second; 0 for as fast as they are taken.
         runs: repetitions of what is timed as a whole.
+        seed: what generated inputs follow from; None for new ones.
+        queries: how many are compared.
+        prometheus: the program of a real Prometheus; None to look where STACKCTL_REALSTACK says.
     """
 
     seconds: float
     rate: float
     runs: int
+    seed: int | None
+    queries: int
+    prometheus: Path | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Case:
         run: takes the load, returns its report.
         render: writes the report for people.
         problems: what of a report breaks a promise under that load.
+        alone: whether it runs only when it is named.
     """
 
     name: str
@@ -43,6 +51,7 @@ class Case:
     run: Callable[[Load], Any]
     render: Callable[[Any], None]
     problems: Callable[[Any, Load], list[str]]
+    alone: bool = False
 
 
 def _run_ingest(load: Load) -> "IngestReport":
@@ -99,9 +108,29 @@ def _render_console(report: "ConsoleReport") -> None:
     typer.echo(f"series         {report.series:,} over a day")
 
 
+def _run_promql(load: Load) -> "PromqlReport":
+    from stackctl.bench.promql import measure
+
+    return measure(load.prometheus, load.seed, load.queries, say)
+
+
+def _promql_problems(report: "PromqlReport", _: Load) -> list[str]:
+    from stackctl.bench.promql import problems
+
+    return problems(report)
+
+
+def _render_promql(report: "PromqlReport") -> None:
+    typer.echo(f"seed           {report.seed}")
+    typer.echo(f"queries        {report.queries:,}; {report.features} features in {report.rarest_feature_queries} each")
+    typer.echo(f"differ         {len(report.differing)}, beside {report.rounding} by rounding alone")
+    typer.echo(f"refused        {report.refused}; empty {report.empty}")
+
+
 CASES: tuple[Case, ...] = (
     Case("ingest", "spans a second that the embedded engine takes", _run_ingest, _render_ingest, _ingest_problems),
     Case("console", "how quickly Home is shown in Chromium", _run_console, _render_console, _console_problems),
+    Case("promql", "agreement with a real Prometheus", _run_promql, _render_promql, _promql_problems, alone=True),
     Case("start", "seconds from `up` to a proven stack", _run_start, _render_start, lambda _report, _load: []),
 )
 
@@ -112,17 +141,24 @@ def register(root: typer.Typer) -> None:
     @root.command()
     def bench(
         ctx: typer.Context,
-        cases: Annotated[list[str] | None, typer.Argument(help="Which cases; all when none is named.")] = None,
+        cases: Annotated[
+            list[str] | None, typer.Argument(help="Which cases; all but promql when none is named.")
+        ] = None,
         seconds: Annotated[float, typer.Option(min=1, help="How long load is sent.")] = 30.0,
         rate: Annotated[float, typer.Option(min=0, help="Spans a second; 0 for as fast as they are taken.")] = 0.0,
         runs: Annotated[int, typer.Option(min=1, help="Repetitions of a start.")] = 5,
+        seed: Annotated[int | None, typer.Option(min=0, help="Of generated queries; new ones without it.")] = None,
+        queries: Annotated[int, typer.Option(min=1, help="How many queries to compare.")] = 5000,
+        prometheus_program: Annotated[
+            Path | None, typer.Option(help="A real Prometheus; else the one in the directory STACKCTL_REALSTACK.")
+        ] = None,
         json: JsonFlag = False,
         data_dir: DataDirFlag = None,
     ) -> None:
         """Measure the product on this machine, in stacks of its own."""
         opts = options(ctx, data_dir, json)
         broken: list[str] = []
-        load = Load(seconds, rate, runs)
+        load = Load(seconds, rate, runs, seed, queries, prometheus_program)
         for case in _chosen(cases or []):
             report = case.run(load)
             emit(report, opts, case.render)
@@ -136,4 +172,4 @@ def _chosen(names: list[str]) -> list[Case]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise Misuse(f"there is no benchmark {unknown[0]!r}", next_step=f"choose of: {', '.join(known)}")
-    return [known[name] for name in names] if names else list(CASES)
+    return [known[name] for name in names] if names else [case for case in CASES if not case.alone]
