@@ -1,0 +1,78 @@
+"""Make the README's pictures of the console: a stack of its own, minutes of the demo's traffic, Chromium.
+
+python .ci/screens.py [MINUTES]    # writes .pictures/console-*.png; six minutes of traffic if nothing is said
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+from stackctl.runtime.browser import FLAGS, chromium
+
+PICTURES = Path(__file__).resolve().parent.parent / ".pictures"
+SIZE = {"width": 1280, "height": 860}
+# Name, address, theme; `{minutes}` and `{trace}` are put in.
+SCREENS = (
+    ("home", "/d/home?from=now-{minutes}m&to=now&refresh=", "dark"),
+    ("cost", "/d/cost?from=now-{minutes}m&to=now&refresh=", "light"),
+    ("quality", "/d/quality?from=now-{minutes}m&to=now&refresh=", "dark"),
+    ("trace", "/traces/{trace}", "light"),
+)
+
+
+def stackctl(data_dir: str, *arguments: str) -> Any:
+    """Run a command and return its JSON."""
+    command = [sys.executable, "-m", "stackctl", "--data-dir", data_dir, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: {done.stderr}")
+    return json.loads(done.stdout) if "--json" in arguments else None
+
+
+def settled(page: Page) -> None:
+    """Wait until everything that is seen is drawn."""
+    ready = "() => document.querySelector('.panel, .detail') && !document.querySelector('.pulse')"
+    drawn = "() => [...document.querySelectorAll('.panel')].every((one) => one.dataset.state)"
+    for _ in range(400):
+        if page.evaluate(ready) and page.evaluate(drawn):
+            break
+        time.sleep(0.05)
+    page.wait_for_timeout(400)
+
+
+def telling(url: str, page: Page) -> str:
+    """Return a trace with a first token, several turns and no error."""
+    page.goto(f"{url}/traces?first=250&status=ok")
+    page.wait_for_selector(".traces tbody a")
+    return str(page.locator(".traces tbody a").first.get_attribute("href")).rsplit("/", 1)[1]
+
+
+def main() -> None:
+    """Start, send traffic, draw, stop."""
+    minutes = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+    with tempfile.TemporaryDirectory() as data_dir, sync_playwright() as playwright:
+        up = ("up", "--runtime", "embedded", "--ports", "auto", "--capture-content", "--json")
+        url = stackctl(data_dir, *up)["endpoints"]["console"]
+        try:
+            stackctl(data_dir, "demo", "--duration", f"{minutes}m", "--rate", "1.5", "--seed", "3", "--json")
+            browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+            for name, address, theme in SCREENS:
+                page = browser.new_page(viewport=SIZE, color_scheme=theme, device_scale_factor=1.5)
+                trace = telling(url, page) if "{trace}" in address else ""
+                page.goto(url + address.format(minutes=minutes + 1, trace=trace))
+                settled(page)
+                page.screenshot(path=PICTURES / f"console-{name}.png")
+                page.close()
+            browser.close()
+        finally:
+            stackctl(data_dir, "down", "--delete-data")
+
+
+if __name__ == "__main__":
+    main()
