@@ -19,6 +19,8 @@ TEMPO_PATHS: Final = re.compile(
 )
 MAX_FORM_BYTES: Final = 4 * 1024**2
 _TIMEOUT: Final = httpx2.Timeout(150.0, connect=5.0)  # seconds; the query time-outs of both servers lie below
+# Below the 5 s after which the servers close a connection that nobody uses, so that none is used as it closes.
+_LIMITS: Final = httpx2.Limits(keepalive_expiry=2.0)
 _SENT: Final = ("accept", "accept-encoding", "content-type")
 _RETURNED: Final = ("content-type", "content-encoding")
 
@@ -30,7 +32,7 @@ def client(token: str | None) -> httpx2.AsyncClient:
         token: bearer token that the servers ask for.
     """
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    return httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False, headers=headers, follow_redirects=False)
+    return httpx2.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=False, headers=headers, follow_redirects=False)
 
 
 class Forward:
@@ -62,7 +64,7 @@ class Forward:
             headers={name: request.headers[name] for name in _SENT if name in request.headers},
         )
         try:
-            answer = await _unless_gone(request, self._http.send(asked, stream=True))
+            answer = await _unless_gone(request, self._send(asked))
         except httpx2.TimeoutException:
             return PlainTextResponse(f"{self._base} did not answer in time", 504)
         except httpx2.TransportError as error:
@@ -72,6 +74,13 @@ class Forward:
         headers = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
         headers["cache-control"] = "no-store"
         return StreamingResponse(_stream(answer), answer.status_code, headers)
+
+    async def _send(self, asked: httpx2.Request) -> httpx2.Response:
+        try:
+            return await self._http.send(asked, stream=True)
+        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+            # A kept connection that the server had closed meanwhile; it only reads, so asking twice changes nothing.
+            return await self._http.send(asked, stream=True)
 
 
 async def _form(request: Request) -> bytes | None:

@@ -93,9 +93,12 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
         run_stackctl("down", "--delete-data", *where, home=home)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The system's Chromium, driven by Playwright."""
+    """The system's Chromium, driven by Playwright.
+
+    Not for the session: Playwright keeps an event loop running in the thread, and other tests start their own.
+    """
     try:
         path = chromium()
     except EnvironmentLacks as lacking:

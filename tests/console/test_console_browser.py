@@ -10,6 +10,7 @@ import pytest
 
 from stackctl.genai.metrics import BY_NAME
 from stackctl.semconv import LLM_TIME_TO_FIRST_TOKEN
+from tests.conftest import run_stackctl
 from tests.console.javascript import run
 
 BOARDS = ("home", "cost", "latency", "quality", "rag", "throughput", "traces")
@@ -62,7 +63,7 @@ def test_a_choice_changes_every_number_and_the_address(watched):
     """Choosing one model asks again with it, is in the address, and the back button undoes it."""
     page = watched.open(f"/d/home?{RANGE}")
     before = text(watched, "Calls")
-    page.get_by_role("button", name="Model").click()
+    page.get_by_role("button", name="Model All").click()
     page.get_by_label("gpt-4o-mini", exact=True).check()
     page.keyboard.press("Escape")
     watched.until(f"() => document.querySelector('[data-title=Calls] .stat-value').innerText !== '{before}'")
@@ -454,23 +455,25 @@ def test_only_what_is_seen_asks_and_what_is_left_stops(watched):
     assert any("gen_ai_operation_name%2C+le" in one for one in asked)
 
 
-def test_an_empty_stack_says_what_to_do(watch_page, tmp_path_factory):
-    """A stack that has seen nothing shows the next steps instead of empty axes."""
-    from tests.conftest import run_stackctl
-
+@pytest.fixture
+def empty_stack(tmp_path_factory):
+    """The console's address of a stack that has seen nothing."""
     home = tmp_path_factory.mktemp("empty")
-    data_dir = home / "data"
-    started = run_stackctl(
-        "up", "--runtime", "embedded", "--ports", "auto", "--data-dir", data_dir, "--json", home=home
-    )
+    where = ("--data-dir", home / "data")
+    started = run_stackctl("up", "--runtime", "embedded", "--ports", "auto", *where, "--json", home=home)
     assert started.code == 0, started.stderr
     try:
-        watched = watch_page(started.json()["endpoints"]["console"])
-        for address in ("/", "/d/cost", "/traces"):
-            watched.open(address, drawn=False)
-            watched.until("() => document.querySelector('.empty-stack')")
-            shown = watched.page.locator(".empty-stack").inner_text()
-            assert "stackctl demo" in shown
-            assert "stackctl run -- python app.py" in shown
+        yield started.json()["endpoints"]["console"]
     finally:
-        run_stackctl("down", "--delete-data", "--data-dir", data_dir, home=home)
+        run_stackctl("down", "--delete-data", *where, home=home)
+
+
+def test_an_empty_stack_says_what_to_do(empty_stack, watch_page):
+    """A stack that has seen nothing shows the next steps instead of empty axes."""
+    watched = watch_page(empty_stack)
+    for address in ("/", "/d/cost", "/traces"):
+        watched.open(address, drawn=False)
+        watched.until("() => document.querySelector('.empty-stack')")
+        shown = watched.page.locator(".empty-stack").inner_text()
+        assert "stackctl demo" in shown
+        assert "stackctl run -- python app.py" in shown

@@ -80,16 +80,23 @@ def console(*arguments: str):
         process.stderr.close()
 
 
-@pytest.fixture
-def upstream():
-    """A server for the console to forward to."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    Upstream.seen.clear()
-    Upstream.gone.clear()
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]):
+    """A server for the console to forward to; yields its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def upstream():
+    """A server that notes what reaches it."""
+    Upstream.seen.clear()
+    Upstream.gone.clear()
+    with serving(Upstream) as url:
+        yield url
 
 
 def test_only_query_paths_are_forwarded(upstream):
@@ -139,6 +146,27 @@ def test_a_query_ends_when_the_browser_gives_up(upstream):
             time.sleep(0.02)
         connection.close()
         assert Upstream.gone.wait(10)
+
+
+def test_a_kept_connection_that_the_server_closed_is_no_error():
+    """A server may close a kept connection just as it is used again: the question is asked on a new one."""
+    served = []
+
+    class Forgetful(Upstream):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one_request(self):
+            """Answer the first question of a connection, hang up on the second without a word."""
+            if served.count(self.client_address):
+                self.rfile.readline()
+                self.close_connection = True
+                return
+            served.append(self.client_address)
+            super().handle_one_request()
+
+    with serving(Forgetful) as server, console("--prometheus", server, "--tempo", server) as url:
+        assert [ask(url, "/api/prometheus/api/v1/labels")[0] for _ in range(3)] == [200, 200, 200]
+        assert len(served) == 3
 
 
 def test_a_server_that_is_down_is_named():
