@@ -10,7 +10,7 @@ const HEALTH_MS = 15_000;
 
 /** Names and addresses of the pages that are no boards. */
 const PAGES = [
-  { path: "/traces", title: "Traces", image: "traces" },
+  { path: "/traces", title: "Search traces", image: "search" },
   { path: "/stack", title: "Stack", image: "heart" },
 ];
 

@@ -52,10 +52,20 @@ function rowsOf(data) {
   return data.result;
 }
 
+// What a query ordered by itself stays so; else a server may answer in another order each time, and rows would jump.
+const ORDERED = /\b(sort(_desc|_by_label|_by_label_desc)?|topk|bottomk)\s*(\(|by|without)/;
+
+function steady(rows, labels, { expr = "" }) {
+  if (ORDERED.test(expr)) return rows;
+  const key = (row) => labels.map((name) => row.metric[name] ?? "").join("\0");
+  return [...rows].sort((one, other) => (key(one) < key(other) ? -1 : 1));
+}
+
 /** An instant query as one table: time, a column for each label, the value. */
 export function toTable(data, target, single) {
-  const rows = rowsOf(data);
-  const labels = [...new Set(rows.flatMap((row) => Object.keys(row.metric)))].sort();
+  const found = rowsOf(data);
+  const labels = [...new Set(found.flatMap((row) => Object.keys(row.metric)))].sort();
+  const rows = steady(found, labels, target);
   const column = (name, type, values) => ({ name, type, values });
   return {
     refId: target.refId,

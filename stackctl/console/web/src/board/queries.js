@@ -23,7 +23,8 @@ const MOST_EXEMPLARS = 300;
  * @param {Asked} asked
  * @returns {Promise<Answer>}
  */
-export async function run(panel, asked) {
+export async function run(panel, { range: whole, ...rest }) {
+  const asked = { ...rest, range: ownRange(panel, whole) };
   const targets = (panel.targets ?? []).filter((target) => !target.hide);
   const step = interval(asked.range, panel.maxDataPoints ?? (Math.round(asked.width) || DEFAULT_POINTS), leastStep(panel));
   const context = { ...asked, step, scope: macros(asked, step), single: targets.length === 1 };
@@ -34,6 +35,19 @@ export async function run(panel, asked) {
     range: asked.range,
     step,
   };
+}
+
+/** The range of a panel that looks at its own: `timeFrom` its length, `timeShift` how far it lies back. */
+function ownRange({ timeFrom, timeShift }, { from, to }) {
+  const shift = lengthOf(timeShift);
+  const length = lengthOf(timeFrom) || to - from;
+  return { from: to - shift - length, to: to - shift };
+}
+
+function lengthOf(text) {
+  const found = /^(?:now-)?(\d+)([smhdw])$/.exec(text ?? "");
+  if (text && !found) throw new Error(`The panel's own time "${text}" is not understood.`);
+  return found ? Number(found[1]) * { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 }[found[2]] : 0;
 }
 
 function leastStep(panel) {

@@ -2,7 +2,7 @@
 
 import * as api from "../lib/api.js";
 import { onTheme } from "../lib/colors.js";
-import { h, put, visible } from "../lib/dom.js";
+import { h, keepFocus, put, visible } from "../lib/dom.js";
 import { change, changed } from "../lib/router.js";
 import { recall, remember } from "../lib/store.js";
 import { useUtc } from "../format/times.js";
@@ -86,7 +86,7 @@ export class BoardView {
     if (!resolve(this.wanted)) this.wanted = { from: usualFrom, to: usualTo };
     this.interval = query.get("refresh") ?? this.board.refresh ?? "";
     this.variables = new Variables(this.board.templating?.list, query);
-    this.drawToolbar();
+    keepFocus(this.toolbar, () => this.drawToolbar());
     this.ask();
     this.schedule();
   }

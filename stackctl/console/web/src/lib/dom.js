@@ -55,6 +55,20 @@ export function put(element, ...children) {
   return append(element, children);
 }
 
+/**
+ * Redraw controls without taking the keyboard's place away: what had the focus has it again, by its name.
+ * @param {HTMLElement} container
+ * @param {() => void} redraw
+ */
+export function keepFocus(container, redraw) {
+  const focused = container.contains(document.activeElement) ? document.activeElement : null;
+  const name = focused?.getAttribute("aria-label") ?? focused?.title;
+  redraw();
+  if (!name) return;
+  const same = [...container.querySelectorAll("button, input, select, textarea")].find((one) => (one.getAttribute("aria-label") ?? one.title) === name);
+  same?.focus({ preventScroll: true });
+}
+
 /** Cut a text for a label; the whole of it belongs into the title. */
 export function shorten(text, limit = 200) {
   return text.length > limit ? `${text.slice(0, limit)}…` : text;

@@ -7,14 +7,16 @@ import { emptyText, singles } from "./values.js";
 /** @type {import("./registry.js").Draw} */
 export function draw({ frames, panel, width, height, link }) {
   const found = singles(frames, panel);
-  if (!found.length) return h("div.stat.quiet", {}, h("span.stat-value", { style: { fontSize: `${fitting(emptyText(panel), width, height)}px` } }, emptyText(panel)));
+  if (!found.length) return h("div.stat.quiet", {}, h("span.stat-value", { style: { fontSize: `${fitting(emptyText(panel).length, width, height)}px` } }, emptyText(panel)));
   const { colorMode = "value", graphMode = "none", textMode = "auto", orientation = "auto" } = panel.options ?? {};
   const named = textMode === "value_and_name" || textMode === "name" || (textMode === "auto" && found.length > 1);
   const across = orientation === "vertical" || (orientation === "auto" && width > height);
   const [one, other] = across ? [width / found.length, height] : [width, height / found.length];
   const tile = (single) => {
     const text = textMode === "name" ? visible(single.name) : single.shown.text;
-    const size = fitting(text, one, named ? other * 0.7 : other);
+    // The unit behind a number is written smaller.
+    const seen = textMode === "name" ? text.length : text.length - single.shown.suffix.length * 0.42;
+    const size = fitting(seen, one, named ? other * 0.7 : other);
     const solid = colorMode === "background" || colorMode === "background_solid";
     return h(
       "div.stat",
@@ -36,8 +38,8 @@ function number(single, text, size, coloured, link) {
 }
 
 /** The largest font that fits; a digit of the page's font is about 0.6 of its size wide. */
-function fitting(text, width, height) {
-  return Math.max(14, Math.min(height * 0.5, (width - 24) / (Math.max(text.length, 3) * 0.58), 44));
+function fitting(characters, width, height) {
+  return Math.max(14, Math.min(height * 0.5, (width - 24) / (Math.max(characters, 3) * 0.58), 44));
 }
 
 function sparkline(single, width, height) {

@@ -74,9 +74,8 @@ function line(field, scale) {
   };
 }
 
-/** Points that no line reaches are drawn as points; the others when there is room for them. */
-function lonely(u, series, show) {
-  if (show) return null;
+/** Points that no line reaches are drawn as points. */
+function lonely(u, series) {
   const values = u.data[series];
   const alone = [];
   values.forEach((value, at) => {

@@ -2,7 +2,7 @@
 
 import * as api from "../lib/api.js";
 import { ago, moment } from "../format/times.js";
-import { h, put, shorten, visible } from "../lib/dom.js";
+import { h, keepFocus, put, shorten, visible } from "../lib/dom.js";
 import { icon } from "../lib/icons.js";
 import { change, go } from "../lib/router.js";
 import { recall, remember } from "../lib/store.js";
@@ -51,7 +51,7 @@ export class TraceListView {
       this.toolbar,
       timePicker({ wanted: this.wanted, onrange: (wanted) => change(wanted), onnow: () => this.ask(), onzone: (utc) => { remember("zone", utc ? "utc" : "local"); useUtc(utc); this.update(this.place); } }),
     );
-    this.drawForm();
+    keepFocus(this.form, () => this.drawForm());
     this.ask();
   }
 

@@ -82,6 +82,7 @@ function row(span, { whole, colours, state, onselect, redraw }) {
       h("span.span-text", { title: shorten(visible(span.name), 500) }, shorten(visible(span.name), 120)),
     ),
     h("div.span-time", {}, bar(span, call, whole)),
+    h("div.span-facts", {}, facts(span, call)),
   );
   return element;
 }
@@ -123,14 +124,17 @@ function bar(span, call, whole) {
   const left = Math.min(100, (span.offset / whole) * 100);
   const width = Math.min(100 - left, (span.duration / whole) * 100);
   const first = call.firstToken === null ? null : Math.min(100, ((call.firstToken * 1000) / (span.duration || 1)) * 100);
-  // The figures stand behind the bar where there is room, else before it, else in it.
-  const place = left + width < 72 ? "behind" : left > 28 ? "before" : "inside";
-  const at = { behind: { left: `calc(${left + width}% + 6px)` }, before: { right: `calc(${100 - left}% + 6px)` }, inside: { right: `calc(${100 - left - width}% + 7px)` } }[place];
-  const facts = [duration(span.duration), call.cost !== null && usd(call.cost), ...evaluationsOf(span).filter((one) => one.label === "hallucinated").map(() => "hallucinated")].filter(Boolean).join(" · ");
-  return [
-    h("div.span-bar", { style: { left: `${left}%`, width: `${width}%`, "--colour": workColour(span, call) } }, first !== null && h("i.before-first", { style: { width: `${first}%` } }), first !== null && firstMark(first, call.firstToken)),
-    h("span", { class: `span-facts ${place}`, style: at }, facts),
-  ];
+  return h(
+    "div.span-bar",
+    { style: { left: `${left}%`, width: `${width}%`, "--colour": workColour(span, call) } },
+    first !== null && [h("i.before-first", { style: { width: `${first}%` } }), firstMark(first, call.firstToken)],
+  );
+}
+
+/** A span's figures: how long, how dear, and whether it was found to be made up. */
+function facts(span, call) {
+  const bad = evaluationsOf(span).some((one) => one.label === "hallucinated");
+  return [bad && h("span.bad-text", { title: "Judged to be hallucinated" }, "hallucinated"), call.cost !== null && h("span.quiet", {}, usd(call.cost)), h("span", {}, duration(span.duration))];
 }
 
 function firstMark(at, firstToken) {
