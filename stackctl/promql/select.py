@@ -33,7 +33,8 @@ LOOKBACK_MS = 300_000
 SUBQUERY_STEP_MS = 60_000
 """Prometheus' defaults: --query.lookback-delta and global.evaluation_interval."""
 
-_MOST_VALUES = 50_000_000
+_MOST_VALUES = 20_000_000
+"""Prometheus' default is 50 million samples, which it holds once; here an operator holds its operands too."""
 _FEW = 8
 """So many series must share sample times for a block of their own."""
 
@@ -244,7 +245,7 @@ def check_size(series: int, steps: int) -> None:
     """Refuse what would need more memory than a query may have.
 
     Raises:
-        ExecutionFailed: there would be more values than Prometheus' --query.max-samples allows by default.
+        ExecutionFailed: there would be too many values.
     """
     if series * steps > _MOST_VALUES:
         raise ExecutionFailed(

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from stackctl.embedded.api import promjson
 from stackctl.embedded.api.http import Guarded
 from stackctl.embedded.api.prometheus import PrometheusApi
 from stackctl.embedded.api.promjson import value_text
@@ -252,6 +253,16 @@ def test_a_long_list_of_values_is_no_complexity(api: TestClient) -> None:
         "/api/v1/query", data={"query": f'llm_requests_total{{job=~"{values}|shop"}}', "time": END / 1000}
     )
     assert len(data(answer)["result"]) == 1
+
+
+def test_an_answer_beyond_memory_is_refused(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would fill the memory is 422 in Prometheus' words, and nothing of it is built."""
+    monkeypatch.setattr(promjson, "MAX_RESULT_POINTS", 40)
+    form = {"query": "llm_requests_total", "start": START / 1000 + 15, "end": END / 1000, "step": "15"}
+    assert len(data(api.post("/api/v1/query_range", data=form))["result"]) == 2
+    answer = api.post("/api/v1/query_range", data=form | {"step": "14"})
+    assert (answer.status_code, answer.json()["errorType"]) == (422, "execution")
+    assert "too many samples" in answer.json()["error"]
 
 
 def test_a_query_that_takes_too_long_is_a_timeout(api: TestClient) -> None:

@@ -27,7 +27,7 @@ from stackctl.embedded.rules.storage import BothStorages
 from stackctl.embedded.series.reader import FoundExemplar, SampleReader
 from stackctl.errors import QueryInvalid, QueryUnsupported, StackctlError
 from stackctl.files import shipped
-from stackctl.promql import ExecutionFailed, Matcher, Result, Series, instant, range_
+from stackctl.promql import ExecutionFailed, Matcher, Series, instant, range_
 from stackctl.promql.parse import parse, selectors
 from stackctl.promql.select import LOOKBACK_MS
 from stackctl.promql.values import NAME
@@ -150,14 +150,14 @@ class PrometheusApi:
         at = parameters.time_ms("time", self._clock_ms())
         limit, query = parameters.limit(), _checked(parameters)
         with self._turn(parameters) as deadline:
-            return data(_evaluated(lambda: instant(query, at, deadline)), at, limit)
+            return _evaluated(lambda: data(instant(query, at, deadline), at, limit))
 
     def query_range(self, parameters: Parameters) -> Answer:
         """Evaluate at steps."""
         start, end, step = steps(parameters)
         limit, query = parameters.limit(), _checked(parameters)
         with self._turn(parameters) as deadline:
-            return data(_evaluated(lambda: range_(query, start, end, step, deadline)), end, limit)
+            return _evaluated(lambda: data(range_(query, start, end, step, deadline), end, limit))
 
     def query_exemplars(self, parameters: Parameters) -> Answer:
         """Exemplars of the series that a query selects."""
@@ -322,7 +322,7 @@ def _checked(parameters: Parameters) -> str:
     return query
 
 
-def _evaluated(evaluate: Callable[[], Result]) -> Result:
+def _evaluated(evaluate: Callable[[], Answer]) -> Answer:
     try:
         return evaluate()
     except ExecutionFailed as error:

@@ -3,12 +3,17 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+import orjson
 
 from stackctl.embedded.series.family import number
-from stackctl.promql import Result, Series
+from stackctl.promql import ExecutionFailed, Result, Series
 
 Json: TypeAlias = Any
+
+# About 150 MB of answer.
+MAX_RESULT_POINTS: Final = 5_000_000
 
 
 def value_text(value: float) -> str:
@@ -48,15 +53,25 @@ def data(result: Result, at_ms: int, limit: int | None = None) -> tuple[Json, li
     Args:
         at_ms: the moment asked for, which a string is stamped with.
         limit: most series to return.
+
+    Raises:
+        ExecutionFailed: the answer would need more memory than a query may have.
     """
     if result.kind == "string":
         return {"resultType": "string", "result": [seconds(at_ms), result.text]}, []
     if result.kind == "scalar":
         return {"resultType": "scalar", "result": [seconds(at_ms), number(float(result.series[0].v[0]))]}, []
     wanted = result.series if limit is None else result.series[:limit]
+    if sum(len(one.t_ms) for one in wanted) > MAX_RESULT_POINTS:
+        raise ExecutionFailed(
+            "query processing would load too many samples into memory in query execution",
+            next_step="Ask for a shorter range, a longer step or fewer series.",
+        )
     warnings = ["results truncated due to limit"] if len(wanted) < len(result.series) else []
     write: Callable[[Series], Json] = _sample if result.kind == "vector" else _line
-    return {"resultType": result.kind, "result": [write(one) for one in wanted]}, warnings
+    # Text at once: as objects, a large answer would take ten times the memory.
+    written = [orjson.Fragment(orjson.dumps(write(one))) for one in wanted]
+    return {"resultType": result.kind, "result": written}, warnings
 
 
 def ordered(labels: Mapping[str, str]) -> dict[str, str]:
