@@ -13,7 +13,7 @@ from otlp_messages import SPAN_ID, START_NS, TRACE_ID, any_value, call_request, 
 
 from stackctl.embedded.otlp import decode, plain, wide
 from stackctl.embedded.otlp.jsonform import to_protobuf
-from stackctl.embedded.otlp.shape import CORE, MAX_DECODED_COLUMNS
+from stackctl.embedded.otlp.shape import CORE, LATEST_NS, MAX_DECODED_COLUMNS
 from stackctl.embedded.otlp.signals import Refused, Signal
 
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*/*.traces.pb"))
@@ -129,11 +129,31 @@ def test_nested_values_become_json_in_rest() -> None:
     assert row["rest"] == {"list": ["a", 1, None], "map": {"x": {"y": 2}}, "raw": "data:;base64,AP8="}
 
 
-def test_times_beyond_63_bits_do_not_fail() -> None:
-    """A nonsense timestamp is a nonsense timestamp, not the end of the batch."""
-    request = span_request(start_time_unix_nano=2**64 - 1, end_time_unix_nano=2**63)
-    raw = request.SerializeToString()
-    assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+@pytest.mark.parametrize(
+    ("start", "end", "stored"),
+    [
+        (2**64 - 1, 2**63, (LATEST_NS, 0)),
+        (0, 2**64 - 1, (0, LATEST_NS)),
+        (2**63, 0, (LATEST_NS, -LATEST_NS)),
+        (5, 3, (5, -2)),
+    ],
+)
+def test_nonsense_times_are_held_where_queries_can_add_them(start: int, end: int, stored: tuple[int, int]) -> None:
+    """One span's absurd timestamps would overflow the arithmetic of every search over its segment."""
+    raw = span_request(start_time_unix_nano=start, end_time_unix_nano=end).SerializeToString()
+    for flatten in (wide.flatten, plain.flatten):
+        (row,) = rows(flatten([raw], 1).table)
+        assert (row["start_ns"], row["dur_ns"]) == stored
+
+
+@pytest.mark.parametrize("number", [-1, 99, 2**31 - 1])
+def test_kinds_and_statuses_that_do_not_exist_say_nothing(number: int) -> None:
+    """An enumeration's unknown number is its unspecified one, for every reader behind."""
+    request = span_request(kind=number)
+    request.resource_spans[0].scope_spans[0].spans[0].status.code = number
+    for flatten in (wide.flatten, plain.flatten):
+        (row,) = rows(flatten([request.SerializeToString()], 1).table)
+        assert (row["kind"], row["status"]) == (0, 0)
 
 
 def test_values_in_key_names_do_not_make_endless_columns() -> None:

@@ -14,7 +14,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from stackctl import semconv
 from stackctl.embedded.otlp.jsontext import any_value
-from stackctl.embedded.otlp.shape import EVALUATION, SCALARS, column_name
+from stackctl.embedded.otlp.shape import EVALUATION, LATEST_NS, SCALARS, column_name
 
 Row = dict[str, Any]
 _LETTERS = {str: "s", bool: "b", int: "i", float: "d"}
@@ -72,7 +72,7 @@ def _row(record: LogRecord) -> Row:
         "tid_hi": int.from_bytes(trace_id[:8], "big", signed=True),
         "tid_lo": int.from_bytes(trace_id[8:], "big", signed=True),
         "span_id": int.from_bytes(span_id, "big", signed=True),
-        "time_ns": min(record.time_unix_nano or record.observed_time_unix_nano, 2**63 - 1),
+        "time_ns": min(record.time_unix_nano or record.observed_time_unix_nano, LATEST_NS),
         "name": _text(found.get(semconv.EVALUATION_NAME)) or "",
         "score": float(score) if isinstance(score, (int, float)) and not isinstance(score, bool) else None,
         "label": _text(found.get(semconv.EVALUATION_LABEL)),

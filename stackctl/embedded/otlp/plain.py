@@ -14,7 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stackctl.embedded.otlp.jsontext import any_value, json_text
-from stackctl.embedded.otlp.shape import CORE, MAX_DECODED_COLUMNS, SCALARS, column_name
+from stackctl.embedded.otlp.shape import CORE, KINDS, LATEST_NS, MAX_DECODED_COLUMNS, SCALARS, STATUSES, column_name
 from stackctl.embedded.otlp.wide import SCALAR_FIELDS, Flat
 
 _KINDS = dict(SCALAR_FIELDS)
@@ -43,17 +43,17 @@ def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
 
 def _span(span: Span) -> Cells:
     cells, rest = _attributes("s", span.attributes)
-    start, end = _signed(span.start_time_unix_nano), _signed(span.end_time_unix_nano)
+    start, end = min(span.start_time_unix_nano, LATEST_NS), min(span.end_time_unix_nano, LATEST_NS)
     return cells | {
         "tid_hi": _half(span.trace_id, 16, 0),
         "tid_lo": _half(span.trace_id, 16, 8),
         "span_id": _half(span.span_id, 8, 0),
         "parent_id": _half(span.parent_span_id, 8, 0),
         "start_ns": start,
-        "dur_ns": _signed((end - start) % 2**64),
+        "dur_ns": end - start,
         "name": span.name,
-        "kind": _int8(span.kind),
-        "status": _int8(span.status.code),
+        "kind": span.kind if 0 <= span.kind < KINDS else 0,
+        "status": span.status.code if 0 <= span.status.code < STATUSES else 0,
         "status_msg": span.status.message,
         "events": _events(span),
         "links": _links(span),
@@ -116,11 +116,3 @@ def _move(rows: list[Cells], name: str, rest: str) -> None:
 
 def _half(raw: bytes, width: int, offset: int) -> int:
     return int.from_bytes(raw[offset : offset + 8], "big", signed=True) if len(raw) == width else 0
-
-
-def _signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
-
-
-def _int8(value: int) -> int:
-    return (value + 128) % 256 - 128

@@ -50,6 +50,12 @@ _EVALUATION: list[tuple[str, pa.DataType]] = [
 ]
 EVALUATION: Final = pa.schema(_EVALUATION)
 
+# The year 2116: a later time is nonsense, which counts as that. So no sum of two times in a query overflows.
+LATEST_NS: Final = 2**62
+# How many kinds and status codes OTLP has; a number beyond is the first, which says nothing.
+KINDS: Final = 6
+STATUSES: Final = 3
+
 SCALARS: Final = {"s": pa.string(), "i": pa.int64(), "d": pa.float64(), "b": pa.bool_()}
 
 # Attribute columns of one decode; SDKs stop at 128 attributes a span. What the store keeps is bounded per segment.

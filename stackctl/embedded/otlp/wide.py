@@ -13,7 +13,17 @@ from google.protobuf.message import Message
 
 from stackctl.embedded.otlp import jsontext
 from stackctl.embedded.otlp.jsontext import Ints, parents
-from stackctl.embedded.otlp.shape import CORE, MAX_DECODED_COLUMNS, Lists, Structs, Texts, column_name
+from stackctl.embedded.otlp.shape import (
+    CORE,
+    KINDS,
+    LATEST_NS,
+    MAX_DECODED_COLUMNS,
+    STATUSES,
+    Lists,
+    Structs,
+    Texts,
+    column_name,
+)
 
 # Protobuf field of each scalar type; its column's type letter.
 SCALAR_FIELDS = (("string_value", "s"), ("int_value", "i"), ("double_value", "d"), ("bool_value", "b"))
@@ -89,9 +99,7 @@ def _batch(requests: Sequence[bytes]) -> Any:
 
 def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
     trace_id = span.field("trace_id")
-    # Views, not casts: a timestamp of 2^63 or more is nonsense, but no reason to fail.
-    start = span.field("start_time_unix_nano").to_numpy().view(np.int64)
-    end = span.field("end_time_unix_nano").to_numpy().view(np.int64)
+    start, end = _times(span.field("start_time_unix_nano")), _times(span.field("end_time_unix_nano"))
     status = span.field("status")
     return {
         "tid_hi": pa.array(big_endian(trace_id, 16, 0)),
@@ -102,10 +110,21 @@ def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
         "dur_ns": pa.array(end - start),
         "arrival_ms": pa.array(np.full(len(span), arrival_ms, np.int64)),
         "name": span.field("name"),
-        "kind": span.field("kind").cast(pa.int8(), safe=False),
-        "status": status.field("code").fill_null(_UNSET).cast(pa.int8(), safe=False),
+        "kind": _known(span.field("kind"), KINDS),
+        "status": _known(status.field("code").fill_null(_UNSET), STATUSES),
         "status_msg": _text(status, "message"),
     }
+
+
+def _times(column: Any) -> Ints:
+    times: Ints = np.minimum(column.to_numpy().view(np.uint64), LATEST_NS).astype(np.int64)
+    return times
+
+
+def _known(column: Any, count: int) -> Any:
+    """Numbers of an enumeration."""
+    numbers = column.to_numpy()
+    return pa.array(np.where((numbers >= 0) & (numbers < count), numbers, 0).astype(np.int8))
 
 
 def _scope(scope: Structs, rows: Ints) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from .family import LabelSet, label_set
 # The SDKs' default limit for one metric.
 MOST_SETS: Final = 2000
 # Slots of all metrics together. The query process needs about 1 kB for each.
-MOST_SLOTS: Final = 400_000
+MOST_SLOTS: Final = 200_000
 
 _KEPT: Final = frozenset(label.name for row in CATALOGUE for label in row.labels if label.bound is Bound.CLOSED) | {
     name for row in CATALOGUE for name, _ in row.constants
