@@ -399,6 +399,47 @@ class VerifyReport:
 
 
 @dataclass(frozen=True)
+class AnswerReport:
+    """One question of `bench query`.
+
+    Attributes:
+        bar_ms: what the median must not exceed; None where nothing is promised.
+        first_ms: the first answer, which is in none of the other figures.
+        cpu_ms: processor time of the query process for one answer.
+        bare_ms: median of bare DuckDB over the same files; None where it has no such question.
+    """
+
+    name: str
+    bar_ms: float | None
+    repetitions: int
+    median_ms: float
+    worst_ms: float
+    first_ms: float
+    cpu_ms: float
+    bare_ms: float | None
+
+
+@dataclass(frozen=True)
+class QueryReport:
+    """`bench query`: how fast the query process answers over a store of its own.
+
+    Attributes:
+        spans: sealed before the first question; those that came in meanwhile are not in it.
+        made_seconds: how long writing them took; about 0 where a store was there.
+        ingest_spans_per_second: what came in meanwhile.
+        load_average: of the last minute, at the end: above the number of cores the machine did other things as well.
+    """
+
+    spans: int
+    disk_bytes: int
+    made_seconds: float
+    ingest_spans_per_second: float
+    load_average: float
+    query_rss_bytes: int
+    answers: tuple[AnswerReport, ...]
+
+
+@dataclass(frozen=True)
 class IngestReport:
     """`bench ingest`: what the embedded ingest took from a load generator on the same machine.
 

@@ -11,7 +11,7 @@ from stackctl.cli.context import DataDirFlag, JsonFlag, emit, options, say
 from stackctl.errors import Misuse, ProblemFound
 
 if TYPE_CHECKING:
-    from stackctl.reports import ConsoleReport, IngestReport, PromqlReport, StartReport
+    from stackctl.reports import ConsoleReport, IngestReport, PromqlReport, QueryReport, StartReport
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Load:
         seconds: how long load is sent.
         rate: spans a second; 0 for as fast as they are taken.
         runs: repetitions of what is timed as a whole.
+        spans: how many a store holds that is asked.
+        directory: where that store is kept; None for a temporary one.
         seed: what generated inputs follow from; None for new ones.
         queries: how many are compared.
         prometheus: the program of a real Prometheus; None to look where STACKCTL_REALSTACK says.
@@ -30,6 +32,8 @@ class Load:
     seconds: float
     rate: float
     runs: int
+    spans: int
+    directory: Path | None
     seed: int | None
     queries: int
     prometheus: Path | None
@@ -108,6 +112,29 @@ def _render_console(report: "ConsoleReport") -> None:
     typer.echo(f"series         {report.series:,} over a day")
 
 
+def _run_query(load: Load) -> "QueryReport":
+    from stackctl.bench.query import measure
+
+    return measure(load.spans, load.rate, load.runs, load.directory, say)
+
+
+def _render_query(report: "QueryReport") -> None:
+    typer.echo(f"{report.spans:,} spans, {report.ingest_spans_per_second:,.0f} a second coming in")
+    typer.echo(f"{'':32}{'median':>9}{'worst':>9}{'first':>9}{'promised':>9}{'cpu':>9}{'bare DuckDB':>14}")
+    for answer in report.answers:
+        figures = (answer.median_ms, answer.worst_ms, answer.first_ms, answer.bar_ms, answer.cpu_ms)
+        cells = "".join(f"{'-' if ms is None else f'{ms:.1f}':>9}" for ms in figures)
+        bare = "-" if answer.bare_ms is None else f"{answer.bare_ms:.1f} (x {answer.median_ms / answer.bare_ms:.1f})"
+        typer.echo(f"{answer.name:32}{cells}{bare:>14}")
+    typer.echo(f"in ms; query process {report.query_rss_bytes / 1024**2:.0f} MiB, load {report.load_average:.1f}")
+
+
+def _query_problems(report: "QueryReport", _load: Load) -> list[str]:
+    from stackctl.bench.query import problems
+
+    return problems(report)
+
+
 def _run_promql(load: Load) -> "PromqlReport":
     from stackctl.bench.promql import measure
 
@@ -129,6 +156,7 @@ def _render_promql(report: "PromqlReport") -> None:
 
 CASES: tuple[Case, ...] = (
     Case("ingest", "spans a second that the embedded engine takes", _run_ingest, _render_ingest, _ingest_problems),
+    Case("query", "how quickly spans are found among millions", _run_query, _render_query, _query_problems),
     Case("console", "how quickly Home is shown in Chromium", _run_console, _render_console, _console_problems),
     Case("promql", "agreement with a real Prometheus", _run_promql, _render_promql, _promql_problems, alone=True),
     Case("start", "seconds from `up` to a proven stack", _run_start, _render_start, lambda _report, _load: []),
@@ -146,7 +174,8 @@ def register(root: typer.Typer) -> None:
         ] = None,
         seconds: Annotated[float, typer.Option(min=1, help="How long load is sent.")] = 30.0,
         rate: Annotated[float, typer.Option(min=0, help="Spans a second; 0 for as fast as they are taken.")] = 0.0,
-        runs: Annotated[int, typer.Option(min=1, help="Repetitions of a start.")] = 5,
+        runs: Annotated[int, typer.Option(min=1, help="Repetitions of a start or a query.")] = 5,
+        spans: Annotated[int, typer.Option(min=1, help="Spans in the store that is asked.")] = 10_000_000,
         seed: Annotated[int | None, typer.Option(min=0, help="Of generated queries; new ones without it.")] = None,
         queries: Annotated[int, typer.Option(min=1, help="How many queries to compare.")] = 5000,
         prometheus_program: Annotated[
@@ -158,7 +187,7 @@ def register(root: typer.Typer) -> None:
         """Measure the product on this machine, in stacks of its own."""
         opts = options(ctx, data_dir, json)
         broken: list[str] = []
-        load = Load(seconds, rate, runs, seed, queries, prometheus_program)
+        load = Load(seconds, rate, runs, spans, data_dir, seed, queries, prometheus_program)
         for case in _chosen(cases or []):
             report = case.run(load)
             emit(report, opts, case.render)

@@ -173,7 +173,9 @@ _OPEN: dict[str, Session] = {}
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     data_dir: Path = tmp_path_factory.mktemp("filters")
     spans = corpus()
-    write_store(data_dir, sealed=spans[:70], hot=spans[70:])
+    for start in range(0, 80, 10):  # segments that differ in what they hold, so that few of them are opened
+        write_store(data_dir, sealed=spans[start : start + 10])
+    write_store(data_dir, hot=spans[80:])
     database = SpanDatabase(SpanReader(data_dir), data_dir / "spans")
     with database.session() as session:
         _OPEN["session"] = session

@@ -19,7 +19,17 @@ SPANS = [
     Given(1, 1, 0, "ask", 0, 1000),
     Given(1, 2, 1, "retrieve", 10, 100, attributes={"n": 3}),
     Given(1, 3, 2, "embed", 20, 50, attributes={"model": "e", "tokens": 10, "cost": 0.5}),
-    Given(1, 4, 1, "chat", 200, 700, attributes={"model": "m", "tokens": 100, "cost": 2.5}),
+    Given(
+        1,
+        4,
+        1,
+        "chat",
+        200,
+        700,
+        attributes={"model": "m", "tokens": 100, "cost": 2.5},
+        events=[("first", {"k": 1, "word": "a"}), ("second", {"k": 2, "b": True})],
+        links=[(9, 9)],
+    ),
     Given(1, 5, 4, "tool", 300, 100, resource={"service.name": "tools"}),
     Given(2, 1, 0, "ask", 2000, 400),
     Given(2, 2, 1, "chat", 2010, 300, status=2, attributes={"model": "m", "tokens": 40, "cost": 1.0}),
@@ -104,6 +114,72 @@ def test_pipelines(found: Callable[..., set[tuple[int, int]]], query: str, expec
     assert found(query) == expected
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ('{ parent.model = "m" }', {(1, 5)}),
+        ('{ parent.resource.service.name = "shop" && name = "chat" }', {(1, 4), (2, 2)}),
+        ("{ parent.n + 1 = 4 }", {(1, 3)}),
+        ("{ parent.n = nil && parent.tokens = nil && span:parentID != `` }", {(1, 2), (1, 4), (2, 2), (3, 7)}),
+        ("{ parent = nil }", {(1, 1), (2, 1)}),
+        ("{ parent != nil } && { status = error }", {(2, 2)}),
+        ("{ childCount = 2 }", {(1, 1)}),
+        ("{ span:childCount = 0 && .model != nil }", {(1, 3), (2, 2), (3, 7)}),
+        ("{ nestedSetParent < 0 }", {(1, 1), (2, 1)}),
+        ("{ nestedSetParent = -1 } >> { .model != nil }", {(1, 3), (1, 4), (2, 2)}),
+        ("{ 0 < nestedSetParent && name != `chat` }", {(1, 2), (1, 3), (1, 5)}),
+        ("{ nestedSetParent != 0 && .model = `e` }", {(1, 3)}),
+        ('{ event:name = "second" }', {(1, 4)}),
+        ("{ event.k > 1 }", {(1, 4)}),
+        ("{ event.k > 2 }", set()),
+        ("{ event.k != 1 }", {(1, 4)}),  # one event has another
+        ('{ event.word =~ "[ab]" && event.b }', {(1, 4)}),
+        ("{ event.k = 1 && event.k = 2 }", {(1, 4)}),  # by two events
+        ("{ event.k + event.k = 3 }", set()),  # within one event
+        ("{ event.word = nil && .model = `m` }", {(2, 2)}),
+        ("{ event.word != nil }", {(1, 4)}),
+        ("{ !(event.k > 0) && .model = `m` }", {(2, 2)}),
+        ("{ event:timeSinceStart < 1us }", {(1, 4)}),
+        (f'{{ link:traceID = "{trace_hex(9)}" && link:spanID = "{span_hex(9)}" }}', {(1, 4)}),
+        ("{ link.a = nil && .model = `m` }", {(1, 4), (2, 2)}),
+        ('{ instrumentation:name = "tests" && instrumentation:version = "1.0" && .n = 3 }', {(1, 2)}),
+        ("{} | max(event.k) = 1", {(1, n) for n in (1, 2, 3, 4, 5)}),  # a value is that of the first event
+        ("{ .model != nil } | by(.model, name) | count() = 1", {(1, 3), (1, 4), (2, 2), (3, 7)}),
+        ("{} | by(resource.service.name, name) | max(duration) < 60ms", {(1, 3), (3, 7)}),
+        ('({ name = "ask" } | count()) < ({ .model != nil } | count())', {(1, 1), (1, 3), (1, 4), (3, 7)}),
+        ('({ name = "ask" } | count()) = ({ name = "chat" } | count())', {(1, 1), (1, 4), (2, 1), (2, 2)}),
+        ("({ .tokens > 50 } | sum(.cost)) / ({ .tokens > 0 } | sum(.cost)) > 0.8", {(1, 3), (1, 4)}),
+        ("count() = ({ .model != nil } | count())", {(3, 7)}),
+    ],
+)
+def test_beyond_the_span(
+    found: Callable[..., set[tuple[int, int]]], query: str, expected: set[tuple[int, int]]
+) -> None:
+    """Parents, children, roots, events, links and other pipelines decide as their documentation has it."""
+    assert found(query) == expected
+
+
+def test_nested_sets_are_selected(session: Session) -> None:
+    """`select()` of the nested set numbers gives each span's place in its tree: what Grafana draws one from."""
+    query = compile_query("{} | select(nestedSetParent, nestedSetLeft, nestedSetRight)")
+    traces = search(session, SearchRequest(query.body, spans_per_spanset=0))
+    numbers = {
+        trace["traceID"]: {
+            span["spanID"]: tuple(int(row["value"]["intValue"]) for row in span["attributes"])
+            for span in trace["spanSet"]["spans"]
+        }
+        for trace in traces
+    }
+    assert numbers[trace_hex(1)] == {
+        span_hex(1): (-1, 1, 10),
+        span_hex(2): (1, 2, 5),
+        span_hex(3): (2, 3, 4),
+        span_hex(4): (1, 6, 9),
+        span_hex(5): (6, 7, 8),
+    }
+    assert numbers[trace_hex(3)] == {span_hex(7): (0, 0, 0)}  # its parent is lost
+
+
 def test_and_or_group_from_the_left(found: Callable[..., set[tuple[int, int]]]) -> None:
     """`a || b && c` is `(a || b) && c`: Tempo's parser gives both operators one precedence."""
     assert found('{ name = "ask" || name = "chat" && status = error }') == {(2, 2)}
@@ -171,6 +247,20 @@ STEPS = Steps(BASE_NS + SECOND, SECOND, 5)
         ('{ .model = "m" } | quantile_over_time(.cost, 0.5) by (name)', {("chat", 0.5): [2.5, 1.0]}),
         ("{ .model != nil } | sum_over_time(.tokens) by (.model) | topk(1)", {("m",): [100, 40], ("x",): [7]}),
         ("{} | rate() > 2", {("rate",): [4]}),
+        (
+            "{ .model != nil } | histogram_over_time(duration) by (.model)",
+            {("e", 2**26 / 1e9): [1], ("m", 2**30 / 1e9): [1], ("m", 2**29 / 1e9): [1], ("x", 2**26 / 1e9): [1]},
+        ),
+        ("{} | histogram_over_time(.cost)", {(0.5,): [1], (1.0,): [1], (4.0,): [1]}),
+        ("({ .model != nil } | rate()) / ({} | rate()) * 100", {(): [50, 0, 100, 100]}),
+        ("({} | count_over_time()) - 1", {(): [3, 0, 0, 0, -1]}),
+        (
+            "({ .cost > 1 } | sum_over_time(.cost) by (.model)) % ({} | sum_over_time(.tokens) by (.model))",
+            {("m",): [2.5]},
+        ),
+        ("(({} | rate()) + ({} | rate()) * ({} | rate())) - 1", {(): [19, 1, 1, 1, -1]}),
+        ("{} | max_over_time(event.k) by (event:name)", {("first",): [1]}),
+        ('{ parent.model = "m" } | rate()', {("rate",): [1, 0, 0, 0, 0]}),
     ],
 )
 def test_metrics(session: Session, query: str, expected: dict[tuple[object, ...], list[float]]) -> None:

@@ -18,6 +18,8 @@ _ROW_GROUP_ROWS: Final = 32_768
 # A reader of one trace unpacks a page of each column; larger ones save less than 1 % of disk.
 _PAGE_BYTES: Final = 32 * 1024
 _BLOOM_FALSE_POSITIVES: Final = 0.01
+# A trace is looked for in every row group there is, so that one in a hundred would be found in vain again and again.
+_TRACE_FALSE_POSITIVES: Final = 0.001
 # Columns of which nearly every value is another: a dictionary would only cost.
 _UNIQUE: Final = frozenset(
     {"tid_hi", "tid_lo", "span_id", "parent_id", "start_ns", "dur_ns", "time_ns", "events", "links", "rest"}
@@ -114,7 +116,8 @@ def _row_groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
 def _bloom(parts: Sequence[Part], name: str) -> dict[str, float]:
     """Size a bloom filter: at most one value per row of those parts that have the column at all."""
     rows = sum(part.rows for part in parts if name in part.schema.names)
-    return {"ndv": max(1, min(rows, _ROW_GROUP_ROWS)), "fpp": _BLOOM_FALSE_POSITIVES}
+    wrong = _TRACE_FALSE_POSITIVES if name == "tid_hi" else _BLOOM_FALSE_POSITIVES
+    return {"ndv": max(1, min(rows, _ROW_GROUP_ROWS)), "fpp": wrong}
 
 
 def _repeats(name: str) -> bool:

@@ -96,7 +96,7 @@ class FieldCompiler:
                 joint = "AND" if op == "&&" else "OR"
                 return f"({self.condition(expression.left)} {joint} {self.condition(expression.right)})"
             case ast.Binary(op=op) if op not in ARITHMETIC:
-                return _for_some(expression, self._comparison(expression))
+                return self._comparison(expression)
             case ast.Unary(op="!") if not isinstance(expression.operand, ast.Attribute):
                 return f"(NOT COALESCE({self.condition(expression.operand)}, FALSE))"
             case ast.Unary(op="!"):
@@ -150,7 +150,7 @@ class FieldCompiler:
                 return self._nil_comparison(op, other)
             if isinstance(side, ast.Intrinsic) and side.name in NESTED_SETS:
                 return _nested(side, expression)
-        return comparison(op, self.operand(left), self.operand(right))
+        return _for_some(expression, comparison(op, self.operand(left), self.operand(right)))
 
     def _nil_comparison(self, op: str, other: ast.Expression) -> str:
         if isinstance(other, ast.Literal):
@@ -158,8 +158,8 @@ class FieldCompiler:
         if isinstance(other, ast.Intrinsic) and other.name == "parent":
             return f"parent_id {'=' if op == '=' else '<>'} 0"
         exists = any_of(f"{sql} IS NOT NULL" for place in self.operand(other) for sql in place.present())
-        # Of several events none may have it, so the whole list is asked within.
-        return f"(NOT {_for_some(other, exists)})" if op == "=" else exists
+        # Of several events none may have it.
+        return f"(NOT {_for_some(other, exists)})" if op == "=" else _for_some(other, exists)
 
     def _literal(self, literal: ast.Literal) -> Typed:
         if literal.kind == Kind.NIL:

@@ -54,7 +54,7 @@ def trace(session: Session, trace_id: str) -> TracesData | None:
         its spans by resource and scope, evaluations as events of the spans that they judge; None where none is stored.
     """
     key = (signed(trace_id[:16]), signed(trace_id[16:]))
-    rows = session.rows(f"SELECT * FROM {session.spans_of([key])} ORDER BY start_ns, span_id")
+    rows = session.spans_of([key])
     if not rows:
         return None
     events: dict[int, list[Span.Event]] = defaultdict(list)
@@ -195,7 +195,8 @@ def _value_json(value: AnyValue) -> dict[str, Any]:
 def _message(
     rows: Sequence[Row], columns: Sequence[AttributeColumn], events: Mapping[int, list[Span.Event]]
 ) -> TracesData:
-    used = [column for column in columns if column.name in rows[0]]
+    filled = {name for row in rows for name, value in row.items() if value is not None}
+    used = [column for column in columns if column.name in filled]
     resources: dict[bytes, ResourceSpans] = {}
     scopes: dict[tuple[bytes, str, str], ScopeSpans] = {}
     for row in rows:
@@ -240,7 +241,7 @@ def _enum(number: int | None) -> Any:
 def _attributes(row: Row, columns: Sequence[AttributeColumn], scope: str, rest: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for column in columns:
-        value = row[column.name] if column.scope == scope else None
+        value = row.get(column.name) if column.scope == scope else None
         if value is not None:
             found[column.key] = _array(value) if column.key in JSON_TEXT_ARRAYS else value
     return found | (orjson.loads(rest) if rest else {})

@@ -19,6 +19,9 @@ from stackctl.traceql.check import mentions
 _OWN_FIELD: Final = TRACE_FACTS | {"span:name", "span:duration", "span:id", "trace:id", "parent"}
 _INTRINSIC_KEY: Final = {"span:status": "status", "span:kind": "kind", "span:statusMessage": "statusMessage"}
 _SERVICE: Final = f"r:{semconv.SERVICE_NAME}:s"
+_MOST_SPANS: Final = 100_000  # of one spanset; DuckDB takes no more than ten times that
+# A row of SQL: what matched of a group, and how many.
+_Spanset = dict[str, Any]
 _OF_SPAN: Final = ("tid_hi", "tid_lo", "span_id", "parent_id", "start_ns", "dur_ns", "name", "status", _SERVICE)
 
 
@@ -50,18 +53,14 @@ def search(session: Session, request: SearchRequest) -> list[dict[str, Any]]:
     matches, columns = _matches(session, request)
     if not matches:
         return []
-    spansets: dict[TraceKey, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in matches:
-        spansets[row["tid_hi"], row["tid_lo"]][row["grp"]].append(row)
     around = request.bounds.window.widened(AROUND_NS)
-    of_traces = session.spans_of(list(spansets), _OF_SPAN, around)
     spans: dict[TraceKey, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for row in session.rows(f"SELECT * FROM {of_traces} ORDER BY start_ns, span_id"):
+    for row in session.spans_of(list(matches), _OF_SPAN, around):
         spans[row["tid_hi"], row["tid_lo"]][row["span_id"]] = row
     if any(column.key in NESTED_SETS for column in columns):
         for rows in spans.values():
             nested_sets(rows)
-    return [_trace(key, groups, spans[key], columns) for key, groups in spansets.items()]
+    return [_trace(key, groups, spans[key], columns) for key, groups in matches.items()]
 
 
 @dataclass(frozen=True)
@@ -73,22 +72,28 @@ class _Column:
     places: tuple[str, ...]
 
 
-def _matches(session: Session, request: SearchRequest) -> tuple[list[dict[str, Any]], list[_Column]]:
-    """Return the matched spans of the newest traces, newest trace first, then in order of their start."""
+def _matches(session: Session, request: SearchRequest) -> tuple[dict[TraceKey, list[_Spanset]], list[_Column]]:
+    """Return the spansets of the newest traces, newest trace first, and what the query mentions."""
     parameters = Parameters()
     compiler = SpansetCompiler(session, parameters, request.bounds)
     columns = _mentioned(compiler, request.pipeline)
-    values = "".join(f", {place}" for column in columns for place in column.places if column.key not in NESTED_SETS)
+    values = {place for column in columns if column.key not in NESTED_SETS for place in column.places}
     found = compiler.compile(request.pipeline)
-    limit, most = parameters.bind(request.limit), parameters.bind(request.spans_per_spanset or 2**31)
-    chosen = f"""SELECT tid_hi, tid_lo, max(start_ns) AS newest FROM {found} GROUP BY ALL
-        ORDER BY newest DESC, tid_hi, tid_lo LIMIT {limit}"""
-    sql = f"""SELECT tid_hi, tid_lo, grp, span_id, count(*) OVER spanset AS matched{values}
-        FROM {found} JOIN ({chosen}) USING (tid_hi, tid_lo)
-        WINDOW spanset AS (PARTITION BY tid_hi, tid_lo, grp)
-        QUALIFY row_number() OVER (PARTITION BY tid_hi, tid_lo, grp ORDER BY start_ns, span_id) <= {most}
-        ORDER BY newest DESC, tid_hi, tid_lo, grp, start_ns, span_id"""
-    return session.rows(compiler.statement(sql), parameters.values), columns
+    grouped = f"""SELECT tid_hi, tid_lo, grp, count(*) AS matched, max(start_ns) AS newest,
+        {_earliest(request.spans_per_spanset, values)} AS spans FROM {found} GROUP BY ALL"""
+    sql = f"""SELECT tid_hi, tid_lo, max(newest) AS newest,
+        list({{'grp': grp, 'matched': matched, 'spans': spans}} ORDER BY grp) AS spansets
+        FROM ({grouped}) GROUP BY ALL ORDER BY newest DESC, tid_hi, tid_lo LIMIT {int(request.limit)}"""
+    rows = session.rows(compiler.statement(sql), parameters.values)
+    return {(row["tid_hi"], row["tid_lo"]): row["spansets"] for row in rows}, columns
+
+
+def _earliest(count: int, values: Iterable[str]) -> str:
+    """Return SQL of the first spans of a spanset, as structs with what the query mentions; all of them for 0."""
+    span = "{" + ", ".join(f"'{name}': {name}" for name in ("span_id", *sorted(values))) + "}"
+    if not count:
+        return f"list({span} ORDER BY start_ns, span_id)"
+    return f"min_by({span}, {{'start': start_ns, 'id': span_id}}, {min(count, _MOST_SPANS)})"
 
 
 def _mentioned(compiler: SpansetCompiler, pipeline: ast.Pipeline) -> list[_Column]:
@@ -105,7 +110,7 @@ def _mentioned(compiler: SpansetCompiler, pipeline: ast.Pipeline) -> list[_Colum
 
 def _trace(
     key: TraceKey,
-    groups: Mapping[str, list[dict[str, Any]]],
+    groups: Sequence[_Spanset],
     spans: Mapping[int, dict[str, Any]],
     columns: Sequence[_Column],
 ) -> dict[str, Any]:
@@ -114,10 +119,10 @@ def _trace(
     root = next((row for row in spans.values() if row["parent_id"] == 0), None)
     spansets = [
         {
-            "spans": [_span(spans[row["span_id"]], row, columns) for row in rows],
-            "matched": rows[0]["matched"],
+            "spans": [_span(spans[row["span_id"]], row, columns) for row in spanset["spans"]],
+            "matched": spanset["matched"],
         }
-        for rows in groups.values()
+        for spanset in groups
     ]
     return {
         "traceID": otlp.trace_id_hex(*key),

@@ -1,0 +1,302 @@
+"""How fast the query process answers over a large store, through its HTTP API, and with spans coming in beside it.
+
+Machines differ and are busy, so that each figure has two more beside it: the processor time that the query process
+needed, and how many times as long as bare DuckDB it took for the same over the same files.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import httpx2
+import psutil
+
+from stackctl import semconv
+from stackctl.bench.ingest import READY_SECONDS, IngestProcess, disk_bytes
+from stackctl.bench.ports import free_port
+from stackctl.bench.stored import RARE_KEY, Corpus, Sample, write_corpus
+from stackctl.errors import ComponentUnhealthy, Misuse
+from stackctl.reports import AnswerReport, QueryReport
+from stackctl.stack import EngineConfig
+
+LEAST_REPETITIONS: Final = 10
+DAY_SECONDS: Final = 86_400
+_CORPUS_FILE: Final = "corpus.json"
+_TRACE_BAR_MS, _RARE_BAR_MS, _QUANTILE_BAR_MS = 20.0, 20.0, 400.0
+_SETTLE_SECONDS: Final = 3.0
+_SEED: Final = 7
+_MODEL: Final = f"span.{semconv.REQUEST_MODEL}"
+_P95: Final = f"{{ }} | quantile_over_time(duration, 0.95) by ({_MODEL})"
+Parameters = dict[str, str | int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked again and again, each time of another span or another time.
+
+    Attributes:
+        bar_ms: the median must not be above it; None where nothing is promised.
+        path: of the Tempo API, from a span and the corpus.
+        parameters: of the request.
+        bare: the same as SQL over `files`; None where there is none.
+        rare: asked of spans that have RARE_KEY.
+    """
+
+    name: str
+    bar_ms: float | None
+    path: Callable[[Sample, Corpus], str]
+    parameters: Callable[[Sample, Corpus], Parameters]
+    bare: Callable[[Sample, Corpus], str] | None = None
+    rare: bool = False
+
+
+def _day(corpus: Corpus) -> Parameters:
+    end = corpus.end_ns // 10**9 + 1
+    return {"start": end - DAY_SECONDS - 1, "end": end}
+
+
+def _hour(sample: Sample) -> Parameters:
+    start = sample.start_ns // 10**9
+    return {"start": start - 1800, "end": start + 1800}
+
+
+def _trace_id(sample: Sample) -> str:
+    return "".join(f"{half & (2**64 - 1):016x}" for half in (sample.tid_hi, sample.tid_lo))
+
+
+def _search(condition: str) -> Callable[[Sample, Corpus], Parameters]:
+    return lambda sample, corpus: {"q": f'{{ {condition} = "{sample.response_id}" }}', **_day(corpus)}
+
+
+QUESTIONS: Final[Sequence[Question]] = (
+    Question(
+        "trace by id",
+        _TRACE_BAR_MS,
+        lambda sample, _: f"/api/traces/{_trace_id(sample)}",
+        lambda *_: {},
+        lambda sample, _: f"SELECT * FROM files WHERE tid_hi = {sample.tid_hi} AND tid_lo = {sample.tid_lo}",
+    ),
+    Question(
+        "rare attribute",
+        _RARE_BAR_MS,
+        lambda *_: "/api/search",
+        _search(f"span.{RARE_KEY}"),
+        lambda sample, _: f"""SELECT tid_hi, span_id FROM files WHERE "s:{RARE_KEY}:s" = '{sample.response_id}'""",
+        rare=True,
+    ),
+    Question(
+        "response by id",
+        _RARE_BAR_MS,
+        lambda *_: "/api/search",
+        _search(f"span.{semconv.RESPONSE_ID}"),
+        lambda sample, _: (
+            f"""SELECT tid_hi, span_id FROM files WHERE "s:{semconv.RESPONSE_ID}:s" = '{sample.response_id}'"""
+        ),
+    ),
+    Question(
+        "search of an hour",
+        None,
+        lambda *_: "/api/search",
+        lambda sample, _: {"q": f'{{ {_MODEL} = "gpt-4o" && duration > 2s }}', **_hour(sample)},
+    ),
+    Question(
+        "p95 by model, 24 h",
+        _QUANTILE_BAR_MS,
+        lambda *_: "/api/metrics/query",
+        lambda _, corpus: {"q": _P95, **_day(corpus)},
+        lambda *_: f"""SELECT "s:{semconv.REQUEST_MODEL}:s", quantile_cont(dur_ns, 0.95) FROM files GROUP BY 1""",
+    ),
+    Question(
+        "p95 by model, 24 h in 96 steps",
+        None,
+        lambda *_: "/api/metrics/query_range",
+        lambda _, corpus: {"q": _P95, "step": "15m", **_day(corpus)},
+    ),
+)
+
+
+def measure(spans: int, rate: float, runs: int, directory: Path | None, tell: Callable[[str], None]) -> QueryReport:
+    """Make a store, ask it, and tell how long the answers took.
+
+    Args:
+        spans: how many are stored.
+        rate: spans a second that come in meanwhile; 0 for none.
+        runs: repetitions of each question, at least LEAST_REPETITIONS.
+        directory: where the store is kept for another time; a temporary one if None.
+        tell: called with what is being done.
+
+    Raises:
+        ComponentUnhealthy: a process failed, or answered with an error.
+        Misuse: the directory holds something else.
+    """
+    with _directory(directory) as home:
+        data_dir = home / "data"
+        began = time.monotonic()
+        corpus = _corpus(home, spans, tell)
+        made = time.monotonic() - began
+        with _ingest(data_dir, rate) as taken, _query(data_dir) as (process, client):
+            before = taken()
+            answers = [
+                _answer(question, corpus, client, process, max(runs, LEAST_REPETITIONS), data_dir, tell)
+                for question in QUESTIONS
+            ]
+            after = taken()
+            return QueryReport(
+                spans=corpus.spans,
+                disk_bytes=disk_bytes(data_dir),
+                made_seconds=made,
+                ingest_spans_per_second=(after[0] - before[0]) / (after[1] - before[1]),
+                load_average=os.getloadavg()[0],
+                query_rss_bytes=process.memory_info().rss,
+                answers=tuple(answers),
+            )
+
+
+def problems(report: QueryReport) -> list[str]:
+    """What of a run breaks the promise: answers that took longer than they may."""
+    return [
+        f"{answer.name}: {answer.median_ms:.0f} ms, {answer.bar_ms:.0f} ms promised"
+        for answer in report.answers
+        if answer.bar_ms is not None and answer.median_ms > answer.bar_ms
+    ]
+
+
+def _answer(
+    question: Question,
+    corpus: Corpus,
+    client: httpx2.Client,
+    process: psutil.Process,
+    repetitions: int,
+    data_dir: Path,
+    tell: Callable[[str], None],
+) -> AnswerReport:
+    """Ask one question as often as told, after once for what is only needed the first time."""
+    samples = _samples(corpus, repetitions + 1, question.rare)
+    first_ms = _asked(question, samples[0], corpus, client)
+    cpu = sum(process.cpu_times()[:2])
+    times = [_asked(question, sample, corpus, client) for sample in samples[1:]]
+    cpu_ms = (sum(process.cpu_times()[:2]) - cpu) * 1000 / repetitions
+    bare = None if question.bare is None else _bare_ms(question.bare, samples[1:], corpus, data_dir)
+    tell(f"{question.name}: {median(times):.1f} ms")
+    return AnswerReport(question.name, question.bar_ms, repetitions, median(times), max(times), first_ms, cpu_ms, bare)
+
+
+def _samples(corpus: Corpus, count: int, rare: bool) -> list[Sample]:
+    """Spans from all over the corpus, again from the first where there are too few."""
+    found = [sample for sample in corpus.samples if sample.rare or not rare]
+    step = max(1, len(found) // count)
+    return [found[number * step % len(found)] for number in range(count)]
+
+
+def _asked(question: Question, sample: Sample, corpus: Corpus, client: httpx2.Client) -> float:
+    """Return how many milliseconds an answer took; it must have found something."""
+    began = time.perf_counter()
+    answer = client.get(question.path(sample, corpus), params=question.parameters(sample, corpus))
+    took = (time.perf_counter() - began) * 1000
+    found = answer.status_code == httpx2.codes.OK and any(answer.json().get(k) for k in ("batches", "traces", "series"))
+    if not found:
+        raise ComponentUnhealthy(
+            f"{question.name}: HTTP {answer.status_code}: {answer.text[:200]}", next_step="see its log on stderr"
+        )
+    return took
+
+
+def _bare_ms(
+    statement: Callable[[Sample, Corpus], str], samples: Sequence[Sample], corpus: Corpus, data_dir: Path
+) -> float:
+    """Return the median of a statement on DuckDB alone, in this process, over the sealed segments."""
+    import duckdb
+
+    times = []
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET threads = 2")
+        connection.execute("SET parquet_metadata_cache = true")
+        source = f"read_parquet('{data_dir}/spans/spans-*.parquet', union_by_name = true)"
+        connection.execute(f"CREATE VIEW files AS SELECT * FROM {source}")
+        for sample in samples:
+            began = time.perf_counter()
+            connection.execute(statement(sample, corpus)).fetchall()
+            times.append((time.perf_counter() - began) * 1000)
+    return median(times[1:] or times)
+
+
+@contextmanager
+def _directory(given: Path | None) -> Iterator[Path]:
+    if given is None:
+        with tempfile.TemporaryDirectory(prefix="stackctl-bench-") as home:
+            yield Path(home)
+        return
+    if given.exists() and any(given.iterdir()) and not (given / _CORPUS_FILE).exists():
+        raise Misuse(f"{given} holds something else", next_step="name a directory that is empty, or not there yet")
+    given.mkdir(parents=True, exist_ok=True)
+    yield given
+
+
+def _corpus(home: Path, spans: int, tell: Callable[[str], None]) -> Corpus:
+    """Write the store, or take the one that is there if it is as large."""
+    file = home / _CORPUS_FILE
+    if file.exists():
+        corpus = Corpus.read(file)
+        if corpus.spans < spans:
+            raise Misuse(f"{home} has {corpus.spans:,} spans only", next_step="name another directory")
+        return corpus
+    corpus = write_corpus(home / "data", spans, _SEED, tell)
+    corpus.write(file)
+    return corpus
+
+
+@contextmanager
+def _ingest(data_dir: Path, rate: float) -> Iterator[Callable[[], tuple[int, float]]]:
+    """Let spans come in at a rate; yields what tells how many came, and when."""
+    if not rate:
+        yield lambda: (0, time.monotonic())
+        return
+    ingest = IngestProcess(data_dir)
+    try:
+        ingest.wait_ready()
+        target = f"127.0.0.1:{ingest.ports['otlp_grpc']}"
+        command = [sys.executable, "-m", "stackctl.bench.load", target, "100000", str(rate), str(_SEED)]
+        sender = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            time.sleep(_SETTLE_SECONDS)
+            yield lambda: (int(ingest.status()["spans_total"]), time.monotonic())
+        finally:
+            sender.kill()
+            sender.wait()
+    finally:
+        ingest.kill()
+
+
+@contextmanager
+def _query(data_dir: Path) -> Iterator[tuple[psutil.Process, httpx2.Client]]:
+    """Run the query process over the store."""
+    ports = {"prometheus": free_port(), "tempo": free_port()}
+    config = data_dir.parent / "query.json"
+    EngineConfig(str(data_dir), ports=ports).write(config)
+    process = subprocess.Popen([sys.executable, "-m", "stackctl.embedded.query", str(config)])
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{ports['tempo']}", trust_env=False, timeout=60) as client:
+            _wait_ready(process, client)
+            yield psutil.Process(process.pid), client
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_ready(process: subprocess.Popen[Any], client: httpx2.Client) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            client.get("/ready")
+            return
+        except httpx2.TransportError:
+            time.sleep(0.02)
+    raise ComponentUnhealthy("the query process does not come up", next_step="see its log on stderr")

@@ -1,0 +1,67 @@
+"""`stackctl bench query` measures what it says: a store as the engine writes it, and answers that were found."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stackctl.bench.query import QUESTIONS, problems
+from stackctl.bench.stored import POOL_ROWS, Corpus, write_corpus
+from stackctl.embedded.store.reader import SpanReader
+from stackctl.embedded.traces import otlp
+from stackctl.embedded.traces.database import SpanDatabase
+from stackctl.embedded.traces.search import SearchRequest, search
+from stackctl.reports import AnswerReport, QueryReport
+from stackctl.traceql import compile_query
+
+
+def test_the_corpus_is_a_store_of_fresh_spans(tmp_path: Path) -> None:
+    """Whole traces with ids of their own over the whole time; every sample is found by its trace and its response."""
+    corpus = write_corpus(tmp_path, POOL_ROWS + 1, 5, lambda _: None, seconds=3600)
+    assert corpus.spans == 2 * POOL_ROWS
+    assert [sample.rare for sample in corpus.samples] == [True, False]
+    database = SpanDatabase(SpanReader(tmp_path), tmp_path / "spans")
+    with database.session() as session:
+        sql = "SELECT count(*) AS n, count(DISTINCT (tid_hi, tid_lo)) AS traces, max(start_ns) - min(start_ns) AS ns"
+        (row,) = session.rows(f"{sql} FROM {session.spans(('tid_hi', 'tid_lo', 'start_ns'))}")
+        assert (row["n"], row["traces"]) == (corpus.spans, corpus.spans // 8)
+        assert row["ns"] == pytest.approx(3600e9, rel=0.01)
+        for sample in corpus.samples:
+            data = otlp.trace(session, otlp.trace_id_hex(sample.tid_hi, sample.tid_lo))
+            assert data is not None
+            spans = [span for resource in data.resource_spans for scope in resource.scope_spans for span in scope.spans]
+            assert len(spans) == 8
+            assert {span.parent_span_id for span in spans} == {b"", spans[0].span_id}
+            query = compile_query(f'{{ .gen_ai.response.id = "{sample.response_id}" }}')
+            (found,) = search(session, SearchRequest(query.body))
+            assert found["traceID"] == otlp.trace_id_hex(sample.tid_hi, sample.tid_lo)
+    database.close()
+    corpus.write(tmp_path / "corpus.json")
+    assert Corpus.read(tmp_path / "corpus.json") == corpus
+
+
+def test_a_short_run_answers_every_question(stackctl_cli: Callable, tmp_path: Path) -> None:
+    """Every question is asked through the HTTP API with spans coming in, and the store stays where it was told to."""
+    arguments = ("bench", "query", "--spans", "1000", "--rate", "2000", "--data-dir", tmp_path / "bench", "--json")
+    done = stackctl_cli(*arguments)
+    assert done.code in (0, 1), done.stderr  # 1: slower than promised, which this machine may be just now
+    report = done.json()
+    assert [answer["name"] for answer in report["answers"]] == [question.name for question in QUESTIONS]
+    assert all(answer["repetitions"] >= 10 and answer["median_ms"] > 0 for answer in report["answers"])
+    assert report["ingest_spans_per_second"] > 500
+    assert (tmp_path / "bench" / "corpus.json").exists()
+
+
+def test_a_directory_with_something_else_is_refused(stackctl_cli: Callable, tmp_path: Path) -> None:
+    """No benchmark writes into a directory that holds other data."""
+    (tmp_path / "mine").write_text("x")
+    done = stackctl_cli("bench", "query", "--spans", "1000", "--data-dir", tmp_path)
+    assert done.code == 2
+    assert "holds something else" in done.stderr
+
+
+def test_a_slow_answer_is_a_problem() -> None:
+    """A median above its bar fails the benchmark by name; one without a bar cannot."""
+    slow = AnswerReport("trace by id", 20.0, 10, 20.1, 30.0, 40.0, 5.0, None)
+    free = AnswerReport("search", None, 10, 999.0, 999.0, 999.0, 5.0, None)
+    assert problems(QueryReport(1, 1, 0.0, 0.0, 0.0, 1, (slow, free))) == ["trace by id: 20 ms, 20 ms promised"]
