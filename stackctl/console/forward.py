@@ -32,7 +32,9 @@ def client(token: str | None) -> httpx2.AsyncClient:
         token: bearer token that the servers ask for.
     """
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    return httpx2.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=False, headers=headers, follow_redirects=False)
+    return httpx2.AsyncClient(
+        timeout=_TIMEOUT, limits=_LIMITS, trust_env=False, headers=headers, follow_redirects=False
+    )
 
 
 class Forward:
