@@ -1,40 +1,24 @@
-"""The ingest process as a whole: killed, refused by the disk, stopped, started twice."""
+"""The ingest process as a whole: refused by the disk, stopped, started twice; `test_kills` kills it."""
 
-import os
-import random
 import resource
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import httpx2
-import numpy as np
 import psutil
-import pyarrow.parquet as pq
 import pytest
 from otlp_messages import call_request, log_request
 
 from stackctl.bench.ingest import IngestProcess, count_calls, count_spans, free_port
 from stackctl.bench.load import EXPORT
-from stackctl.bench.requests import CALLS_PER_REQUEST, SPANS_PER_REQUEST, RequestSource
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.stack import EngineConfig
-
-SENDERS = 2
-RATE = 6000.0  # spans a second of each sender
-# The process with segments of few rows, so that kills meet it while it seals, merges and trims too.
-SEALING_OFTEN = """
-import sys
-from stackctl.embedded.ingest import main
-from stackctl.embedded.store.writer import SealLimits
-sys.exit(main(sys.argv[1:], SealLimits(rows=4000)))
-"""
 
 
 @pytest.fixture
@@ -55,73 +39,6 @@ def send(ingest: IngestProcess, body: bytes, timeout: float = 20) -> grpc.Status
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK
-
-
-def stored_keys(data_dir: Path) -> np.ndarray:
-    """(trace id high half, span id) of every stored span."""
-    snapshot = SpanReader(data_dir).snapshot()
-    tables = [pq.ParquetFile(path).read(["tid_hi", "span_id"]) for path in snapshot.segments]
-    tables += [snapshot.hot.select(["tid_hi", "span_id"])] if snapshot.hot is not None else []
-    return np.concatenate([np.stack([t["tid_hi"].to_numpy(), t["span_id"].to_numpy()], axis=1) for t in tables])
-
-
-def start_senders(ingest: IngestProcess, seconds: float, seed: int, directory: Path) -> list[subprocess.Popen]:
-    """Load generators that repeat what got no answer until it is acknowledged, and write down what was."""
-    target = f"127.0.0.1:{ingest.ports['otlp_grpc']}"
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "stackctl.bench.load", target, str(seconds), str(RATE), str(seed + n), str(acked)],
-            stdout=subprocess.DEVNULL,
-        )
-        for n, acked in enumerate(directory / f"acked.{n}" for n in range(SENDERS))
-    ]
-
-
-def test_kill_9_under_load_loses_and_doubles_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """After kills at random points, stored spans are unique, all acknowledged ones are there, counters equal them.
-
-    STACKCTL_KILLS says how often (3); STACKCTL_KILL_SEED when.
-    """
-    kills, seed = int(os.environ.get("STACKCTL_KILLS", "3")), int(os.environ.get("STACKCTL_KILL_SEED", "11"))
-    rng = random.Random(seed)
-    ingest = IngestProcess(tmp_path / "data", ("-c", SEALING_OFTEN))
-    ingest.wait_ready()
-    senders = start_senders(ingest, 2.0 * kills, seed, tmp_path)
-    try:
-        for _ in range(kills):
-            time.sleep(rng.uniform(0.3, 1.8))
-            ingest.kill()
-            ingest.start_again()
-            ingest.wait_ready()
-        assert [sender.wait(120) for sender in senders] == [0] * SENDERS
-    finally:
-        for sender in senders:
-            sender.kill()
-    ingest.stop()
-    assert SpanReader(ingest.data_dir).segments()
-    keys = Counter(map(tuple, stored_keys(ingest.data_dir).tolist()))
-    acked = [(seed + n, int(line)) for n in range(SENDERS) for line in (tmp_path / f"acked.{n}").read_text().split()]
-    sources = {number: RequestSource(number) for number, _ in acked}
-    acked_keys = [tuple(key) for source, number in acked for key in sources[source].span_keys(number).tolist()]
-    stored, calls = count_spans(ingest.data_dir)
-    figures = {
-        "doubled": sum(count - 1 for count in keys.values()),
-        "missing": sum(key not in keys for key in acked_keys),
-        "stored": stored,
-        "accounted": calls,
-        "counted": count_calls(ingest.data_dir),
-    }
-    with capsys.disabled():
-        if "STACKCTL_KILLS" in os.environ:
-            print(f"\n{kills} kills, {len(acked_keys)} acknowledged spans: {figures}")
-    assert acked
-    assert figures == {
-        "doubled": 0,
-        "missing": 0,
-        "stored": len(acked) * SPANS_PER_REQUEST,
-        "accounted": len(acked) * CALLS_PER_REQUEST,
-        "counted": len(acked) * CALLS_PER_REQUEST,
-    }
 
 
 def test_a_full_disk_refuses_and_recovers(ingest: IngestProcess) -> None:
