@@ -11,8 +11,9 @@ from stackctl.clients import traces
 from stackctl.clients.calls import walk
 from stackctl.embedded.store.reader import Snapshot, SpanReader
 from stackctl.embedded.traces import otlp
-from stackctl.embedded.traces.database import Session, SpanDatabase
+from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.search import SearchRequest, search
+from stackctl.embedded.traces.session import Session
 from stackctl.errors import UpstreamFailed
 from stackctl.traceql import compile_query
 
@@ -69,7 +70,7 @@ def test_a_segment_that_vanishes_is_looked_for_again(data_dir: Path) -> None:
     """When retention removes a segment between listing and reading, the newer listing is read instead."""
     reader = SpanReader(data_dir)
     stale = reader.snapshot()
-    gone = Snapshot((data_dir / "spans" / "gone.parquet",), stale.hot, (), None, stale.last_seq)
+    gone = Snapshot((data_dir / "spans" / "gone.parquet",), stale.pieces, (), None, stale.last_seq)
 
     class Source:
         answers = iter([gone])

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from span_store import Given, span_hex, write_store
 
 from stackctl.embedded.store.reader import SpanReader
-from stackctl.embedded.traces.database import Session, SpanDatabase
+from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.search import SearchRequest, search
+from stackctl.embedded.traces.session import Session
 from stackctl.traceql import ast, compile_query
 
 COMPARE = {

@@ -6,10 +6,11 @@ import pytest
 from span_store import BASE_NS, Given, span_hex, trace_hex, write_store
 
 from stackctl.embedded.store.reader import SpanReader
-from stackctl.embedded.traces.database import Session, SpanDatabase
+from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.metrics import Steps, measure
 from stackctl.embedded.traces.search import SearchRequest, search
 from stackctl.embedded.traces.segments import Window
+from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.spansets import Bounds
 from stackctl.errors import QueryUnsupported
 from stackctl.traceql import compile_query

@@ -20,9 +20,10 @@ from stackctl import __version__
 from stackctl.embedded.api.tempo_parameters import bad, lenient, metrics_request, search_request, trace_id
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces import otlp
-from stackctl.embedded.traces.database import Session, SpanDatabase
+from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.metrics import MetricSeries, Steps, measure, series_json
 from stackctl.embedded.traces.search import search
+from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.tags import INTRINSIC_TAGS, tag_field, tag_names, tag_values
 from stackctl.errors import NotFound, QueryInvalid, QueryUnsupported, StackctlError, UpstreamFailed
 from stackctl.stack import COMPONENTS, EngineConfig

@@ -7,6 +7,7 @@ a span is in exactly one of the two. Frames that are written but not acknowledge
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,17 +25,22 @@ class Snapshot:
 
     Attributes:
         segments: Parquet files of sealed spans, in order of arrival.
-        hot: spans that no segment holds yet, None when there are none.
+        pieces: spans that no segment holds yet, in tables that the next snapshots mostly have as well.
         evaluation_segments: Parquet files of sealed evaluations.
         evaluations_hot: evaluations that no segment holds yet, None when there are none.
         last_seq: newest frame within the view; the view changes only when this or the segments do.
     """
 
     segments: tuple[Path, ...]
-    hot: pa.Table | None
+    pieces: tuple[pa.Table, ...]
     evaluation_segments: tuple[Path, ...]
     evaluations_hot: pa.Table | None
     last_seq: int
+
+    @cached_property
+    def hot(self) -> pa.Table | None:
+        """The pieces under one another, None when there are none."""
+        return concat(self.pieces)
 
 
 class SpanReader:
@@ -50,13 +56,13 @@ class SpanReader:
         self._layout = Layout.below(data_dir)
         self._tails: dict[int, _Tail] = {}
         self._lock = threading.Lock()
-        self._combined: tuple[object, pa.Table | None, pa.Table | None] = (None, None, None)
+        self._judged: tuple[object, pa.Table | None] = (None, None)
 
     def snapshot(self) -> Snapshot:
         """Return the store as it is now: every acknowledged span exactly once."""
         with self._lock:
             if not self._layout.log_dir.is_dir():
-                return Snapshot((), None, (), None, 0)
+                return Snapshot((), (), (), None, 0)
             while True:
                 found = self._attempt()
                 if found is not None:
@@ -86,23 +92,20 @@ class SpanReader:
                 tail.follow(committed)
         except FileNotFoundError:
             return None
-        hot_spans, hot_evaluations = self._combine()
         return Snapshot(
             tuple(map(self._layout.path, spans)),
-            hot_spans,
+            tuple(piece for tail in self._tails.values() for piece in tail.spans),
             tuple(map(self._layout.path, _covering(evaluations, hot))),
-            hot_evaluations,
+            self._evaluations(),
             max([tail.last_seq for tail in self._tails.values()] + [file.last for file in spans[-1:]] + [0]),
         )
 
-    def _combine(self) -> tuple[pa.Table | None, pa.Table | None]:
-        """Hot tables of all followed files; the last ones again when no frame came and no file went."""
+    def _evaluations(self) -> pa.Table | None:
+        """Evaluations of all followed files; the last table again when no frame came and no file went."""
         state = tuple((first, tail.last_seq) for first, tail in self._tails.items())
-        if self._combined[0] != state:
-            tails = self._tails.values()
-            spans = concat([piece for tail in tails for piece in tail.spans])
-            self._combined = (state, spans, concat([piece for tail in tails for piece in tail.evaluations]))
-        return self._combined[1:]
+        if self._judged[0] != state:
+            self._judged = (state, concat([piece for tail in self._tails.values() for piece in tail.evaluations]))
+        return self._judged[1]
 
 
 @dataclass

@@ -3,11 +3,16 @@
 The layout: https://parquet.apache.org/docs/file-format/bloomfilter/, with XXH64 (seed 0) of a value's plain encoding.
 """
 
+import mmap
 import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
 
 _BLOCK_BYTES: Final = 32
 _SALTS: Final = (0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31)
@@ -19,65 +24,96 @@ _P1, _P2, _P3, _P4, _P5 = (
     0x27D4EB2F165667C5,
 )
 _64: Final = 2**64 - 1
+_BLOCK: Final = np.arange(_BLOCK_BYTES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probe:
     """A value as filters see it.
 
     Attributes:
         high: upper half of its hash, which chooses the block.
-        mask: the bits that it sets there.
+        mask: the bit that it sets in each of the block's words.
     """
 
     high: int
-    mask: int
+    mask: npt.NDArray[np.uint32]
 
     @classmethod
     def of(cls, value: int | str) -> Self:
         """Hash a 64-bit integer or a text."""
         found = xxh64(value.encode() if isinstance(value, str) else struct.pack("<q", value))
         low = found & 0xFFFFFFFF
-        return cls(found >> 32, sum(1 << 32 * n + ((low * salt & 0xFFFFFFFF) >> 27) for n, salt in enumerate(_SALTS)))
+        bits = [1 << ((low * salt & 0xFFFFFFFF) >> 27) for salt in _SALTS]
+        return cls(found >> 32, np.array(bits, np.uint32))
 
 
-@dataclass(frozen=True)
-class BloomFilter:
-    """One column's filter in one row group.
+class FilterFile:
+    """The bytes of a file with filters. Mapped, so that only what is asked again and again is in memory at all.
 
-    Attributes:
-        start: where its bitset begins in the file.
-        blocks: how many blocks of 256 bits it has.
+    Args:
+        path: the file; it may be removed while it is asked.
     """
 
-    start: int
-    blocks: int
+    def __init__(self, path: Path) -> None:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            self._bytes = np.frombuffer(mmap.mmap(file, 0, access=mmap.ACCESS_READ), np.uint8)
+        finally:
+            os.close(file)
 
-    @classmethod
-    def at(cls, file: int, offset: int, length: int) -> Self:
-        """Find the bitset behind the filter's header.
+    def bitset(self, offset: int, length: int) -> tuple[int, int]:
+        """Find a bitset behind its filter's header.
 
         Args:
-            file: descriptor of the open Parquet file.
             offset: where the header begins.
             length: bytes of header and bitset.
+
+        Returns:
+            where the bitset begins, and how many blocks of 256 bits it has.
         """
         # The header's first field is `numBytes`: a zigzag varint after its one-byte tag (thrift, compact protocol).
         size = shift = 0
-        for byte in os.pread(file, 6, offset)[1:]:
+        for byte in self._bytes[offset + 1 : offset + 6].tolist():
             size |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
                 break
-        return cls(offset + length - (size >> 1), (size >> 1) // _BLOCK_BYTES)
+        return offset + length - (size >> 1), (size >> 1) // _BLOCK_BYTES
 
-    def may_hold_any(self, file: int, probes: Sequence[Probe]) -> bool:
-        """False where none of the values is in the row group; True where one may be."""
+    def blocks(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        """Return the eight words of the blocks that begin at some places."""
+        found: npt.NDArray[np.uint32] = self._bytes[starts[:, None] + _BLOCK].view("<u4")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class BloomFilters:
+    """One column's filters, one for each row group that has a value in it.
+
+    Attributes:
+        starts: where their bitsets begin in the file.
+        blocks: how many blocks they have.
+    """
+
+    file: FilterFile
+    starts: npt.NDArray[np.int64]
+    blocks: npt.NDArray[np.uint64]
+
+    @classmethod
+    def at(cls, file: FilterFile, places: Sequence[tuple[int, int]]) -> Self:
+        """Find filters by the offsets and lengths that the footer gives."""
+        starts, blocks = zip(*(file.bitset(*place) for place in places), strict=True)
+        return cls(file, np.array(starts, np.int64), np.array(blocks, np.uint64))
+
+    def which(self, probes: Sequence[Probe]) -> npt.NDArray[np.bool_]:
+        """Tell for each filter whether it may hold one of some values; False where it certainly holds none."""
+        found = np.zeros(len(self.starts), np.bool_)
         for probe in probes:
-            block = os.pread(file, _BLOCK_BYTES, self.start + _BLOCK_BYTES * (probe.high * self.blocks >> 32))
-            if int.from_bytes(block, "little") & probe.mask == probe.mask:
-                return True
-        return False
+            chosen = (np.uint64(probe.high) * self.blocks >> np.uint64(32)).astype(np.int64)
+            words = self.file.blocks(self.starts + chosen * _BLOCK_BYTES)
+            found |= ((words & probe.mask) == probe.mask).all(axis=1)
+        return found
 
 
 def xxh64(data: bytes) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stackctl.embedded.traces import otlp
-from stackctl.embedded.traces.database import Session
 from stackctl.embedded.traces.segments import Window
+from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
 from stackctl.embedded.traces.values import HOLDS, Parameters, unsupported
 from stackctl.traceql import ast

@@ -12,8 +12,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
 
 from stackctl import semconv
-from stackctl.embedded.traces.database import Session
 from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, AttributeColumn
+from stackctl.embedded.traces.session import Session
 
 _MASK: Final = 2**64 - 1
 # Columns of an evaluation to the attributes of its event.

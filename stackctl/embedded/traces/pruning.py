@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, SCOPE_PREFIX
-from stackctl.embedded.traces.segments import Segment
+from stackctl.embedded.traces.segments import Part
 from stackctl.traceql import ast
 from stackctl.traceql.ast import Kind
 from stackctl.traceql.check import ARITHMETIC, LOGICAL
@@ -28,19 +28,19 @@ _BELOW: Final = frozenset({"<", "<="})
 _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 
 
-def may_match(segment: Segment, condition: ast.Expression | None) -> bool:
-    """False where no span of a segment can meet a filter's condition."""
+def may_match(part: Part, condition: ast.Expression | None) -> bool:
+    """False where no span of a part can meet a filter's condition."""
     match condition:
         case ast.Literal(kind=Kind.BOOL, value=value):
             return bool(value)
         case ast.Attribute():
-            return _present(segment, condition, "b")
+            return _present(part, condition, "b")
         case ast.Binary(op=op) if op in LOGICAL:
-            left = may_match(segment, condition.left)
+            left = may_match(part, condition.left)
             decided = left == (op == "||")
-            return left if decided else may_match(segment, condition.right)
+            return left if decided else may_match(part, condition.right)
         case ast.Binary(op=op) if op not in ARITHMETIC:
-            return _may_compare(segment, condition)
+            return _may_compare(part, condition)
     return True
 
 
@@ -62,16 +62,16 @@ def weakened(condition: ast.Expression | None, beyond: Callable[[ast.Node], bool
     return None if condition is None or beyond(condition) else condition
 
 
-def _may_compare(segment: Segment, comparison: ast.Binary) -> bool:
+def _may_compare(part: Part, comparison: ast.Binary) -> bool:
     left, right, op = comparison.left, comparison.right, comparison.op
     if any(isinstance(side, ast.Literal) and side.kind == Kind.NIL for side in (left, right)):
         return True
-    if not all(_present(segment, field) for field in (*_operands(left), *_operands(right))):
+    if not all(_present(part, field) for field in (*_operands(left), *_operands(right))):
         return False
     if isinstance(right, ast.Literal):
-        return _may_be(segment, left, op, right)
+        return _may_be(part, left, op, right)
     if isinstance(left, ast.Literal):
-        return _may_be(segment, right, _TURNED.get(op, op), left)
+        return _may_be(part, right, _TURNED.get(op, op), left)
     return True
 
 
@@ -87,42 +87,38 @@ def _operands(expression: ast.Expression) -> Iterator[ast.Attribute]:
             yield from _operands(expression.right)
 
 
-def _present(segment: Segment, attribute: ast.Attribute, kinds: str = "sidb") -> bool:
+def _present(part: Part, attribute: ast.Attribute, kinds: str = "sidb") -> bool:
     if attribute.parent or attribute.scope not in ("", *SCOPE_PREFIX):
         return True
-    return any(_in_rest(segment, scope, attribute) for scope in _scopes(attribute)) or any(
-        column in segment.columns for column in _attribute_columns(attribute, kinds)
+    return any(_in_rest(part, scope, attribute) for scope in _scopes(attribute)) or any(
+        column in part.columns for column in _attribute_columns(attribute, kinds)
     )
 
 
-def _may_be(segment: Segment, field: ast.Expression, op: str, literal: ast.Literal) -> bool:
+def _may_be(part: Part, field: ast.Expression, op: str, literal: ast.Literal) -> bool:
     """False where a field never stands in this relation to a literal."""
     if isinstance(field, ast.Intrinsic):
-        return (
-            _may_hold_trace(segment, op, literal)
-            if field.name == "trace:id"
-            else _intrinsic(segment, field, op, literal)
-        )
+        return _may_hold_trace(part, op, literal) if field.name == "trace:id" else _intrinsic(part, field, op, literal)
     if not isinstance(field, ast.Attribute) or field.parent or field.scope not in ("", *SCOPE_PREFIX):
         return True
-    if any(_in_rest(segment, scope, field) for scope in _scopes(field)):
+    if any(_in_rest(part, scope, field) for scope in _scopes(field)):
         return True
     kinds = {Kind.STRING: "s", Kind.BOOL: "b"}.get(literal.kind, "id")
-    columns = [column for column in _attribute_columns(field, kinds) if column in segment.columns]
+    columns = [column for column in _attribute_columns(field, kinds) if column in part.columns]
     if kinds == "s" and field.name in JSON_TEXT_ARRAYS:
         return bool(columns)
-    return any(_may_stand(segment, column, op, literal.value) for column in columns)
+    return any(_may_stand(part, column, op, literal.value) for column in columns)
 
 
-def _intrinsic(segment: Segment, field: ast.Intrinsic, op: str, literal: ast.Literal) -> bool:
+def _intrinsic(part: Part, field: ast.Intrinsic, op: str, literal: ast.Literal) -> bool:
     column = _COLUMNS.get(field.name)
-    return column is None or _may_stand(segment, column, op, literal.value)
+    return column is None or _may_stand(part, column, op, literal.value)
 
 
-def _may_stand(segment: Segment, column: str, op: str, value: Any) -> bool:
-    facts = segment.columns.get(column)
+def _may_stand(part: Part, column: str, op: str, value: Any) -> bool:
+    facts = part.columns.get(column)
     if op == "=":
-        return segment.may_hold(column, [value])
+        return part.may_hold(column, [value])
     if facts is None or facts.low is None or isinstance(value, str) != isinstance(facts.low, str):
         return facts is not None
     if op in _ABOVE:
@@ -132,19 +128,19 @@ def _may_stand(segment: Segment, column: str, op: str, value: Any) -> bool:
     return True
 
 
-def _may_hold_trace(segment: Segment, op: str, literal: ast.Literal) -> bool:
+def _may_hold_trace(part: Part, op: str, literal: ast.Literal) -> bool:
     text = str(literal.value)
     if op != "=" or len(text) != 32 or not all(digit in "0123456789abcdef" for digit in text):
         return True  # what is no id is for the statement to judge
-    return segment.may_hold("tid_hi", [int.from_bytes(bytes.fromhex(text[:16]), "big", signed=True)])
+    return part.may_hold("tid_hi", [int.from_bytes(bytes.fromhex(text[:16]), "big", signed=True)])
 
 
 def _scopes(attribute: ast.Attribute) -> tuple[str, ...]:
     return (attribute.scope,) if attribute.scope else tuple(SCOPE_PREFIX)
 
 
-def _in_rest(segment: Segment, scope: str, attribute: ast.Attribute) -> bool:
-    return attribute.name in segment.rest_keys.get(scope, frozenset())
+def _in_rest(part: Part, scope: str, attribute: ast.Attribute) -> bool:
+    return attribute.name in part.rest_keys.get(scope, frozenset())
 
 
 def _attribute_columns(attribute: ast.Attribute, kinds: str) -> Iterator[str]:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from stackctl import semconv
 from stackctl.embedded.traces import otlp
-from stackctl.embedded.traces.database import Session, TraceKey
 from stackctl.embedded.traces.fields import NESTED_SETS, TRACE_FACTS
 from stackctl.embedded.traces.nestedsets import nested_sets
+from stackctl.embedded.traces.session import Session, TraceKey
 from stackctl.embedded.traces.spansets import AROUND_NS, NO_ROOT, Bounds, SpansetCompiler
 from stackctl.embedded.traces.values import Parameters
 from stackctl.traceql import ast

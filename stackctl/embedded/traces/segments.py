@@ -3,15 +3,15 @@
 Segments never change, so each is looked at once. A question then opens only those that may have an answer.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pyarrow.parquet as pq
 
-from stackctl.embedded.traces.bloom import BloomFilter, Probe
+from stackctl.embedded.traces.bloom import BloomFilters, FilterFile, Probe
 
 # Columns that are there whatever was stored; where only their times matter they count as one span's start and end.
 _START: Final = "start_ns"
@@ -19,6 +19,7 @@ _DURATION: Final = "dur_ns"
 _FOREVER: Final = 2**63 - 1
 # Filters of other numbers hash another form of them than a query writes.
 _INTEGER_IDS: Final = frozenset({"tid_hi", "tid_lo", "span_id"})
+_PROBES: Final = 256
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,50 @@ class ColumnFacts:
 
     Attributes:
         low: smallest value, None where it is not known; `high` the largest.
-        filters: a bloom filter for each row group, empty where there is none.
+        filters: a bloom filter for each row group with a value, None where there are none.
     """
 
     low: Any
     high: Any
-    filters: tuple[BloomFilter, ...]
+    filters: BloomFilters | None
+
+
+class Part(Protocol):
+    """Some of the stored spans: a `Segment`, or a `HotPiece`."""
+
+    @property
+    def columns(self) -> Mapping[str, ColumnFacts]:
+        """Facts of each column that has a value in some row."""
+        ...
+
+    @property
+    def rest_keys(self) -> Mapping[str, frozenset[str]]:
+        """For `span` and `resource`, the keys inside the JSON of `rest` and `rrest`."""
+        ...
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Columns with a value on some span that is not the probe's."""
+        ...
+
+    @property
+    def first_ns(self) -> int:
+        """Start of its earliest span, unix nanoseconds."""
+        ...
+
+    @property
+    def last_ns(self) -> int:
+        """Start of its latest span."""
+        ...
+
+    @property
+    def longest_ns(self) -> int:
+        """Duration of its longest span."""
+        ...
+
+    def may_hold(self, column: str, values: Sequence[int | str | float | bool]) -> bool:
+        """False where a column certainly holds none of some values."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -78,14 +117,9 @@ class Segment:
         hashed = [
             value for value in inside if isinstance(value, str) or (type(value) is int and column in _INTEGER_IDS)
         ]
-        if not inside or not facts.filters or len(hashed) < len(inside):
+        if not inside or facts.filters is None or len(hashed) < len(inside):
             return bool(inside)
-        probes = [Probe.of(value) for value in hashed]
-        file = os.open(self.path, os.O_RDONLY)
-        try:
-            return any(found.may_hold_any(file, probes) for found in facts.filters)
-        finally:
-            os.close(file)
+        return bool(facts.filters.which([_probe(value) for value in hashed]).any())
 
     def _bound(self, column: str, which: str, unknown: int) -> int:
         facts = self.columns.get(column)
@@ -112,11 +146,11 @@ class Window:
         start = None if self.start_ns is None else self.start_ns - by_ns
         return Window(start, None if self.end_ns is None else self.end_ns + by_ns)
 
-    def touches(self, segment: Segment) -> bool:
-        """False where no span of a segment is in the window."""
-        latest = segment.last_ns if self.by_start else segment.last_ns + segment.longest_ns
+    def touches(self, part: Part) -> bool:
+        """False where no span of a part is in the window."""
+        latest = part.last_ns if self.by_start else part.last_ns + part.longest_ns
         after = self.start_ns is not None and latest < self.start_ns
-        return not after and not (self.end_ns is not None and segment.first_ns > self.end_ns)
+        return not after and not (self.end_ns is not None and part.first_ns > self.end_ns)
 
     def holds(self, segment: Segment) -> bool:
         """True where every span of a segment is in the window."""
@@ -170,22 +204,18 @@ def read(path: Path) -> Segment:
     Raises:
         FileNotFoundError: the file is gone.
     """
-    file = os.open(path, os.O_RDONLY)
-    try:
-        metadata = pq.read_metadata(path)
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        columns: dict[str, ColumnFacts] = {}
-        for number, name in enumerate(metadata.schema.names):
-            chunks = [group.column(number) for group in groups]
-            facts = _facts(file, chunks)
-            if facts is not None:
-                columns[name] = facts
-        return Segment(path, frozenset(metadata.schema.names), columns)
-    finally:
-        os.close(file)
+    file = FilterFile(path)
+    metadata = pq.read_metadata(path)
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns: dict[str, ColumnFacts] = {}
+    for number, name in enumerate(metadata.schema.names):
+        facts = _facts(file, [group.column(number) for group in groups])
+        if facts is not None:
+            columns[name] = facts
+    return Segment(path, frozenset(metadata.schema.names), columns)
 
 
-def _facts(file: int, chunks: Sequence[Any]) -> ColumnFacts | None:
+def _facts(file: FilterFile, chunks: Sequence[Any]) -> ColumnFacts | None:
     """Facts of one column from its chunks' metadata; None where no row has a value."""
     statistics = [chunk.statistics for chunk in chunks]
     pairs = list(zip(chunks, statistics, strict=True))
@@ -200,10 +230,16 @@ def _facts(file: int, chunks: Sequence[Any]) -> ColumnFacts | None:
     )
 
 
-def _filters(file: int, chunks: Sequence[Any]) -> tuple[BloomFilter, ...]:
+def _filters(file: FilterFile, chunks: Sequence[Any]) -> BloomFilters | None:
     if not all(chunk.bloom_filter_offset and chunk.bloom_filter_length for chunk in chunks):
-        return ()
-    return tuple(BloomFilter.at(file, chunk.bloom_filter_offset, chunk.bloom_filter_length) for chunk in chunks)
+        return None
+    return BloomFilters.at(file, [(chunk.bloom_filter_offset, chunk.bloom_filter_length) for chunk in chunks])
+
+
+@lru_cache(maxsize=_PROBES)
+def _probe(value: int | str) -> Probe:
+    """A value's hash, which is the same for every segment that is asked."""
+    return Probe.of(value)
 
 
 def _within(facts: ColumnFacts, value: Any) -> bool:

@@ -11,11 +11,11 @@ from functools import partial
 from typing import Final
 
 from stackctl import semconv
-from stackctl.embedded.traces.database import EVERYTHING, Session
 from stackctl.embedded.traces.fields import PARENT_PREFIX, FieldCompiler, Needs, looks_beyond
 from stackctl.embedded.traces.pruning import weakened
 from stackctl.embedded.traces.schema import identifier
 from stackctl.embedded.traces.segments import Window
+from stackctl.embedded.traces.session import EVERYTHING, Session
 from stackctl.embedded.traces.values import Parameters, unsupported
 from stackctl.traceql import ast
 

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from stackctl.embedded.traces.database import EVERYTHING, Session
 from stackctl.embedded.traces.segments import Window
+from stackctl.embedded.traces.session import EVERYTHING, Session
 from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
 from stackctl.embedded.traces.values import Parameters
 from stackctl.errors import QueryInvalid

@@ -1,0 +1,223 @@
+"""Questions to one snapshot of the store: SQL over the sealed segments and the hot pieces that may have an answer."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from stackctl.embedded.traces.alarms import Alarms
+from stackctl.embedded.traces.hot import SERVICE, HotPiece
+from stackctl.embedded.traces.pruning import may_match
+from stackctl.embedded.traces.schema import CORE, JUDGED, REST_COLUMN, Schema, identifier, sql_type
+from stackctl.embedded.traces.segments import Part, Segment, Window
+from stackctl.errors import UpstreamFailed
+from stackctl.stack import PROBE_SERVICE
+from stackctl.traceql import ast
+
+MEMORY_LIMIT: Final = "512MB"  # the largest questions over ten million spans need half of it
+EVERYTHING: Final = Window()
+NOT_PROBE: Final = f"{identifier(SERVICE)} IS DISTINCT FROM '{PROBE_SERVICE}'"
+
+_PARAMETER: Final = re.compile(r"\$(p\d+)\b")
+_HOT_NAME: Final = re.compile(r"\bhot_(\d+)\b")
+# What conditions on time and service read.
+_CONDITIONED: Final = ("start_ns", "dur_ns", SERVICE)
+# More traces than these stand in nearly every segment anyway.
+_PROBED_TRACES: Final = 50
+TraceKey = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Session:
+    """Statements over one snapshot. Not for several threads at a time.
+
+    Attributes:
+        schema: the columns that some stored span has a value in.
+        segments: the sealed spans.
+        hot: the other spans.
+        judged: sealed evaluations.
+        judged_hot: the other evaluations.
+        alarms: interrupt a statement that takes too long.
+    """
+
+    cursor: duckdb.DuckDBPyConnection
+    schema: Schema
+    segments: tuple[Segment, ...]
+    hot: tuple[HotPiece, ...]
+    judged: tuple[Segment, ...]
+    judged_hot: tuple[HotPiece, ...]
+    alarms: Alarms
+    # Hot pieces and columns that statements name, by the number in their name; None once DuckDB has them.
+    _named: list[tuple[Sequence[HotPiece], Sequence[str]] | None] = field(default_factory=list)
+
+    def spans(
+        self, columns: Iterable[str], window: Window = EVERYTHING, condition: ast.Expression | None = None
+    ) -> str:
+        """Return SQL of a relation of spans; the probe's are never among them.
+
+        Args:
+            columns: what it has; NULL where nothing is stored under a name.
+            window: spans outside of it are left out.
+            condition: of spans that do not meet it, any may be left out.
+        """
+        names = sorted(set(columns))
+        found = [part for part in self.segments if window.touches(part) and may_match(part, condition)]
+        whole = [part for part in found if window.holds(part) and not part.has_probe]
+        cut = [part for part in found if part not in whole]
+        longest = max((part.longest_ns for part in cut), default=0)
+        pieces = [part for part in self.hot if window.touches(part) and may_match(part, condition)]
+        parts = [
+            _from_files(whole, names),
+            _from_files(cut, names, window.condition(longest), NOT_PROBE if _have(cut, SERVICE) else ""),
+            self._from_hot(pieces, names, window.condition(None), NOT_PROBE if _have(pieces, SERVICE) else ""),
+        ]
+        return _union(parts, names)
+
+    def spans_of(
+        self, traces: Sequence[TraceKey], columns: Iterable[str] | None = None, window: Window = EVERYTHING
+    ) -> list[dict[str, Any]]:
+        """Return every span of some traces, the probe's too, in order of their start.
+
+        Args:
+            columns: what the rows have; every core column, and all that have a value in one of them, if None.
+            window: where they are looked for.
+        """
+        highs, lows = ([key[part] for key in traces] for part in (0, 1))
+        found = [part for part in self.segments if window.touches(part)]
+        if len(traces) <= _PROBED_TRACES:
+            found = [part for part in found if part.may_hold("tid_hi", highs)]
+        condition = f"tid_hi {_one_of(highs)} AND tid_lo {_one_of(lows)}"
+        names = sorted(CORE if columns is None else set(columns))
+        if columns is None:
+            rows = [row for parts in _alike(found) for row in self.rows(_whole(parts, condition))]
+        else:
+            rows = self.rows(_from_files(found, names, condition)) if found else []
+        rows += [row for piece in self.hot for row in piece.rows_of(highs, None if columns is None else names)]
+        keys, absent = set(traces), dict.fromkeys(names)
+        rows = [absent | row for row in rows if (row["tid_hi"], row["tid_lo"]) in keys]
+        return sorted(rows, key=lambda row: (row["start_ns"], row["span_id"]))
+
+    def tags(self) -> Schema:
+        """Return the columns and keys with a value on a span that is not the probe's."""
+        parts: list[Part] = [*self.segments, *self.hot]
+        return joined(Schema(part.tags, part.rest_keys) for part in parts)
+
+    def evaluations_of(self, trace: TraceKey) -> list[dict[str, Any]]:
+        """Return the evaluations of a trace's spans in order of time: the columns of JUDGED."""
+        keys = ("tid_hi", "tid_lo", *JUDGED)
+        found = [part for part in self.judged if part.may_hold("tid_hi", [trace[0]])]
+        condition = f"tid_hi = {int(trace[0])} AND tid_lo = {int(trace[1])}"
+        rows = self.rows(_from_files(found, keys, condition)) if found else []
+        rows += [dict.fromkeys(keys) | row for part in self.judged_hot for row in part.rows_of([trace[0]], keys)]
+        return sorted((row for row in rows if row["tid_lo"] == trace[1]), key=lambda row: row["time_ns"] or 0)
+
+    def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Run one statement and return its rows.
+
+        Args:
+            parameters: values by name; those that the statement does not use are left out.
+
+        Raises:
+            UpstreamFailed: it took too long, or more memory than the engine may use.
+        """
+        used = {name: parameters[name] for name in set(_PARAMETER.findall(sql))} if parameters else {}
+        for number in _HOT_NAME.findall(sql):
+            self._register(int(number))
+        try:
+            with self.alarms.set(self.cursor.interrupt):
+                result = self.cursor.execute(sql, used)
+                names = [column[0] for column in result.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        except duckdb.InterruptException as error:
+            raise UpstreamFailed(
+                f"the query took longer than {self.alarms.seconds:g} s", next_step="ask for a shorter time range"
+            ) from error
+        except duckdb.OutOfMemoryException as error:
+            raise UpstreamFailed(
+                f"the query needs more memory than {MEMORY_LIMIT}", next_step="ask for a shorter time range"
+            ) from error
+
+    def _from_hot(self, pieces: Sequence[HotPiece], names: Sequence[str], *conditions: str) -> str:
+        """Return a SELECT of columns over hot pieces; DuckDB gets them with the statement that names them."""
+        if not pieces:
+            return ""
+        there = {name for piece in pieces for name in piece.columns}
+        wanted = sorted(there.intersection((*names, *_CONDITIONED)))
+        self._named.append((pieces, wanted))
+        return _select(f"hot_{len(self._named) - 1}", there, names, conditions)
+
+    def _register(self, number: int) -> None:
+        """Give DuckDB a relation of hot spans, its few columns only: it translates each before it reads any."""
+        named = self._named[number] if number < len(self._named) else None
+        if named is None:
+            return
+        tables = [piece.table.select([n for n in named[1] if n in piece.columns]) for piece in named[0]]
+        self.cursor.register(f"hot_{number}", pa.concat_tables(tables, promote_options="default"))
+        self._named[number] = None
+
+
+def joined(schemas: Iterable[Schema]) -> Schema:
+    """Return what one of some schemas has."""
+    found = list(schemas)
+    return Schema(
+        frozenset(CORE).union(*(schema.columns for schema in found)),
+        {s: frozenset().union(*(schema.rest_keys.get(s, frozenset()) for schema in found)) for s in REST_COLUMN},
+    )
+
+
+def text(value: str) -> str:
+    """Quote a string of our own (a path) where DuckDB takes no parameter."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _from_files(segments: Sequence[Segment], names: Sequence[str], *conditions: str) -> str:
+    """Return a SELECT of columns over segments; empty text for no segments."""
+    if not segments:
+        return ""
+    there = {name for part in segments for name in part.names}
+    everywhere = all(name in part.names for part in segments for name in names if name in there)
+    paths = ", ".join(text(str(part.path)) for part in segments)
+    files = f"read_parquet([{paths}]{'' if everywhere else ', union_by_name = true'})"
+    return _select(files, there, names, conditions)
+
+
+def _select(source: str, there: set[str], names: Sequence[str], conditions: Iterable[str]) -> str:
+    columns = (identifier(n) if n in there else f"NULL::{sql_type(n)} AS {identifier(n)}" for n in names)
+    where = " AND ".join(condition for condition in conditions if condition)
+    return f"SELECT {', '.join(columns)} FROM {source}" + (f" WHERE {where}" if where else "")
+
+
+def _union(parts: Iterable[str], names: Sequence[str]) -> str:
+    found = [part for part in parts if part]
+    if not found:
+        found = ["SELECT " + ", ".join(f"NULL::{sql_type(n)} AS {identifier(n)}" for n in names) + " WHERE FALSE"]
+    return f"({' UNION ALL '.join(found)})"
+
+
+def _have(parts: Iterable[Part], column: str) -> bool:
+    return any(column in part.columns for part in parts)
+
+
+def _alike(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
+    """Yield segments by what columns they have, and have values in: one statement reads those that are alike."""
+    groups: Mapping[tuple[frozenset[str], frozenset[str]], list[Segment]] = defaultdict(list)
+    for part in segments:
+        groups[part.names, frozenset(part.columns)].append(part)
+    yield from groups.values()
+
+
+def _whole(segments: Sequence[Segment], condition: str) -> str:
+    """Return a SELECT of every column that has a value, over segments that are alike."""
+    empty = ", ".join(identifier(name) for name in sorted(segments[0].names.difference(segments[0].columns)))
+    columns = f"* EXCLUDE ({empty})" if empty else "*"
+    paths = ", ".join(text(str(part.path)) for part in segments)
+    return f"SELECT {columns} FROM read_parquet([{paths}]) WHERE {condition}"
+
+
+def _one_of(values: Sequence[int]) -> str:
+    """Return SQL that compares with some numbers; with one as such, for which DuckDB asks bloom filters."""
+    return f"= {int(values[0])}" if len(values) == 1 else f"IN ({', '.join(str(int(value)) for value in values)})"
