@@ -1,4 +1,4 @@
-"""The stack's own state as JSON: components, endpoints, versions, and what the engine counts."""
+"""The stack's own state as JSON: components, endpoints, versions, what the engine counts, and what was found."""
 
 import asyncio
 from pathlib import Path
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from stackctl import __version__
 from stackctl.console.config import ConsoleConfig
+from stackctl.console.findings import findings
 
 _TIMEOUT_SECONDS = 2.0
 
@@ -30,10 +31,11 @@ class Health:
     async def report(self, _: Request) -> Response:
         """Answer with what is known now; what does not answer is null, never left out."""
         config = self._config
-        prometheus, tempo, engine = await asyncio.gather(
+        prometheus, tempo, engine, alerts = await asyncio.gather(
             self._ask(f"{config.prometheus}/api/v1/status/buildinfo"),
             self._ask(f"{config.tempo}/api/status/buildinfo"),
             self._ask(config.status),
+            self._ask(f"{config.prometheus}/api/v1/alerts"),
         )
         state = _state(config.state_file)
         found = {
@@ -47,6 +49,7 @@ class Health:
                 "tempo": {"url": config.tempo, "version": _version(tempo)},
             },
             "engine": engine,
+            "findings": findings((alerts or {}).get("data"), engine),
         }
         return Response(orjson.dumps(found), media_type="application/json", headers={"cache-control": "no-store"})
 

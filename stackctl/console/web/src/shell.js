@@ -14,6 +14,9 @@ const PAGES = [
   { path: "/stack", title: "Stack", image: "heart" },
 ];
 
+/** Images of our own boards by uid. */
+const IMAGES = { home: "home", cost: "coin", latency: "clock", quality: "answers", rag: "book", throughput: "gauge", traces: "traces" };
+
 /** Build the frame. @returns {{main: HTMLElement, update: (place: import("./lib/router.js").Place) => void}} */
 export function shell() {
   const boards = h("ul");
@@ -32,29 +35,38 @@ export function shell() {
   const open = h("button.control.square.menu", { type: "button", "aria-label": "Menu", onclick: () => document.body.classList.toggle("menu-open") }, icon("menu"));
   put(document.body, h("a.skip", { href: "#main" }, "Skip to the page"), open, side, main);
   side.addEventListener("click", () => document.body.classList.remove("menu-open"));
-  const state = { list: [], place: null, healthy: null };
+  const state = { list: [], place: null, health: null };
   const draw = () => drawMenu(state, boards, pages);
   api.boards().then((found) => { state.list = found; draw(); }, () => {});
   watchHealth(state, draw);
   return { main, update: (place) => { state.place = place; draw(); } };
 }
 
-function drawMenu({ list, place, healthy }, boards, pages) {
+function drawMenu({ list, place, health }, boards, pages) {
   if (!place) return;
   const entry = (href, title, image, current, more) => h("li", {}, h("a", { href, "aria-current": current ? "page" : null }, icon(image), h("span", {}, visible(title)), more));
-  put(boards, list.map((board) => entry(boardAddress(board.uid, place), board.title, "board", place.path === `/d/${board.uid}` || (place.path === "/" && board.uid === "home"))));
-  const dot = healthy === null ? null : h("span", { class: healthy ? "dot good" : "dot bad", title: healthy ? "All components are healthy" : "A component is not healthy" });
-  put(pages, PAGES.map(({ path, title, image }) => entry(path, title, image, place.path.startsWith(path), path === "/stack" && dot)));
+  const imageOf = (uid) => (Object.hasOwn(IMAGES, uid) ? IMAGES[uid] : "board");
+  put(boards, list.map((board) => entry(boardAddress(board.uid, place), board.title, imageOf(board.uid), place.path === `/d/${board.uid}` || (place.path === "/" && board.uid === "home"))));
+  put(pages, PAGES.map(({ path, title, image }) => entry(path, title, image, place.path.startsWith(path), path === "/stack" && sign(health))));
+}
+
+/** How the stack fares, in a dot or the number of what was found; nothing while that is not known. */
+function sign(health) {
+  if (!health) return null;
+  if (!health.well) return h("span.dot.bad", { title: "A component is not healthy" });
+  if (health.firing) return h("span.badge", { title: health.firing === 1 ? "One finding" : `${health.firing} findings` }, String(health.firing));
+  return h("span.dot.good", { title: "All components are healthy" });
 }
 
 function watchHealth(state, draw) {
   const look = async () => {
     if (document.hidden) return;
     try {
-      const { components, servers } = await api.stack();
-      state.healthy = components.every((one) => one.state === "healthy") && Object.values(servers).every((server) => server.version);
+      const { components, servers, findings } = await api.stack();
+      const well = components.every((one) => one.state === "healthy") && Object.values(servers).every((server) => server.version);
+      state.health = { well, firing: findings.filter((one) => one.state === "firing").length };
     } catch {
-      state.healthy = false; // the console itself does not answer
+      state.health = { well: false, firing: 0 }; // the console itself does not answer
     }
     draw();
   };

@@ -61,3 +61,7 @@ export function interpolate(text, scope, format = FORMATS.raw) {
 export const within = (own, outer) => ({
   lookup: (name) => (Object.hasOwn(own, name) ? { values: [String(own[name])], single: true, literal: true } : outer.lookup(name)),
 });
+
+/** A scope in which variables have one value each: those of a repeated panel. @param {Record<string, string>} [pinned] */
+export const pinnedScope = (pinned, outer) =>
+  pinned ? { lookup: (name) => (Object.hasOwn(pinned, name) ? { values: [pinned[name]], single: false, literal: false } : outer.lookup(name)) } : outer;

@@ -7,7 +7,7 @@ import { failed, nothing, waiting } from "../ui/states.js";
 import { popButton } from "../ui/popover.js";
 import { configure } from "./fields.js";
 import { address } from "./links.js";
-import { interpolate } from "./interpolate.js";
+import { interpolate, pinnedScope } from "./interpolate.js";
 import { macros, run } from "./queries.js";
 import { transform } from "./transform.js";
 
@@ -37,6 +37,7 @@ export class Panel {
     this.dirty = false;
     this.abort = null;
     this.drawn = null;
+    this.marks = [];
     this.resize = new ResizeObserver(() => this.resized());
     this.resize.observe(this.body);
     put(this.body, waiting());
@@ -44,7 +45,7 @@ export class Panel {
 
   /** @param {Context} context ask again, now or as soon as the panel is seen */
   refresh(context) {
-    this.context = context;
+    this.context = { ...context, scope: pinnedScope(this.definition.pinned, context.scope) };
     this.abort?.abort();
     this.dirty = true;
     this.head();
@@ -55,6 +56,13 @@ export class Panel {
   see(seen) {
     this.seen = seen;
     if (seen && this.dirty) this.load();
+  }
+
+  /** @param {import("./annotations.js").Mark[]} marks annotations of the board */
+  mark(marks) {
+    const had = this.marks.length > 0;
+    this.marks = marks;
+    if (had || marks.length) this.redraw();
   }
 
   /** Redraw what is known: the theme or the time zone changed. */
@@ -73,6 +81,7 @@ export class Panel {
     const scope = macros(context, 15_000);
     const words = (text) => visible(interpolate(text ?? "", scope));
     put(this.title, words(definition.title));
+    this.title.title = words(definition.title);
     this.links = linksOf(definition);
     const described = definition.description && popButton({ label: icon("info"), title: "What this shows", classes: ".bare", body: () => h("p.help", {}, words(definition.description)) });
     put(this.tools, described, this.links.map((link) => this.linkButton(link)));
@@ -116,7 +125,7 @@ export class Panel {
       const linking = { ...context, scope };
       const { clientWidth: width, clientHeight: height } = this.body;
       const link = () => (this.links[0] ? address(this.links[0].url, linking) : null);
-      const drawn = KINDS[definition.type]({ ...answer, frames, panel: definition, width, height, context: linking, link, onzoom: context.onzoom });
+      const drawn = KINDS[definition.type]({ ...answer, frames, panel: definition, width, height, context: linking, link, marks: this.marks, onzoom: context.onzoom });
       this.clear();
       this.drawn = drawn instanceof Node ? { node: drawn } : drawn;
       put(this.body, this.drawn.node);

@@ -31,11 +31,14 @@ export async function run(panel, { range: whole, ...rest }) {
   const answers = await Promise.all(targets.map((target) => ask(target, panel, context)));
   return {
     frames: answers.flatMap((answer) => answer.frames),
-    exemplars: answers.flatMap((answer) => answer.exemplars ?? []),
+    exemplars: once(answers.flatMap((answer) => answer.exemplars ?? [])),
     range: asked.range,
     step,
   };
 }
+
+/** Quantiles of one histogram have the same calls behind them. */
+const once = (dots) => [...new Map(dots.map((dot) => [`${dot.traceId} ${dot.at} ${dot.value}`, dot])).values()];
 
 /** The range of a panel that looks at its own: `timeFrom` its length, `timeShift` how far it lies back. */
 function ownRange({ timeFrom, timeShift }, { from, to }) {

@@ -22,6 +22,13 @@ export class Variables {
     return this.byName.get(name)?.found() ?? null;
   }
 
+  /** What is chosen of a variable: all of its options where all are. */
+  valuesOf(name) {
+    const variable = this.byName.get(name);
+    if (!variable) return [];
+    return variable.isAll() ? variable.options.map((option) => option.value) : variable.values;
+  }
+
   /** True while a text needs the options of a variable that were not fetched yet. */
   waitsFor(text) {
     return this.list.some((variable) => variable.needsOptions() && new RegExp(`\\$\\{?${variable.name}\\b|\\[\\[${variable.name}\\b`).test(text));

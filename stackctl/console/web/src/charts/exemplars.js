@@ -36,7 +36,7 @@ export function dots({ exemplars = [], range }, scale, field) {
       const size = 2.5 * devicePixelRatio;
       ctx.save();
       ctx.fillStyle = color("light-blue");
-      ctx.globalAlpha = 0.65;
+      ctx.globalAlpha = 0.5;
       for (const one of inside) {
         const [x, y] = position(u, one, true);
         ctx.beginPath();

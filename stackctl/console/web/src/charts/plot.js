@@ -40,7 +40,7 @@ export function timeAxis({ text, grid }) {
     font: FONT,
     size: 26,
     gap: 4,
-    space: 62,
+    space: 52,
     incrs: TIME_STEPS,
     grid: { stroke: grid, width: 1 },
     ticks: { show: false },

@@ -7,7 +7,7 @@ const MOST_ROWS = 12;
 
 /**
  * @param {HTMLElement} box the chart's element
- * @returns {{show: (u: any, at: number, rows: Array<{name: string, text: string, colour?: string, strong?: boolean}>, more?: Node) => void, hide: () => void}}
+ * @returns {{show: (u: any, at: number, rows: Array<{name: string, text: string, colour?: string, strong?: boolean}>, more?: any) => void, hide: () => void}}
  */
 export function tooltip(box) {
   const panel = h("div.tip", { role: "tooltip", hidden: true });

@@ -41,6 +41,9 @@ export function clockText(ms, precise = false) {
 /** `2026-11-25 17:03:51` */
 export const moment = (ms, precise = false) => `${dateText(ms)} ${clockText(ms, precise)}`;
 
+/** A moment of today by its clock alone; of another day with its month and day. */
+export const shortMoment = (ms, now = Date.now()) => (dateText(ms) === dateText(now) ? clockText(ms) : `${dateText(ms).slice(5)} ${clockText(ms)}`);
+
 /** How long ago, in one unit. */
 export function ago(ms, now = Date.now()) {
   const seconds = Math.max(0, Math.round((now - ms) / 1000));

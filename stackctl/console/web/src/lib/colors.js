@@ -60,8 +60,16 @@ export function color(name) {
   return found ? HUES[theme()][found[2]][SHADES.indexOf(found[1] ?? "")] : name;
 }
 
+const inksOfTheme = new Map(); // asking the page restyles it, and charts ask often
+watchers.add(() => inksOfTheme.clear()); // the first to know: those who redraw come after it
+
 /** A colour of the page by its CSS variable, as a canvas takes it. */
 export function ink(variable) {
+  if (!inksOfTheme.has(variable)) inksOfTheme.set(variable, computed(variable));
+  return inksOfTheme.get(variable);
+}
+
+function computed(variable) {
   const probe = document.createElement("i");
   probe.style.color = `var(${variable})`;
   probe.hidden = true;

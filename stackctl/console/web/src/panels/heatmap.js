@@ -1,5 +1,6 @@
 /** Heat map: how many values fell into which bucket when. */
 
+import { drawMarks } from "../board/annotations.js";
 import { inks, plot, timeAxis } from "../charts/plot.js";
 import { tooltip } from "../charts/tooltip.js";
 import { format } from "../format/units.js";
@@ -64,7 +65,7 @@ function build(setup, map, box, width, height) {
     axes: [timeAxis(colours), bucketAxis(colours, map, unit)],
     scales: { y: { range: () => [0, map.rows.length] } },
     hooks: {
-      draw: [paint, (u) => drawPoints(u, points)],
+      draw: [paint, (u) => drawMarks(u, setup.marks), (u) => drawPoints(u, points)],
       setCursor: [(u) => hover(u, map, tip, unit, points)],
       ready: [(u) => u.over.addEventListener("click", () => open(u, points))],
     },

@@ -14,7 +14,7 @@ export function draw({ frames, panel, width, height }) {
   if (sort !== "none") found.sort((one, other) => (sort === "asc" ? 1 : -1) * (one.value - other.value));
   const total = found.reduce((sum, single) => sum + single.value, 0);
   if (!total) return h("div.state", {}, emptyText(panel));
-  const right = (panel.options?.legend?.placement ?? "bottom") === "right" && width > 260;
+  const right = (panel.options?.legend?.placement ?? "bottom") === "right" && width > 320;
   const size = Math.max(80, Math.min(right ? width * 0.42 : width * 0.8, right ? height * 0.9 : height * 0.62));
   const shares = slices(found, total, panel.options?.pieType === "donut" ? HOLE : 0);
   const chart = svg("svg.pie", { viewBox: "-50 -50 100 100", width: size, height: size, role: "img", "aria-label": found.map((one) => `${visible(one.name)} ${one.shown.text}`).join(", ") }, shares);

@@ -21,6 +21,7 @@ import { draw as traces } from "./traces.js";
  * @property {import("../time/range.js").Range} range
  * @property {number} step milliseconds
  * @property {any} context for links
+ * @property {import("../board/annotations.js").Mark[]} marks annotations of the board
  * @property {() => string|null} link address of the panel's first link
  * @property {(range: {from: string, to: string}) => void} onzoom
  * @typedef {Node|{node: Node, mounted?: () => void, destroy?: () => void}} Drawn

@@ -8,7 +8,7 @@ import { emptyText, singles } from "./values.js";
 export function draw({ frames, panel, width, height, link }) {
   const found = singles(frames, panel);
   if (!found.length) return h("div.stat.quiet", {}, h("span.stat-value", { style: { fontSize: `${fitting(emptyText(panel).length, width, height)}px` } }, emptyText(panel)));
-  const { colorMode = "value", graphMode = "none", textMode = "auto", orientation = "auto" } = panel.options ?? {};
+  const { colorMode = "value", graphMode = "none", textMode = "auto", orientation = "auto", justifyMode = "auto" } = panel.options ?? {};
   const named = textMode === "value_and_name" || textMode === "name" || (textMode === "auto" && found.length > 1);
   const across = orientation === "vertical" || (orientation === "auto" && width > height);
   const [one, other] = across ? [width / found.length, height] : [width, height / found.length];
@@ -26,7 +26,8 @@ export function draw({ frames, panel, width, height, link }) {
       textMode !== "none" && number(single, text, size, colorMode === "value", link),
     );
   };
-  return h(across ? "div.stats.across" : "div.stats", {}, found.map(tile));
+  const centred = justifyMode === "center" ? ".centred" : "";
+  return h(`div.stats${across ? ".across" : ""}${centred}`, {}, found.map(tile));
 }
 
 function number(single, text, size, coloured, link) {
@@ -39,7 +40,7 @@ function number(single, text, size, coloured, link) {
 
 /** The largest font that fits; a digit of the page's font is about 0.6 of its size wide. */
 function fitting(characters, width, height) {
-  return Math.max(14, Math.min(height * 0.5, (width - 24) / (Math.max(characters, 3) * 0.58), 44));
+  return Math.max(14, Math.min(height * 0.5, (width - 24) / (Math.max(characters, 3) * 0.58), 38));
 }
 
 function sparkline(single, width, height) {

@@ -5,9 +5,10 @@ import { align, stack } from "../charts/grid.js";
 import { legend } from "../charts/legend.js";
 import { inks, plot, timeAxis, valueAxis } from "../charts/plot.js";
 import { tooltip } from "../charts/tooltip.js";
+import { drawMarks, under } from "../board/annotations.js";
 import { display, displayName } from "../board/fields.js";
 import { color, faded } from "../lib/colors.js";
-import { h } from "../lib/dom.js";
+import { h, shorten, visible } from "../lib/dom.js";
 import { dots } from "../charts/exemplars.js";
 import { emptyText } from "./values.js";
 
@@ -35,7 +36,7 @@ export function draw(setup) {
 }
 
 function build(setup, aligned, box, width, height) {
-  const { panel, range, onzoom } = setup;
+  const { panel, range, onzoom, marks: annotations } = setup;
   const colours = inks();
   const { fields } = aligned;
   const axes = scalesOf(fields);
@@ -48,9 +49,9 @@ function build(setup, aligned, box, width, height) {
     axes: [timeAxis(colours), ...axes.list.map(({ key, field, right }) => valueAxis(colours, key, field, right))],
     scales: Object.fromEntries(axes.list.map(({ key, field }) => [key, { range: (_, low, high) => limits(low, high, field.config) }])),
     hooks: {
-      drawClear: [(u) => thresholds(u, axes)],
+      drawClear: [(u) => drawMarks(u, annotations), (u) => thresholds(u, axes)],
       draw: [marks.draw],
-      setCursor: [(u) => hover(u, aligned, tip, marks, panel)],
+      setCursor: [(u) => hover(u, aligned, tip, marks, setup)],
       ready: [(u) => u.over.addEventListener("click", () => marks.open(u))],
     },
   };
@@ -143,7 +144,10 @@ function show(chart, { fields, columns, times }, shown) {
   chart.redraw(true, true);
 }
 
-function hover(u, { fields, columns, times }, tip, marks, panel) {
+/** What an annotation says. */
+const told = ({ title, text, colour }) => h("p.tip-mark", { style: { borderColor: color(colour) } }, shorten(visible(title), 120), text && h("span.quiet", {}, ` ${shorten(visible(text), 200)}`));
+
+function hover(u, { fields, columns, times }, tip, marks, { panel, marks: annotations }) {
   const { idx, left } = u.cursor;
   // The crosshair is everywhere, the box only where the mouse is.
   if (idx === null || idx === undefined || left < 0 || !u.over.matches(":hover")) return tip.hide();
@@ -154,5 +158,5 @@ function hover(u, { fields, columns, times }, tip, marks, panel) {
     .filter(({ value, on }) => on && value !== null && value !== undefined && !(hideZeros && value === 0))
     .map(({ field, value }) => ({ name: displayName(field), text: display(value, field).text, colour: field.colour, value }));
   if (sort !== "none") rows.sort((one, other) => (sort === "asc" ? 1 : -1) * (one.value - other.value));
-  return tip.show(u, times[idx], rows, marks.hint(u));
+  return tip.show(u, times[idx], rows, [under(u, annotations).map(told), marks.hint(u)]);
 }

@@ -4,7 +4,7 @@ import * as api from "../lib/api.js";
 import { h, put, visible } from "../lib/dom.js";
 import { icon } from "../lib/icons.js";
 import { format } from "../format/units.js";
-import { ago } from "../format/times.js";
+import { ago, moment } from "../format/times.js";
 import { copy } from "../ui/popover.js";
 import { failed, waiting } from "../ui/states.js";
 
@@ -44,6 +44,7 @@ export class StackView {
 
 function report(found) {
   return [
+    found.findings.length > 0 && card("Findings", h("ul.findings", {}, found.findings.map(finding))),
     found.components.length > 0 && card("Components", table(["", "Component", "State", "Running", "Memory", "Restarts"], found.components.map(component))),
     card("Endpoints", table(["Endpoint", "Address", ""], Object.entries(found.endpoints).filter(([, url]) => url).map(endpoint))),
     card("Servers", table(["API", "Address", "Version"], Object.entries(found.servers).map(server))),
@@ -66,6 +67,19 @@ function component(one) {
     h("td", {}, one.since ? `since ${ago(one.since * 1000).replace(" ago", "")}` : "–"),
     h("td.number", {}, one.memory_bytes === null ? "–" : format(one.memory_bytes, "bytes")),
     h("td.number", {}, one.restarts ?? 0),
+  );
+}
+
+/** What was found, and the board that shows more of it; an address of another place is no link. */
+function finding({ state, severity, title, text, since, board }) {
+  const firing = state === "firing";
+  const when = since ? `${firing ? "Since" : "Pending since"} ${moment(Date.parse(since))}` : "";
+  return h(
+    "li.finding",
+    {},
+    h("span", { class: firing ? `tag ${severity === "critical" ? "bad" : "warn"}` : "tag" }, firing ? visible(severity) : visible(state)),
+    h("div", {}, h("strong", {}, visible(title)), h("p.quiet", {}, visible(text), " ", when)),
+    board?.startsWith("/d/") && h("a.control", { href: board }, "Open the board"),
   );
 }
 

@@ -62,7 +62,9 @@ export function describe({ from, to }) {
   const last = to === "now" && /^now-(\d+)([smhdwMy])$/.exec(from);
   if (last) return `Last ${last[1]} ${last[1] === "1" ? WORDS[last[2]].slice(0, -1) : WORDS[last[2]]}`;
   const shown = (end) => (/^\d{11,}$/.test(end) ? moment(Number(end)) : end);
-  return `${shown(from)} to ${shown(to)}`;
+  const [first, second] = [shown(from), shown(to)];
+  const sameDay = first.slice(0, 10) === second.slice(0, 10) && /^\d{4}-/.test(first);
+  return `${first} to ${sameDay ? second.slice(11) : second}`;
 }
 
 /** A range twice as long around the same middle. */

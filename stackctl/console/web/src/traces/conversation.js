@@ -4,6 +4,7 @@ import { h, shorten, visible } from "../lib/dom.js";
 import * as names from "../names.js";
 
 const LONGEST_SHOWN = 6000;
+const [HEAD, TAIL] = [60, 140]; // of a folded text
 
 /** JSON that a library wrote into an attribute; null where it is none. */
 export function parsed(value) {
@@ -63,5 +64,5 @@ function labelled(label, value) {
 function text(content) {
   const shown = shorten(visible(content), LONGEST_SHOWN);
   if (shown.length < 700) return h("p", {}, shown);
-  return h("details.long", {}, h("summary", {}, `${shorten(shown, 160)}`), h("p", {}, shown));
+  return h("details.long", {}, h("summary", {}, `${shown.slice(0, HEAD)} … ${shown.slice(-TAIL)}`), h("p", {}, shown));
 }

@@ -6,7 +6,7 @@ import * as names from "../names.js";
 import { copy } from "../ui/popover.js";
 import { conversation, parsed } from "./conversation.js";
 import { callOf, evaluationsOf } from "./model.js";
-import { duration, seconds, tokens, usd } from "./text.js";
+import { duration, seconds, tokens, usdExact } from "./text.js";
 
 const LONGEST_VALUE = 2000;
 const STATUS_WORDS = { priced: "priced", unpriced: "no price is known for this model", no_usage: "the answer carried no usage" };
@@ -55,7 +55,7 @@ function tiles(span, call) {
     call.firstToken !== null && tile("First token", seconds(call.firstToken), call.rate !== null && `then ${call.rate.toFixed(0)} tokens/s`),
     call.counted && tile("Input tokens", tokens(input), inside),
     call.counted && call.operation !== "embeddings" && tile("Output tokens", tokens(output), reasoning && `${tokens(reasoning)} of them reasoning`),
-    call.costStatus && tile("Cost", usd(call.cost), STATUS_WORDS[call.costStatus] ?? visible(call.costStatus)),
+    call.costStatus && tile("Cost", usdExact(call.cost), STATUS_WORDS[call.costStatus] ?? visible(call.costStatus)),
     finish && tile("Finished", finish),
     call.window !== null && tile("Window used", `${(call.window * 100).toFixed(call.window < 0.1 ? 2 : 0)} %`),
     span.attributes[names.RETRIEVED_DOCUMENTS] !== undefined && tile("Documents", tokens(span.attributes[names.RETRIEVED_DOCUMENTS])),
@@ -82,24 +82,27 @@ function costs(call) {
   return section(
     "How it was priced",
     [
-      h("table.grid", {}, h("tbody", {}, rows.map(([label, count, cost]) => h("tr", {}, h("td", {}, label), h("td.number", {}, tokens(count)), h("td.number", {}, usd(cost)))))),
+      h("table.grid", {}, h("tbody", {}, rows.map(([label, count, cost]) => h("tr", {}, h("td", {}, label), h("td.number", {}, tokens(count)), h("td.number", {}, usdExact(cost)))))),
       call.pricedAs && h("p.note", {}, `Price of ${visible(call.pricedAs)}`),
-      call.sentCost !== null && h("p.note", {}, `The library itself says ${usd(call.sentCost)}`),
+      call.sentCost !== null && h("p.note", {}, `The library itself says ${usdExact(call.sentCost)}`),
     ],
     false,
   );
 }
 
+const BAD = new Set(["hallucinated", "irrelevant", "incomplete", "fail", "failed"]);
+const GOOD = new Set(["grounded", "relevant", "complete", "pass", "passed"]);
+const verdict = ({ label, error }) => (error || BAD.has(label) ? ".bad" : GOOD.has(label) ? ".good" : "");
+
 function judgements(span) {
   const found = evaluationsOf(span);
   if (!found.length) return null;
-  const bad = new Set(["hallucinated", "irrelevant", "incomplete", "fail", "failed"]);
   const row = (one) =>
     h(
       "tr",
       {},
       h("td", {}, visible(one.name)),
-      h("td", {}, h("span", { class: bad.has(one.label) || one.error ? "tag bad" : "tag" }, visible(one.label ?? one.error ?? "–"))),
+      h("td", {}, h(`span.tag${verdict(one)}`, {}, visible(one.label ?? one.error ?? "–"))),
       h("td.number", {}, one.score === null ? "–" : one.score.toFixed(2)),
       h("td", {}, one.explanation ? shorten(visible(one.explanation), 400) : ""),
     );
@@ -135,8 +138,11 @@ function links(span) {
 function pairs(entries) {
   const sorted = entries.sort(([one], [other]) => (one < other ? -1 : 1));
   const text = (value) => (value !== null && typeof value === "object" ? JSON.stringify(value) : String(value));
-  return h("dl.pairs", {}, sorted.map(([key, value]) => h("div", {}, h("dt", {}, shorten(visible(key), 200)), h("dd", {}, shorten(visible(text(value)), LONGEST_VALUE)))));
+  return h("dl.pairs", {}, sorted.map(([key, value]) => h("div", {}, h("dt", {}, breakable(shorten(visible(key), 200))), h("dd", {}, shorten(visible(text(value)), LONGEST_VALUE)))));
 }
+
+/** A dotted name that breaks behind its dots. */
+const breakable = (key) => key.split(/(?<=[._])/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
 
 function id(label, value) {
   return h("span.id", {}, `${label} `, h("code", {}, value), h("button.control.bare", { type: "button", title: "Copy", "aria-label": `Copy ${label} id`, onclick: () => copy(value, `${label} id`) }, icon("copy")));

@@ -6,7 +6,7 @@ const text = (value) => `"${value.replace(/\\/g, "\\\\").replace(/"/g, '\\"')}"`
 const positive = (value) => /^\d+(\.\d+)?$/.test(value);
 
 /** What a list of calls shows of each. */
-const SELECTED = [names.REQUEST_MODEL, names.RESPONSE_MODEL, names.TIME_TO_FIRST_CHUNK, names.INPUT_TOKENS, names.OUTPUT_TOKENS, names.COST_USD, names.OPERATION].map((name) => `span.${name}`);
+const SELECTED = [names.REQUEST_MODEL, names.RESPONSE_MODEL, names.TIME_TO_FIRST_CHUNK, names.INPUT_TOKENS, names.OUTPUT_TOKENS, names.COST_USD, names.COST_STATUS, names.OPERATION].map((name) => `span.${name}`);
 
 /**
  * One filter: its parameter in the address, its label, and its condition.

@@ -1,7 +1,7 @@
 /** Searching traces: filters, a TraceQL box, and what was found. */
 
 import * as api from "../lib/api.js";
-import { ago, moment } from "../format/times.js";
+import { ago, moment, shortMoment } from "../format/times.js";
 import { h, keepFocus, put, shorten, visible } from "../lib/dom.js";
 import { icon } from "../lib/icons.js";
 import { change, go } from "../lib/router.js";
@@ -15,9 +15,9 @@ import { emptyStack, isEmpty } from "../stack/empty.js";
 import { failed, nothing, waiting } from "../ui/states.js";
 import * as names from "../names.js";
 import { composed, errorPlace, FILTERS, selecting } from "./filters.js";
+import { newestFirst } from "./search.js";
 import { duration, seconds, tokens, usd } from "./text.js";
 
-const FIRST = 20; // shown at once; the rest follows
 const MOST = 100;
 const SPANS_OF_EACH = 30;
 const USUAL = { from: "now-1h", to: "now" };
@@ -102,20 +102,20 @@ export class TraceListView {
     return h("div.query", {}, h("div.query-line", {}, area, h("button.primary", { type: "button", onclick: () => (area.value.trim() === this.query() ? this.ask() : run()) }, "Search")), this.mark);
   }
 
-  /** Search: the newest at once, then as many as the page shows. */
+  /** Search; rows appear as they are found. */
   async ask() {
     this.asking?.abort();
     this.asking = new AbortController();
     const { signal } = this.asking;
-    const { from: start, to: end } = resolve(this.wanted);
-    const wanted = { q: selecting(this.query()), start, end, spss: SPANS_OF_EACH };
+    const wanted = { q: selecting(this.query()), range: resolve(this.wanted), limit: MOST, spss: SPANS_OF_EACH };
     if (!this.results.firstChild) put(this.results, waiting());
     put(this.mark);
     try {
-      const first = await api.search({ ...wanted, limit: FIRST }, signal);
-      if (!first.length) return put(this.results, (await isEmpty(signal)) ? emptyStack() : nothing("No trace in this range matches."));
-      this.show(first, first.length >= FIRST);
-      if (first.length >= FIRST) this.show(await api.search({ ...wanted, limit: MOST }, signal), false);
+      for await (const { traces, done } of newestFirst(wanted, signal)) {
+        if (signal.aborted) return undefined;
+        if (traces.length) this.show(traces, !done);
+        else if (done) put(this.results, (await isEmpty(signal)) ? emptyStack() : nothing("No trace in this range matches."));
+      }
     } catch (error) {
       if (error.name !== "AbortError") this.fail(error);
     }
@@ -160,11 +160,12 @@ function sums(trace) {
   const models = [...new Set((chat.length ? chat : rows).map((row) => row[names.RESPONSE_MODEL] ?? row[names.REQUEST_MODEL]).filter(Boolean))];
   const firsts = values(names.TIME_TO_FIRST_CHUNK);
   const whole = sets.every((set) => (set.matched ?? 0) <= (set.spans ?? []).length);
-  return { models, input: total(names.INPUT_TOKENS), output: total(names.OUTPUT_TOKENS), cost: total(names.COST_USD), first: firsts.length ? Math.max(...firsts) : null, whole };
+  const unpriced = rows.some((row) => row[names.COST_STATUS] && row[names.COST_STATUS] !== "priced");
+  return { models, unpriced, input: total(names.INPUT_TOKENS), output: total(names.OUTPUT_TOKENS), cost: total(names.COST_USD), first: firsts.length ? Math.max(...firsts) : null, whole };
 }
 
 function row(trace, slowest, kept) {
-  const { models, input, output, cost, first, whole } = sums(trace);
+  const { models, unpriced, input, output, cost, first, whole } = sums(trace);
   const id = trace.traceID.padStart(32, "0");
   const start = Number(trace.startTimeUnixNano) / 1e6;
   const errors = Object.values(trace.serviceStats ?? {}).reduce((sum, one) => sum + (one.errorCount ?? 0), 0);
@@ -174,13 +175,13 @@ function row(trace, slowest, kept) {
   return h(
     "tr",
     { onclick: open, class: errors ? "failed" : null },
-    h("td", { title: moment(start, true) }, h("time", {}, ago(start))),
+    h("td.number", { title: `${moment(start, true)}, ${ago(start)}` }, h("time", {}, shortMoment(start))),
     h("td", {}, h("a", { href, onclick: () => kept && remember("compare", null) }, shorten(visible(trace.rootTraceName || id), 60)), h("span.quiet", {}, ` ${shorten(visible(trace.rootServiceName ?? ""), 40)}`)),
     h("td", {}, shorten(visible(models.join(", ")), 60) || h("span.quiet", {}, "–")),
     h("td", {}, h("span.meter", {}, h("i", { style: { width: `${((trace.durationMs ?? 0) / slowest) * 100}%` } })), duration(trace.durationMs ?? 0)),
     h("td.number", {}, seconds(first)),
     h("td.number", {}, input === null && output === null ? "–" : `${least}${tokens(input)} → ${tokens(output)}`),
-    h("td.number", {}, cost === null ? "–" : least + usd(cost)),
+    h("td.number", { title: unpriced ? "The cost of a call is not known" : null }, cost === null ? "–" : (unpriced ? "≥ " : least) + usd(cost)),
     h("td", {}, errors > 0 && h("span.tag.bad", {}, errors === 1 ? "1 error" : `${errors} errors`)),
   );
 }

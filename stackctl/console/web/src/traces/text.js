@@ -16,9 +16,19 @@ export const seconds = (value) => (value === null ? "–" : duration(value * 100
 /** Tokens, where known. */
 export const tokens = (value) => (value === null ? "–" : value.toLocaleString("en"));
 
-/** Money: a call may cost a millionth of a dollar, and that is not nothing. */
+const CENT_PARTS = 6; // decimals that tell calls apart and keep a column aligned
+const exact = (value) => value >= 1 ? `$${value.toFixed(2)}` : `$${Number(value.toPrecision(3)).toFixed(Math.min(12, Math.max(2, 2 - Math.floor(Math.log10(value)))))}`;
+
+/** Money in a column: decimals stand below one another; what is less than they show says so, and is not nothing. */
 export function usd(value) {
   if (value === null) return "–";
   if (value === 0) return "$0";
-  return value >= 0.01 ? `$${value.toFixed(value >= 100 ? 2 : 4)}` : `$${Number(value.toPrecision(3)).toFixed(Math.min(10, 2 - Math.floor(Math.log10(value))))}`;
+  if (value < 10 ** -CENT_PARTS) return `<$${(10 ** -CENT_PARTS).toFixed(CENT_PARTS)}`;
+  return `$${value.toFixed(value >= 100 ? 2 : value >= 0.1 ? 4 : CENT_PARTS)}`;
 }
+
+/** Money to three significant digits, however small: a call may cost a millionth of a dollar. */
+export const usdExact = (value) => (value === null || value === 0 ? usd(value) : exact(value));
+
+/** A sum of money, and how many calls are not in it since their cost is not known. */
+export const costText = ({ cost, unpriced }) => usdExact(cost) + (unpriced && cost !== null ? ` + ${unpriced} unknown` : "");

@@ -12,7 +12,7 @@ import { copy } from "../ui/popover.js";
 import { failed, nothing, waiting } from "../ui/states.js";
 import { detail } from "./detail.js";
 import { callOf, readTrace, totals } from "./model.js";
-import { duration, seconds, tokens, usd } from "./text.js";
+import { costText, duration, seconds, tokens } from "./text.js";
 import { waterfall } from "./waterfall.js";
 
 const COMPARE_KEY = "compare"; // the trace that was set aside to be compared
@@ -51,12 +51,14 @@ export class TraceView {
     this.showSpan(selected);
   }
 
-  /** The span of the address, else the one that says most: a failed one, the dearest call, the root. */
+  /** The span of the address, else the one that says most: a failed call, the dearest or longest answer, the root. */
   selected() {
     const wanted = this.place.query.get("span");
     const { spans, roots } = this.trace;
-    const dearest = spans.filter((span) => callOf(span).counted).sort((one, other) => (callOf(other).cost ?? 0) - (callOf(one).cost ?? 0))[0];
-    return spans.find((span) => span.id === wanted) ?? spans.find((span) => span.status === "error" && callOf(span).counted) ?? dearest ?? roots[0];
+    const calls = spans.map((span) => ({ span, call: callOf(span) })).filter(({ call }) => call.counted);
+    const weight = ({ span, call }) => [call.operation === "embeddings" ? 0 : 1, call.cost ?? 0, span.duration];
+    const [first] = calls.sort((one, other) => byWeight(weight(other), weight(one)));
+    return spans.find((span) => span.id === wanted) ?? calls.find(({ span }) => span.status === "error")?.span ?? first?.span ?? roots[0];
   }
 
   showSpan(span) {
@@ -77,6 +79,8 @@ export class TraceView {
   }
 }
 
+const byWeight = (one, other) => one.map((value, at) => value - other[at]).find((difference) => difference !== 0) ?? 0;
+
 /** The head of a trace's page. */
 function heading(trace) {
   const root = trace.roots[0];
@@ -84,8 +88,8 @@ function heading(trace) {
     "header.page-head",
     {},
     h("div.page-title", {}, h("h1", {}, shorten(visible(root?.name ?? trace.id), 120)), h("p", {}, `${visible(root?.service ?? "")} · ${moment(trace.start, true)}`)),
-    summary(trace),
     h("div.toolbar", {}, buttons(trace)),
+    summary(trace),
   );
 }
 
@@ -100,7 +104,7 @@ export function summary(trace) {
     sums.firstToken !== null && fact("First token", seconds(sums.firstToken)),
     fact("Model calls", String(sums.calls)),
     sums.calls > 0 && fact("Tokens", `${tokens(sums.input)} in, ${tokens(sums.output)} out`),
-    sums.calls > 0 && fact("Cost", usd(sums.cost) + (sums.unpriced && sums.cost !== null ? ` + ${sums.unpriced} unknown` : "")),
+    sums.calls > 0 && fact("Cost", costText(sums)),
     fact("Spans", String(trace.spans.length)),
     sums.errors > 0 && fact("Errors", String(sums.errors), ".bad-text"),
   );

@@ -30,7 +30,21 @@ export function waterfall(trace, { selected, onselect = () => {}, scale }) {
   };
   draw();
   rows.addEventListener("keydown", (event) => steer(event, rows, trace, state, draw));
-  return h("div.waterfall", {}, h("div.waterfall-axis", { "aria-hidden": "true" }, ticks(whole)), rows);
+  return h("div.waterfall", {}, h("div.waterfall-axis", { "aria-hidden": "true" }, ticks(whole)), rows, key(trace.spans));
+}
+
+/** What the colours and marks that this trace has mean. */
+function key(spans) {
+  const calls = spans.map((span) => [span, callOf(span)]);
+  const works = Object.keys(WORK).filter((work) => calls.some(([, call]) => call.operation === work));
+  const entry = (colour, text) => h("span", {}, h("i.swatch", { style: { background: colour } }), text);
+  const judged = calls.some(([span, call]) => evaluationsOf(span).length && !call.counted);
+  const entries = [
+    ...works.map((work) => entry(color(WORK[work]), work.replaceAll("_", " "))),
+    judged && entry(color("green"), "evaluation"),
+    calls.some(([, call]) => call.firstToken !== null) && h("span", {}, diamond(), "first token"),
+  ].filter(Boolean);
+  return entries.length > 0 && h("p.waterfall-key", {}, entries);
 }
 
 function unfolded(roots, folded) {
@@ -137,8 +151,10 @@ function facts(span, call) {
   return [bad && h("span.bad-text", { title: "Judged to be hallucinated" }, "hallucinated"), call.cost !== null && h("span.quiet", {}, usd(call.cost)), h("span", {}, duration(span.duration))];
 }
 
+const diamond = () => svg("svg.diamond", { viewBox: "0 0 8 8", "aria-hidden": "true" }, svg("path", { d: "M4 0 8 4 4 8 0 4Z" }));
+
 function firstMark(at, firstToken) {
-  return h("span.first-token", { style: { left: `${at}%` }, title: `First token after ${seconds(firstToken)}`, "data-first-token": firstToken }, svg("svg", { viewBox: "0 0 8 8", "aria-hidden": "true" }, svg("path", { d: "M4 0 8 4 4 8 0 4Z" })));
+  return h("span.first-token", { style: { left: `${at}%` }, title: `First token after ${seconds(firstToken)}`, "data-first-token": firstToken }, diamond());
 }
 
 function choose(element, span, state, onselect) {
