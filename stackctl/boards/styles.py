@@ -26,7 +26,11 @@ COLOURS: Final[Mapping[str, str]] = {
     semconv.TOKEN_CACHE_READ: "green",
     semconv.TOKEN_CACHE_WRITE: "light-green",
     semconv.TOKEN_REASONING: "orange",
+    "grounded": "green",
+    "hallucinated": "red",
 }
+# Labels whose values have a colour above.
+_COLOURED: Final = (semconv.LABEL_TOKEN_TYPE, semconv.LABEL_COST_STATUS, semconv.LABEL_SCORE_LABEL)
 
 # Span attributes as columns of trace tables: head, unit.
 ATTRIBUTES: Final[Mapping[str, tuple[str, str]]] = {
@@ -179,7 +183,7 @@ def colour_overrides(queries: str | Mapping[str, str]) -> list[Json]:
     """Return the fixed colours of series whose legend has a meaning, or takes one from a label that has."""
     if isinstance(queries, str):
         return []
-    if any(semconv.LABEL_TOKEN_TYPE in legend or semconv.LABEL_COST_STATUS in legend for legend in queries):
+    if any(label in legend for label in _COLOURED for legend in queries):
         names: Sequence[str] = tuple(COLOURS)
     else:
         names = [legend for legend in queries if legend in COLOURS]

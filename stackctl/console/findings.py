@@ -8,7 +8,12 @@ _SEVERITIES: Final = (CRITICAL, WARNING)  # worst first; what a rule calls other
 
 # A counter of the engine's status, what a number above zero means, and what to do about it.
 _COUNTERS: Final = (
-    ("lost_spans_total", CRITICAL, "records lost", "No rule could read them; please report it, with stackctl logs ingest."),
+    (
+        "lost_spans_total",
+        CRITICAL,
+        "records lost",
+        "No rule could read them; please report it, with stackctl logs ingest.",
+    ),
     ("refused_total", WARNING, "requests refused", "The stack was busy; senders send them again. See stackctl status."),
     ("rejected_spans_total", WARNING, "spans rejected", "Their ids have a wrong length; their senders were told."),
 )

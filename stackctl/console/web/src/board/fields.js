@@ -2,7 +2,7 @@
 
 import { asText } from "../format/numbers.js";
 import { formatter, isDate } from "../format/units.js";
-import { moment } from "../format/times.js";
+import { moment, shortMoment } from "../format/times.js";
 import { byIndex, byName, color } from "../lib/colors.js";
 
 const MATCHERS = {
@@ -106,7 +106,7 @@ export function display(value, field, adjacent) {
 
 function written(value, field, adjacent) {
   const { unit, decimals } = field.config;
-  if (field.type === "time" && !isDate(unit)) return { text: moment(value) };
+  if (field.type === "time" && !isDate(unit)) return { text: (field.brief ? shortMoment : moment)(value) };
   if (field.type === "boolean" || typeof value === "boolean") return { text: value ? "true" : "false" };
   if (typeof value !== "number") return { text: String(value) };
   if (decimals === undefined && adjacent !== undefined && !unit?.startsWith("currency")) return trimmed(formatter(unit)(value, adjacent));

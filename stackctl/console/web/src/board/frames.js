@@ -7,6 +7,7 @@
  * @property {any[]} values times in milliseconds
  * @property {Record<string, string>} [labels]
  * @property {string} [legend] the name that the query's legend gives
+ * @property {boolean} [brief] a moment that need not name today
  * @property {object} [config] defaults and overrides, by `fields.js`
  * @typedef {{refId: string, fields: Field[], kind?: string}} Frame
  */
@@ -140,13 +141,15 @@ export function spansTable(found, target) {
   const keys = [...new Set(rows.flatMap((row) => Object.keys(row.attributes)))].filter((key) => !wanted || wanted.has(key)).sort();
   const traces = rows.map((row) => row.trace.traceID);
   const spans = rows.map((row) => row.span.spanID);
+  // Where the spans' own service is asked for, that of their traces mostly says it again.
+  const told = keys.some((key) => rows.every((row) => row.attributes[key] === row.trace.rootServiceName));
   const column = (name, legend, type, value, more = {}) => ({ name, legend, type, values: rows.map(value), ...more });
   return {
     refId: target.refId,
     kind: "spans",
     fields: [
-      column("time", "Start time", "time", (row) => row.start, { link: traceAddress(traces, spans) }),
-      column("traceService", "Trace Service", "string", (row) => row.trace.rootServiceName ?? ""),
+      column("time", "Start time", "time", (row) => row.start, { link: traceAddress(traces, spans), brief: true }),
+      ...(told ? [] : [column("traceService", "Trace Service", "string", (row) => row.trace.rootServiceName ?? "")]),
       column("traceName", "Trace Name", "string", (row) => row.trace.rootTraceName ?? ""),
       column("name", "Name", "string", (row) => row.span.name ?? "", { link: traceAddress(traces, spans) }),
       ...keys.map((key) => attributeColumn(key, rows)),

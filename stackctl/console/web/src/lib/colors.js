@@ -23,8 +23,8 @@ const HUES = {
   },
 };
 const PALETTE = {
-  dark: ["#73BF69", "#5794F2", "#F2A93B", "#B877D9", "#4CC9C0", "#F2708B", "#C9B458", "#7FA8F5", "#E08A4F", "#9BD18B", "#D98FD0", "#6FC3E8"],
-  light: ["#3D8F33", "#2F6BD0", "#C27A00", "#8F3BB8", "#0E8C84", "#C9365A", "#8A7400", "#5278D6", "#B85C1A", "#5B8F2A", "#A8449C", "#1F86B3"],
+  dark: ["#73BF69", "#5794F2", "#F2A93B", "#B877D9", "#4CC9C0", "#F2708B", "#C9B458", "#7FA8F5", "#E08A4F", "#A3AEC2", "#D98FD0", "#6FC3E8"],
+  light: ["#3D8F33", "#2F6BD0", "#C27A00", "#8F3BB8", "#0E8C84", "#C9365A", "#8A7400", "#5278D6", "#B85C1A", "#67707F", "#A8449C", "#1F86B3"],
 };
 const system = matchMedia("(prefers-color-scheme: dark)");
 const watchers = new Set();

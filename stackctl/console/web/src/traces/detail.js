@@ -41,7 +41,8 @@ function section(title, content, open = true) {
   return h("details.section", { open }, h("summary", {}, title), content);
 }
 
-const tile = (label, value, more) => h("div.tile", {}, h("dt", {}, label), h("dd", {}, value, more && h("small", {}, more)));
+const WIDE = 12; // characters that one column does not hold
+const tile = (label, value, more) => h("div.tile", { class: String(value).length > WIDE ? "tile wide" : "tile" }, h("dt", {}, label), h("dd", {}, value, more && h("small", {}, more)));
 
 function tiles(span, call) {
   const model = call.answered ?? call.asked;

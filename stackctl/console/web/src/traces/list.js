@@ -78,7 +78,7 @@ export class TraceListView {
     const value = this.place.query.get(key) ?? "";
     const set = (wanted) => change({ [key]: wanted || null });
     if (unit) {
-      const input = h("input", { value, size: 5, inputmode: "decimal", placeholder: "any", "aria-label": `${label}, in ${unit}`, onchange: () => set(input.value.trim()) });
+      const input = h("input", { value, size: 4, inputmode: "decimal", placeholder: "any", "aria-label": `${label}, in ${unit}`, onchange: () => set(input.value.trim()) });
       return h("label.control.typed", {}, h("span.choice-label", {}, label), input, h("span.choice-label", {}, unit));
     }
     const known = choices ?? [["", "Any"], ...[...new Set([...(this.options[key] ?? []), value].filter(Boolean))].map((one) => [one, one])];
@@ -164,6 +164,13 @@ function sums(trace) {
   return { models, unpriced, input: total(names.INPUT_TOKENS), output: total(names.OUTPUT_TOKENS), cost: total(names.COST_USD), first: firsts.length ? Math.max(...firsts) : null, whole };
 }
 
+const LEAST_USD = 1e-6; // a known part below it is not worth a number
+
+function costOf(cost, unpriced, least) {
+  if (unpriced && (cost ?? 0) < LEAST_USD) return h("span.quiet", {}, "unknown");
+  return cost === null ? "–" : (unpriced ? "≥ " : least) + usd(cost);
+}
+
 function row(trace, slowest, kept) {
   const { models, unpriced, input, output, cost, first, whole } = sums(trace);
   const id = trace.traceID.padStart(32, "0");
@@ -175,13 +182,13 @@ function row(trace, slowest, kept) {
   return h(
     "tr",
     { onclick: open, class: errors ? "failed" : null },
-    h("td.number", { title: `${moment(start, true)}, ${ago(start)}` }, h("time", {}, shortMoment(start))),
+    h("td.clock", { title: `${moment(start, true)}, ${ago(start)}` }, h("time", {}, shortMoment(start))),
     h("td", {}, h("a", { href, onclick: () => kept && remember("compare", null) }, shorten(visible(trace.rootTraceName || id), 60)), h("span.quiet", {}, ` ${shorten(visible(trace.rootServiceName ?? ""), 40)}`)),
     h("td", {}, shorten(visible(models.join(", ")), 60) || h("span.quiet", {}, "–")),
     h("td", {}, h("span.meter", {}, h("i", { style: { width: `${((trace.durationMs ?? 0) / slowest) * 100}%` } })), duration(trace.durationMs ?? 0)),
     h("td.number", {}, seconds(first)),
     h("td.number", {}, input === null && output === null ? "–" : `${least}${tokens(input)} → ${tokens(output)}`),
-    h("td.number", { title: unpriced ? "The cost of a call is not known" : null }, cost === null ? "–" : (unpriced ? "≥ " : least) + usd(cost)),
+    h("td.number", { title: unpriced ? "The cost of a call is not known" : null }, costOf(cost, unpriced, least)),
     h("td", {}, errors > 0 && h("span.tag.bad", {}, errors === 1 ? "1 error" : `${errors} errors`)),
   );
 }
