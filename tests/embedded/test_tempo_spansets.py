@@ -7,7 +7,8 @@ from span_store import BASE_NS, Given, span_hex, trace_hex, write_store
 
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces.database import SpanDatabase
-from stackctl.embedded.traces.metrics import Steps, measure
+from stackctl.embedded.traces.measuring import Steps
+from stackctl.embedded.traces.metrics import measure
 from stackctl.embedded.traces.search import SearchRequest, search
 from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.session import Session

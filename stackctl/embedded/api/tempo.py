@@ -21,7 +21,8 @@ from stackctl.embedded.api.tempo_parameters import bad, lenient, metrics_request
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.database import SpanDatabase
-from stackctl.embedded.traces.metrics import MetricSeries, Steps, measure, series_json
+from stackctl.embedded.traces.measuring import Steps
+from stackctl.embedded.traces.metrics import MetricSeries, measure, series_json
 from stackctl.embedded.traces.search import search
 from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.tags import INTRINSIC_TAGS, tag_field, tag_names, tag_values

@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from stackctl.embedded.traces.metrics import Steps
+from stackctl.embedded.traces.measuring import Steps
 from stackctl.embedded.traces.search import SearchRequest
 from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.spansets import Bounds

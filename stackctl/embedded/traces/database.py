@@ -16,6 +16,7 @@ import pyarrow as pa
 from stackctl.embedded.store.reader import Snapshot
 from stackctl.embedded.traces.alarms import Alarms
 from stackctl.embedded.traces.hot import SERVICE, HotCatalogue
+from stackctl.embedded.traces.partials import Partials
 from stackctl.embedded.traces.schema import REST_COLUMN, Schema, identifier
 from stackctl.embedded.traces.segments import Catalogue, Segment
 from stackctl.embedded.traces.session import MEMORY_LIMIT, NOT_PROBE, Session, joined, text
@@ -50,6 +51,7 @@ class SpanDatabase:
         self._judged = Catalogue()
         self._hot = HotCatalogue(self._read_keys)
         self._judged_hot = HotCatalogue(lambda _: {})
+        self._partials = Partials()
         self._schema: tuple[tuple[Path, ...], Schema] = ((), Schema(frozenset()))
         self._connection = duckdb.connect(":memory:")
         for setting in (
@@ -94,6 +96,7 @@ class SpanDatabase:
             if self._schema[0] != snapshot.segments:
                 found = (Schema(frozenset(part.columns), part.rest_keys) for part in segments)
                 self._schema = (snapshot.segments, joined(found))
+                self._partials.only(set(snapshot.segments))
             hot = self._hot.of(snapshot.pieces)
             judged_hot = [] if snapshot.evaluations_hot is None else [snapshot.evaluations_hot]
             schema = joined([self._schema[1], *(Schema(frozenset(piece.columns), piece.rest_keys) for piece in hot)])
@@ -105,6 +108,7 @@ class SpanDatabase:
                 tuple(judged),
                 tuple(self._judged_hot.of(judged_hot)),
                 self._alarms,
+                self._partials,
             )
 
     def _read_keys(self, table: pa.Table) -> Mapping[str, frozenset[str]]:

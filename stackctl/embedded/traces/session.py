@@ -1,16 +1,18 @@
 """Questions to one snapshot of the store: SQL over the sealed segments and the hot pieces that may have an answer."""
 
 import re
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from stackctl.embedded.traces.alarms import Alarms
 from stackctl.embedded.traces.hot import SERVICE, HotPiece
+from stackctl.embedded.traces.partials import Partials
 from stackctl.embedded.traces.pruning import may_match
 from stackctl.embedded.traces.schema import CORE, JUDGED, REST_COLUMN, Schema, identifier, sql_type
 from stackctl.embedded.traces.segments import Part, Segment, Window
@@ -29,6 +31,7 @@ _CONDITIONED: Final = ("start_ns", "dur_ns", SERVICE)
 # More traces than these stand in nearly every segment anyway.
 _PROBED_TRACES: Final = 50
 TraceKey = tuple[int, int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Session:
         judged: sealed evaluations.
         judged_hot: the other evaluations.
         alarms: interrupt a statement that takes too long.
+        partials: what was found in single segments before.
     """
 
     cursor: duckdb.DuckDBPyConnection
@@ -51,6 +55,7 @@ class Session:
     judged: tuple[Segment, ...]
     judged_hot: tuple[HotPiece, ...]
     alarms: Alarms
+    partials: Partials = field(default_factory=Partials)
     # Hot pieces and columns that statements name, by the number in their name; None once DuckDB has them.
     _named: list[tuple[Sequence[HotPiece], Sequence[str]] | None] = field(default_factory=list)
 
@@ -124,22 +129,45 @@ class Session:
         Raises:
             UpstreamFailed: it took too long, or more memory than the engine may use.
         """
+        return self._run(sql, parameters, lambda sql, used: _rows(self.cursor.execute(sql, used)))
+
+    def table(self, sql: str, parameters: dict[str, Any] | None = None) -> pa.Table:
+        """Run one statement and return its rows as Arrow has them; the rest is as for `rows`."""
+        found: pa.Table = self._run(
+            sql, parameters, lambda sql, used: self.cursor.sql(sql, params=used).to_arrow_table()
+        )
+        return found
+
+    def check_time(self, began: float) -> None:
+        """Give up between statements that together take too long.
+
+        Args:
+            began: when they did, as `time.monotonic` tells it.
+
+        Raises:
+            UpstreamFailed: they took too long.
+        """
+        if time.monotonic() - began > self.alarms.seconds:
+            raise self._late()
+
+    def _run(self, sql: str, parameters: dict[str, Any] | None, run: Callable[[str, dict[str, Any]], T]) -> T:
         used = {name: parameters[name] for name in set(_PARAMETER.findall(sql))} if parameters else {}
         for number in _HOT_NAME.findall(sql):
             self._register(int(number))
         try:
             with self.alarms.set(self.cursor.interrupt):
-                result = self.cursor.execute(sql, used)
-                names = [column[0] for column in result.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+                return run(sql, used)
         except duckdb.InterruptException as error:
-            raise UpstreamFailed(
-                f"the query took longer than {self.alarms.seconds:g} s", next_step="ask for a shorter time range"
-            ) from error
+            raise self._late() from error
         except duckdb.OutOfMemoryException as error:
             raise UpstreamFailed(
                 f"the query needs more memory than {MEMORY_LIMIT}", next_step="ask for a shorter time range"
             ) from error
+
+    def _late(self) -> UpstreamFailed:
+        return UpstreamFailed(
+            f"the query took longer than {self.alarms.seconds:g} s", next_step="ask for a shorter time range"
+        )
 
     def _from_hot(self, pieces: Sequence[HotPiece], names: Sequence[str], *conditions: str) -> str:
         """Return a SELECT of columns over hot pieces; DuckDB gets them with the statement that names them."""
@@ -158,6 +186,11 @@ class Session:
         tables = [piece.table.select([n for n in named[1] if n in piece.columns]) for piece in named[0]]
         self.cursor.register(f"hot_{number}", pa.concat_tables(tables, promote_options="default"))
         self._named[number] = None
+
+
+def _rows(result: Any) -> list[dict[str, Any]]:
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def joined(schemas: Iterable[Schema]) -> Schema:

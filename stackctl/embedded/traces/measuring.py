@@ -1,0 +1,260 @@
+"""What a metrics function measures, by group and interval: a part of the store at a time where that is possible.
+
+A pipeline of filters looks at each span by itself: what it finds in one segment and in another is put together here.
+Structure, and what looks beyond the span, is found in one statement over everything.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from stackctl.embedded.traces.fields import looks_beyond
+from stackctl.embedded.traces.partials import Partial
+from stackctl.embedded.traces.pruning import may_match
+from stackctl.embedded.traces.quantiles import quantile
+from stackctl.embedded.traces.segments import Segment, Window
+from stackctl.embedded.traces.session import Session
+from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
+from stackctl.embedded.traces.values import Parameters
+from stackctl.traceql import ast
+
+HISTOGRAM: Final = "histogram_over_time"
+QUANTILES: Final = "quantile_over_time"
+COUNTING: Final = frozenset({"rate", "count_over_time"})
+# Buckets are powers of two, named by their upper bound, as Tempo's are.
+_BUCKET: Final = "pow(2, ceil(log2(measured)))"
+_GROUP_BYTES: Final = 500  # of a group's values and numbers as Python holds them, about
+# Values by which a series is told from others, and the bucket of a histogram.
+Group: TypeAlias = tuple[Any, ...]
+Found: TypeAlias = dict[Group, dict[int, Any]]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The intervals of a range query: `count` of `step_ns` each, the first ending at `start_ns`."""
+
+    start_ns: int
+    step_ns: int
+    count: int
+
+    @property
+    def begin_ns(self) -> int:
+        """Return when the first interval begins, in nanoseconds since the epoch."""
+        return self.start_ns - self.step_ns
+
+    @property
+    def end_ns(self) -> int:
+        """Return when the last interval ends."""
+        return self.start_ns + (self.count - 1) * self.step_ns
+
+    def end_ms(self, index: int) -> int:
+        """Return when an interval ends, in milliseconds since the epoch."""
+        return (self.start_ns + index * self.step_ns) // 1_000_000
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """How a function measures.
+
+    Attributes:
+        whole: SQL of its value over the numbers of a group; `{}` is where parameters go.
+        part: SQL of what is kept of some of these numbers.
+        join: the value, from what was kept of all of them: at least one, none of them NULL.
+    """
+
+    whole: str
+    part: str
+    join: Callable[[Sequence[Any]], Any]
+
+
+def _mean(kept: Sequence[Mapping[str, Any]]) -> float | None:
+    count = sum(one["count"] for one in kept)
+    return sum(one["sum"] for one in kept if one["count"]) / count if count else None
+
+
+_COUNT: Final = Aggregate("count(*)::DOUBLE", "count(*)::DOUBLE", sum)
+_AGGREGATES: Final = {
+    "rate": _COUNT,
+    "count_over_time": _COUNT,
+    HISTOGRAM: _COUNT,
+    # NaN is above every number to DuckDB.
+    "min_over_time": Aggregate("min(measured)", "min(measured)", lambda kept: float(np.fmin.reduce(kept))),
+    "max_over_time": Aggregate("max(measured)", "max(measured)", lambda kept: float(np.max(kept))),
+    "sum_over_time": Aggregate("sum(measured)", "sum(measured)", sum),
+    "avg_over_time": Aggregate("avg(measured)", "{'sum': sum(measured), 'count': count(measured)}", _mean),
+}
+FUNCTIONS: Final = frozenset({*_AGGREGATES, QUANTILES})
+
+
+def measured(session: Session, before: ast.Pipeline, stage: ast.Metrics, steps: Steps) -> Found:
+    """Return the values of a metrics function over what a pipeline finds.
+
+    Returns:
+        for each group, the number of an interval to its value; lists of them for quantiles.
+
+    Raises:
+        QueryUnsupported: the query uses what the engine does not run.
+        UpstreamFailed: time or memory ran out.
+    """
+    question = _Question(before, stage, _aggregate(stage))
+    if not _by_itself(before, stage):
+        return question.ask(session, steps, question.aggregate.whole)
+    window = _window(steps)
+    inside = [part for part in session.segments if window.holds(part)]
+    rest = replace(session, segments=tuple(part for part in session.segments if part not in inside))
+    parts = [_shifted(found, steps) for found in _kept(session, inside, question, steps)]
+    parts.append(question.ask(rest, steps, question.aggregate.part))
+    return _joined(parts, question.aggregate.join)
+
+
+def _aggregate(stage: ast.Metrics) -> Aggregate:
+    if stage.function != QUANTILES:
+        return _AGGREGATES[stage.function]
+    wanted = _quantiles(stage)
+    kept = "list(measured) FILTER (measured IS NOT NULL)"
+    return Aggregate("quantile_cont(measured, {})", kept, lambda places: [quantile(places, q) for q in wanted])
+
+
+def _quantiles(stage: ast.Metrics) -> list[float]:
+    return [float(parameter.value or 0) for parameter in stage.arguments[1:] if isinstance(parameter, ast.Literal)]
+
+
+def _by_itself(before: ast.Pipeline, stage: ast.Metrics) -> bool:
+    """True where each span counts by itself, whatever others there are."""
+    filters = all(isinstance(found, ast.Filter) for found in before.stages)
+    return filters and not any(looks_beyond(node) for node in (before, *stage.arguments, *stage.by))
+
+
+def _window(steps: Steps) -> Window:
+    # Spans count by their start.
+    return Window(steps.begin_ns, steps.end_ns, by_start=True)
+
+
+def _kept(session: Session, segments: Sequence[Segment], question: "_Question", steps: Steps) -> Iterator[Found]:
+    """Yield what is found in single segments, with intervals counted from the epoch."""
+    counted = _since_epoch(steps)
+    key = (repr(question.before), repr(question.stage), counted)
+    filters = (stage.condition for stage in question.before.stages if isinstance(stage, ast.Filter))
+    condition = next(filters, None)
+    began = time.monotonic()
+    for segment in segments:
+        if not may_match(segment, condition):
+            continue
+        partial = session.partials.get(key, segment.path)
+        if partial is None:
+            session.check_time(began)
+            alone = replace(session, segments=(segment,), hot=())
+            found = question.ask(alone, counted, question.aggregate.part, Window())
+            partial = Partial(found, _size(found))
+            session.partials.put(key, segment.path, partial)
+        yield partial.found
+
+
+def _since_epoch(steps: Steps) -> Steps:
+    """Return intervals that begin at the epoch and end where others do; one without an end for a single interval."""
+    if steps.count == 1:
+        return Steps(0, 0, 1)
+    return Steps(steps.start_ns % steps.step_ns, steps.step_ns, 2)
+
+
+def _shifted(found: Found, steps: Steps) -> Found:
+    """Count intervals from the first one of a query instead of from the epoch."""
+    if steps.count == 1:
+        return found
+    shift = (steps.start_ns - steps.start_ns % steps.step_ns) // steps.step_ns
+    return {group: {step - shift: value for step, value in values.items()} for group, values in found.items()}
+
+
+def _joined(parts: Sequence[Found], join: Callable[[Sequence[Any]], Any]) -> Found:
+    """Put together what was found in parts of the store, groups in their order."""
+    gathered: dict[Group, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for part in parts:
+        for group, values in part.items():
+            for step, value in values.items():
+                gathered[group][step].append(value)
+    joined: Found = {}
+    for group in sorted(gathered, key=_order):
+        values = {step: join(kept) for step, kept in sorted(gathered[group].items())}
+        joined[group] = {step: value for step, value in values.items() if value is not None}
+    return joined
+
+
+def _order(group: Group) -> list[tuple[bool, str, Any]]:
+    """Sort values of one type together, and those that are absent last."""
+    return [(value is None, type(value).__name__, value) for value in group]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A metrics function over what a pipeline finds."""
+
+    before: ast.Pipeline
+    stage: ast.Metrics
+    aggregate: Aggregate
+
+    def ask(self, session: Session, steps: Steps, value: str, window: Window | None = None) -> Found:
+        """Measure in one statement.
+
+        Args:
+            value: SQL of what is measured of each group.
+            window: which spans count; those of the steps if None.
+        """
+        parameters = Parameters()
+        compiler = SpansetCompiler(session, parameters, Bounds(_window(steps) if window is None else window))
+        groups = [compiler.carry_values(expression) for expression in self.stage.by]
+        number = "NULL" if self.stage.function in COUNTING else compiler.carry_number(self.stage.arguments[0])
+        found = compiler.compile(self.before)
+        carried = list(dict.fromkeys(name for names in groups for name in names))
+        step = f"(start_ns - {steps.begin_ns} + {steps.step_ns} - 1) // {steps.step_ns} - 1" if steps.count > 1 else "0"
+        seen = f"SELECT {', '.join([*carried, f'{number} AS measured', f'{step} AS step'])} FROM {found}"
+        histogram = self.stage.function == HISTOGRAM
+        keys = [*carried, "step", *([f"{_BUCKET} AS bucket"] if histogram else [])]
+        if value == self.aggregate.whole:
+            value = value.format(parameters.bind(_quantiles(self.stage)))
+        sql = f"SELECT {', '.join(keys)}, {value} AS value FROM ({seen}){' WHERE measured > 0' if histogram else ''}"
+        table = session.table(f"{compiler.statement(f'{sql} GROUP BY ALL ORDER BY ALL')}", parameters.values)
+        return _found(table, groups)
+
+
+def _found(table: pa.Table, groups: Sequence[Sequence[str]]) -> Found:
+    """Read the rows of an answer.
+
+    Args:
+        groups: for each thing that is grouped by, the columns in one of which its value is.
+    """
+    found: Found = defaultdict(dict)
+    rows = table.drop_columns(["value"]).to_pylist()
+    for row, value in zip(rows, _values(table["value"]), strict=True):
+        if value is not None:
+            group = tuple(_first(row[name] for name in names) for names in groups)
+            found[*group, row.get("bucket")][row["step"]] = value
+    return dict(found)
+
+
+def _first(values: Iterable[Any]) -> Any:
+    """Return the value that is there, of columns that are NULL where the type is another one."""
+    value = next((value for value in values if value is not None), None)
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def _values(column: "pa.ChunkedArray[Any]") -> Iterator[Any]:
+    """Yield a column's values; lists of numbers as arrays, sorted."""
+    for chunk in column.chunks:
+        if not isinstance(chunk, pa.ListArray):
+            yield from chunk.to_pylist()
+            continue
+        numbers, ends = chunk.values.to_numpy(zero_copy_only=False), chunk.offsets.to_numpy()
+        for row, (start, end) in enumerate(pairwise(ends)):
+            yield np.sort(numbers[start:end]) if chunk[row].is_valid else None
+
+
+def _size(found: Found) -> int:
+    values = [value for steps in found.values() for value in steps.values()]
+    return sum(value.nbytes if isinstance(value, np.ndarray) else 0 for value in values) + _GROUP_BYTES * len(values)
