@@ -65,9 +65,10 @@ class Ingest:
         data_dir = Path(config.data_dir)
         self._lock = lock_writer(data_dir)
         self.store = SpanStore(data_dir, limits, clock_ms=now_ms)
-        if self.store.torn_bytes:
-            log.warning("cut %d bytes of an unfinished, never acknowledged frame", self.store.torn_bytes)
         self.head = Head(data_dir, clock_ms=now_ms)
+        self.store.skip_to(self.head.applied_seq)
+        self._uncounted = self.store.missing(self.head.applied_seq)
+        self._tell_damage()
         for seq, raw in self.store.replay(self.head.applied_seq):
             self.head.apply(Increments.from_bytes(raw), seq)
         self._retention = Retention(self.store.layout, config.retention_seconds, config.retention_bytes)
@@ -89,7 +90,7 @@ class Ingest:
         host, ports = self._config.host, self._config.ports
         guard = guard_of(host, token)
         listening = listen(host, ports["otlp_http"], "otlp_http")
-        await self._on_disk(self.head.start)
+        await self._bearing_disk(self._on_disk(self.head.start))
         commits = asyncio.create_task(self.intake.run(), name="commits")
         grpc_server = await serve_grpc(self.intake.take, guard, host, ports["otlp_grpc"])
         web = http_server(otlp_app(self.intake.take, guard, self.status))
@@ -121,9 +122,27 @@ class Ingest:
             "lost_spans_total": tally.lost,
             "redacted_values_total": tally.dropped.total(),
             "redacted_keys": _redacted_keys(tally),
-            "torn_bytes": self.store.torn_bytes,
+            "torn_bytes": self.store.torn_bytes + self.head.torn_bytes,
+            "lost_frames": self.store.lost_frames(),
+            "uncounted_frames": self._uncounted,
+            "damaged_files": self.head.set_aside,
             "disk_ok": totals.disk_ok,
         }
+
+    def _tell_damage(self) -> None:
+        """Say what the start found damaged; a torn tail is what every crash leaves."""
+        if self.store.torn_bytes:
+            log.warning("spans: passed over %d bytes that were no whole frame", self.store.torn_bytes)
+        if self.head.torn_bytes:
+            log.warning("samples: passed over %d bytes that were no whole frame", self.head.torn_bytes)
+        if self.store.lost_frames():
+            log.error("spans: %d acknowledged frames are damaged and lost", self.store.lost_frames())
+        for name in self.head.set_aside:
+            log.error(
+                "samples: the log file is damaged at its beginning, its samples are not read: series/log/%s", name
+            )
+        if self._uncounted:
+            log.error("counters lack what %d lost frames held", self._uncounted)
 
     def _line(self) -> Line:
         pipeline = Pipeline(self._config, book=self._book)
@@ -150,7 +169,8 @@ class Ingest:
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
             self._workforce.look(self.intake.queue_bytes)
-            await self._bearing_disk(self._on_disk(self.head.beat))
+            if await self._bearing_disk(self._on_disk(self.head.beat)):
+                self._committer.totals.disk_ok = True
             if seal.due() and await self._bearing_disk(self._on_disk(self.store.roll_if_due)):
                 asyncio.get_running_loop().run_in_executor(self._seal, self._seal_closed)
             if retain.due():
@@ -161,8 +181,9 @@ class Ingest:
         try:
             return await work
         except (OSError, StoreUnusable) as error:
+            if self._committer.totals.disk_ok:  # tried again ten times a second
+                log.error("the disk refuses: %s", error)
             self._committer.totals.disk_ok = False
-            log.error("the disk refuses: %s", error)
             return None
 
     def _seal_closed(self) -> None:

@@ -146,7 +146,8 @@ def test_a_kill_at_any_change_loses_and_doubles_nothing(tmp_path: Path, disk: Cr
     check(tmp_path / "whole")
     changes = disk.changes
     assert {"create", "pwritev", "fdatasync", "rename", "unlink", "write_parquet", "_write_samples"} <= set(disk.names)
-    for dies_at in range(1 + SEED % STEP, changes + 1, STEP):
+    first_start = range(1, 15)
+    for dies_at in sorted({*first_start, *range(1 + SEED % STEP, changes + 1, STEP)}):
         for halfway in (False, True):
             data_dir, sender = tmp_path / f"{dies_at}{halfway}", Sender()
             assert die(disk, data_dir, sender, dies_at, halfway)

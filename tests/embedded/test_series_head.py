@@ -1,5 +1,6 @@
 """The head: exact counters over any stop, and when samples are written."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -117,8 +118,6 @@ def test_series_idle_for_a_day_ends_and_comes_back_with_its_former_value(tmp_pat
 
 def test_a_waiting_reader_gets_what_changed_at_once(tmp_path: Path, clock: Clock) -> None:
     """A touch of `wanted` brings a tick of what changed, and only of that, and only if something did."""
-    import os
-
     head = Head(tmp_path, clock_ms=clock)
     head.start()
     head.apply(calls(1), 1)
@@ -218,6 +217,40 @@ def test_the_next_file_holds_everything_that_is_alive(tmp_path: Path, clock: Clo
     clock.now += 1_000
     again.start()
     assert samples(tmp_path) == [(31_000, 3.0)]
+
+
+def test_a_refused_roll_mixes_no_series(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk refuses the next file, the old one goes on as it was, however many series are to be forgotten."""
+    head = Head(tmp_path, clock_ms=clock, pace=Pace(roll_ms=60_000, keep_ms=20_000, live_ms=20_000))
+    head.start()
+    for seq, name in enumerate(("idle", "busy"), 1):
+        head.apply(calls(seq, clock.now, labels=(("job", name),)), seq)
+    for _ in range(3):
+        clock.now += 15_000
+        head.beat()
+    clock.now += 15_000
+    head.apply(calls(5, clock.now, labels=(("job", "busy"),)), 3)
+    handles = len(os.listdir("/proc/self/fd"))
+
+    def refuse(directory: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stackctl.embedded.series.log.sync_directory", refuse)
+        for _ in range(3):
+            clock.now += 100
+            with pytest.raises(StoreUnusable, match="No space left"):
+                head.beat()
+    assert SeriesLayout.below(tmp_path).logs() == [1]
+    assert len(os.listdir("/proc/self/fd")) == handles
+    head.apply(calls(1, clock.now, labels=(("job", "busy"),)), 4)
+    head.tick()
+    clock.now += 100
+    head.beat()
+    head.apply(calls(1, clock.now, labels=(("job", "busy"),)), 5)
+    head.close()
+    found = SampleReader(tmp_path).select([Matcher("__name__", "=", "llm_requests_total")], 0, 2**60)
+    assert {one.labels["job"]: one.v[~np.isnan(one.v)].max() for one in found} == {"idle": 1.0, "busy": 9.0}
 
 
 def test_histogram_becomes_cumulative_buckets_sum_and_count(tmp_path: Path, clock: Clock) -> None:

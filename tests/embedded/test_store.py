@@ -304,6 +304,64 @@ def sealed_segments(data_dir: Path, count: int, step_ms: int) -> Layout:
     return store.layout
 
 
+def test_evaluations_are_not_trimmed_before_they_are_sealed(tmp_path: Path) -> None:
+    """A log file without spans goes once its evaluations and digests stand in files of their own, as any other."""
+    store = open_store(tmp_path, rows=1)
+    judged = pa.table({"name": ["grounded"], "tid_hi": pa.array([1])})
+    store.append(Frame(NOW_MS, (digest("logs", b"x"),), None, judged, b""))
+    store.roll_if_due()
+    store.append(Frame(NOW_MS, (digest("logs", b"y"),), None, judged, b""))
+    store.trim(2)  # neither the closed file nor the open one is sealed
+    assert store.layout.logs() == [1, 2]
+    store.roll_if_due()
+    store.seal_closed()
+    store.trim(2)
+    assert store.layout.logs() == [3]
+    store.close()
+    snapshot = SpanReader(tmp_path).snapshot()
+    assert sum(pq.read_metadata(path).num_rows for path in snapshot.evaluation_segments) == 2
+    assert digest("logs", b"y") in open_store(tmp_path).digests
+
+
+def test_a_roll_that_the_disk_refuses_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The open file goes on beyond the number that the next one would have had, and nothing of it is passed over."""
+
+    def refuse(directory: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    store = open_store(tmp_path, rows=1)
+    store.append(frame(1))
+    handles = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr("stackctl.embedded.store.log.sync_directory", refuse)
+        for _ in range(3):
+            with pytest.raises(StoreUnusable, match="Input/output"):
+                store.roll_if_due()
+    assert store.layout.logs() == [1]
+    assert len(os.listdir("/proc/self/fd")) == handles
+    store.append(frame(2))
+    assert [seq for seq, _ in store.replay(1)] == [2]
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    """Half a segment does not stay on disk for ever: the next one may have another name."""
+    open_store(tmp_path).close()
+    half = tmp_path / "spans" / f".{Sealed(1, 9, NOW_MS, SPANS).filename}.tmp"
+    half.write_bytes(b"PAR1")
+    open_store(tmp_path).close()
+    assert not half.exists()
+
+
+def test_digests_go_when_nothing_is_compared_with_them_any_more(tmp_path: Path) -> None:
+    """Senders that do not batch make as many digests as spans: they stay for the window, not for the retention."""
+    half_ms = WINDOW_MS // 2
+    layout = sealed_segments(tmp_path, 5, step_ms=half_ms)
+    assert len(layout.sealed(DIGESTS)) == 5
+    Retention(layout, 10**6, 10**12).run(NOW_MS + 4 * half_ms)
+    assert [file.newest_ms for file in layout.sealed(DIGESTS)] == [NOW_MS + n * half_ms for n in (2, 3, 4)]
+    assert len(found(tmp_path)) == 10
+
+
 def test_retention_forgets_by_arrival_not_by_span_time(tmp_path: Path) -> None:
     """Segments whose newest span arrived before the horizon go; the spans' own times do not matter."""
     layout = sealed_segments(tmp_path, 5, step_ms=3_600_000)

@@ -8,6 +8,7 @@ blocks/<number>-<first>-<last>/    number of the log file, first and last sample
 A block appears by the rename of its directory; its log file goes afterwards. Readers prefer the block.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -15,20 +16,24 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 import numpy as np
 import orjson
 
-from stackctl.embedded.store.layout import sync_directory
+from stackctl.embedded.store.layout import sync_directory, sync_file
 
-from .frame import SampleFrame, scan
+from .frame import Exemplar, SampleFrame, damage, scan
 from .layout import SeriesLayout
-from .levels import Floats, Level, Times
+from .levels import EMPTY, Floats, Level, Times
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+log = logging.getLogger("stackctl.series")
+
+Described: TypeAlias = dict[int, tuple[str, str, bytes]]
 
 _NAME: Final = re.compile(r"(?P<number>\d{10})-(?P<first>\d{13})-(?P<last>\d{13})")
 ROW_GROUP: Final = 131_072  # samples read at once; about one megabyte each of times and values
@@ -70,45 +75,63 @@ def blocks(layout: SeriesLayout) -> list[BlockName]:
 def seal(layout: SeriesLayout, number: int) -> None:
     """Make a block of a closed log file and remove the file. One without samples is only removed.
 
+    Damaged frames are left out, and so are samples of series that only they defined; that is logged.
+
     Raises:
         OSError: the disk refused; the log file stays.
     """
     path = layout.log_file(number)
     if all(block.number != number for block in blocks(layout)):
-        frames = [frame for frame, _ in scan(path.read_bytes())]
+        data = path.read_bytes()
+        frames = [frame for frame, _ in scan(data)]
+        series = _described(frames)
         written = [frame for frame in frames if not frame.state and len(frame.slots)]
-        if written:
-            _write(layout, number, frames, written)
+        level = Level.of([_of_known(frame, series) for frame in written]) if written else EMPTY
+        lost = damage(data)
+        if lost:
+            samples = sum(len(frame.slots) for frame in written) - len(level.ids)
+            log.error("%s: %d bytes are damaged; beside them %d samples are lost", path.name, lost, samples)
+        if len(level.ids):
+            _write(layout, number, series, level, [one for frame in written for one in frame.exemplars])
     path.unlink()
 
 
-def _write(layout: SeriesLayout, number: int, frames: list[SampleFrame], written: list[SampleFrame]) -> None:
-    level = Level.of([Level(f.slots.astype(np.int64), f.times, f.values) for f in written])
+def _described(frames: list[SampleFrame]) -> Described:
+    """Return base name, kind and labels (JSON) of each slot's series."""
+    found: Described = {}
+    for slot, family in (pair for frame in frames for pair in frame.families):
+        for at, labels in enumerate(family.series(), slot):
+            found[at] = (family.name, family.kind, orjson.dumps(labels))
+    return found
+
+
+def _of_known(frame: SampleFrame, series: Described) -> Level:
+    known = np.isin(frame.slots, list(series))
+    return Level(frame.slots[known].astype(np.int64), frame.times[known], frame.values[known])
+
+
+def _write(layout: SeriesLayout, number: int, series: Described, level: Level, exemplars: list[Exemplar]) -> None:
     name = BlockName(number, int(level.times.min()), int(level.times.max()))
     directory = layout.blocks_dir / f"{name.text}.new"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
-    rows = _write_series(directory, frames, level)
+    rows = _write_series(directory, series, level)
     _write_samples(directory, level)
-    _write_exemplars(directory, written, rows)
+    _write_exemplars(directory, exemplars, rows)
     for file in directory.iterdir():
-        _sync(file)
+        sync_file(file)
     sync_directory(directory)
     directory.rename(layout.blocks_dir / name.text)
     sync_directory(layout.blocks_dir)
 
 
-def _write_series(directory: Path, frames: list[SampleFrame], level: Level) -> dict[int, int]:
+def _write_series(directory: Path, series: Described, level: Level) -> dict[int, int]:
     """Write the series that have samples; return slot to row."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     slots, first, counts = np.unique(level.ids, return_index=True, return_counts=True)
-    described: dict[int, tuple[str, str, bytes]] = {}
-    for slot, family in (pair for frame in frames for pair in frame.families):
-        for at, labels in enumerate(family.series(), slot):
-            described[at] = (family.name, family.kind, orjson.dumps(labels))
-    found = [described[slot] for slot in slots.tolist()]
+    found = [series[slot] for slot in slots.tolist()]
     table = pa.table(
         {
             "labels": pa.array([labels.decode() for _, _, labels in found]),
@@ -137,11 +160,11 @@ def _write_samples(directory: Path, level: Level) -> None:
     )
 
 
-def _write_exemplars(directory: Path, written: list[SampleFrame], rows: dict[int, int]) -> None:
+def _write_exemplars(directory: Path, exemplars: list[Exemplar], rows: dict[int, int]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found = [one for frame in written for one in frame.exemplars if one.slot in rows]
+    found = [one for one in exemplars if one.slot in rows]
     table = pa.table(
         {
             "series": pa.array([rows[one.slot] for one in found], pa.int32()),
@@ -151,14 +174,6 @@ def _write_exemplars(directory: Path, written: list[SampleFrame], rows: dict[int
         }
     )
     pq.write_table(table, directory / "exemplars.parquet", compression="zstd", compression_level=1)
-
-
-def _sync(file: Path) -> None:
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -266,6 +281,8 @@ def forget(layout: SeriesLayout, before_ms: int, most_bytes: int) -> int:
     Returns:
         How many were removed.
     """
+    for doomed in layout.blocks_dir.glob("*.gone"):  # of a process that was killed here
+        shutil.rmtree(doomed)
     sizes = {block: _size(layout.blocks_dir / block.text) for block in blocks(layout)}
     total = sum(sizes.values())
     gone = 0

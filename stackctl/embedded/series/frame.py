@@ -96,16 +96,45 @@ def encode(frame: SampleFrame) -> bytes:
 
 
 def scan(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[SampleFrame, int]]:
-    """Yield whole frames from an offset on, each with the offset behind it. Ends at what is no whole frame."""
+    """Yield whole frames from an offset on, each with the offset behind it; what is no whole frame is passed over.
+
+    Where a frame is damaged, series that it defined are unknown to the frames behind it.
+    """
     view = memoryview(data)
-    at = start
-    while len(view) - at >= _HEAD.size:
-        magic, length, crc = _HEAD.unpack_from(view, at)
-        payload = view[at + _HEAD.size : at + _HEAD.size + length]
-        if magic != MAGIC or len(payload) < length or zlib.crc32(payload) != crc:
-            return
-        at += _HEAD.size + length
-        yield _decode(payload), at
+    for begin, end in _walk(view, start):
+        yield _decode(view[begin + _HEAD.size : end]), end
+
+
+def damage(data: bytes | memoryview) -> int:
+    """Return how many bytes are in no whole frame: a torn tail, or damage."""
+    return len(data) - sum(end - begin for begin, end in _walk(memoryview(data), 0))
+
+
+def _walk(view: memoryview, at: int) -> Iterator[tuple[int, int]]:
+    """Yield where whole frames begin and end."""
+    while at >= 0:
+        end = _end(view, at)
+        if end:
+            yield at, end
+            at = end
+        else:
+            at = _next_magic(view, at + 1)
+
+
+def _end(view: memoryview, at: int) -> int:
+    """The offset behind the whole frame at an offset; 0 where there is none."""
+    if len(view) - at < _HEAD.size:
+        return 0
+    magic, length, crc = _HEAD.unpack_from(view, at)
+    end = at + _HEAD.size + length
+    whole = magic == MAGIC and end <= len(view) and zlib.crc32(view[at + _HEAD.size : end]) == crc
+    return end if whole else 0
+
+
+def _next_magic(view: memoryview, start: int) -> int:
+    """Where the next frame may begin; -1 for nowhere."""
+    found = bytes(view[start:]).find(MAGIC) if start < len(view) else -1
+    return found if found < 0 else start + found
 
 
 def _decode(payload: memoryview) -> SampleFrame:

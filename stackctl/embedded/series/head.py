@@ -70,6 +70,7 @@ class Head:
     Attributes:
         applied_seq: newest span-log frame that was applied.
         durable_seq: newest span-log frame whose increments are in a synced sample; older frames may go.
+        torn_bytes, set_aside: damage found at start, as in `SampleLog`.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Head:
         self._last_tick_ms = 0  # the samples' own time, which never goes back
         self._ticked_ms = self._full_ms = self._rolled_ms = 0  # by the clock
         self._recover()
+        self.torn_bytes, self.set_aside = self._log.torn_bytes, self._log.set_aside
 
     def _recover(self) -> None:
         ours = frozenset(BY_NAME)
@@ -104,7 +106,7 @@ class Head:
             self.applied_seq = self.durable_seq = max(self.applied_seq, frame.applied_seq)
             self._note(frame.digests)
         if not self._log.number:
-            self._log.roll(self._state())
+            self._log.roll(self._slots.state(self.durable_seq, ()))
         self._rolled_ms = (last_times(frames[0].times) if frames else 0) or self._clock_ms()
 
     def start(self) -> None:
@@ -211,8 +213,11 @@ class Head:
             self._note(stamped)
 
     # --- ticks ------------------------------------------------------------------------------------------------------
-    def beat(self) -> None:
+    def beat(self) -> bool:
         """Do what is due: a tick, or the next log file. To be called every 100 ms or so.
+
+        Returns:
+            Whether something was written.
 
         Raises:
             StoreUnusable: the disk refused; the next beat tries again, nothing counted is lost.
@@ -221,11 +226,13 @@ class Head:
             now = self._clock_ms()
             if now - self._rolled_ms >= self._pace.roll_ms or self._log.size >= self._pace.roll_bytes:
                 self._roll(now)
+                return True
             # Absolute: a clock that was set back must not stop the samples.
-            elif abs(now - self._full_ms) >= self._pace.full_ms:
-                self._tick(now, full=True)
-            elif abs(now - self._ticked_ms) >= self._pace.wanted_ms and self._wanted():
-                self._tick(now, full=False)
+            if abs(now - self._full_ms) >= self._pace.full_ms:
+                return self._tick(now, full=True)
+            if abs(now - self._ticked_ms) >= self._pace.wanted_ms and self._wanted():
+                return self._tick(now, full=False)
+            return False
 
     def tick(self) -> None:
         """Write every live series now. Raises as `beat` does."""
@@ -247,8 +254,8 @@ class Head:
             return False
         return touched_ms >= self._ticked_ms
 
-    def _tick(self, now_ms: int, full: bool) -> None:
-        """Write a sample of every live series, or of those that changed."""
+    def _tick(self, now_ms: int, full: bool) -> bool:
+        """Write a sample of every live series, or of those that changed; False where there was nothing to write."""
         slots = self._slots
         # Room for the former values between this tick and the one before, even when the clock was set back.
         at = max(now_ms, self._last_tick_ms + 2)
@@ -266,12 +273,14 @@ class Head:
             self.applied_seq,
             exemplars=list(self._exemplars.values()),
         )
-        if len(frame.slots) or self.applied_seq != self.durable_seq:
+        needed = bool(len(frame.slots)) or self.applied_seq != self.durable_seq
+        if needed:
             self._log.append(frame)
         self._last_tick_ms, self._ticked_ms = at, now_ms
         if full:
             self._full_ms = now_ms
         self._ticked(frame, due, full)
+        return needed
 
     def _ticked(self, frame: SampleFrame, due: Mask, full: bool) -> None:
         """Note that a tick is on disk."""
@@ -288,9 +297,10 @@ class Head:
         """Close the file after a full tick and begin the next one with what is still alive."""
         self._tick(now_ms, full=True)
         idle = now_ms - np.maximum(self._slots.changed_ms, self._slots.last_ms) > self._pace.keep_ms
-        if idle.any():
-            self._slots = self._slots.without(idle)
-        self._log.roll(self._state())
+        kept = self._slots.without(idle) if idle.any() else self._slots
+        self._log.roll(kept.state(self.durable_seq, list(self._requests.items())))
+        # Only now: while the disk refuses the new file the old one goes on, with the old numbers of the slots.
+        self._slots = kept
         self._rolled_ms = now_ms
 
     def seal_closed(self) -> None:
@@ -313,6 +323,3 @@ class Head:
             OSError: the disk refused.
         """
         blocks.forget(self.layout, before_ms, most_bytes)
-
-    def _state(self) -> SampleFrame:
-        return self._slots.state(self.durable_seq, list(self._requests.items()))

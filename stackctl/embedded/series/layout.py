@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from stackctl.embedded.store.layout import make_directory
 from stackctl.errors import StoreUnusable
 
 _LOG: Final = re.compile(r"(\d{10})\.samples")
@@ -58,7 +59,7 @@ class SeriesLayout:
         """
         try:
             for directory in (self.log_dir, self.blocks_dir):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_directory(directory)
         except OSError as error:
             raise StoreUnusable(
                 f"cannot use {self.root}: {error.strerror}",

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterable
 
 from stackctl.embedded.store.layout import sync_directory
-from stackctl.embedded.store.log import LogFile, Sync
+from stackctl.embedded.store.log import LogFile, Sync, refused
 from stackctl.errors import StoreUnusable
 
-from .frame import SampleFrame, encode, scan
+from .frame import SampleFrame, damage, encode, scan
 from .layout import SeriesLayout
 
 
@@ -26,11 +26,14 @@ class SampleLog:
 
     Attributes:
         number: of the file being written; 0 before the first `roll`.
+        torn_bytes: bytes found by `recover` that were no whole frame, and cut off or passed over.
+        set_aside: files that `recover` could not go on from, renamed to end in `.damaged`.
     """
 
     def __init__(self, layout: SeriesLayout, sync: Sync = os.fdatasync) -> None:
         self.layout = layout
-        self.number = 0
+        self.number = self.torn_bytes = 0
+        self.set_aside: list[str] = []
         self._sync = sync
         self._file: LogFile | None = None
 
@@ -47,12 +50,15 @@ class SampleLog:
         """
         for number in reversed(self.layout.logs()):
             path = self.layout.log_file(number)
-            frames = list(scan(path.read_bytes()))
+            data = path.read_bytes()
+            frames = list(scan(data))
             if frames and frames[0][0].state:
                 self.number = number
+                self.torn_bytes = damage(data)
                 self._file = LogFile(path, frames[-1][1], self._sync)
                 return [frame for frame, _ in frames]
             # Damage: a file gets its name after its state frame is synced. Set aside for who wants to look.
+            self.set_aside.append(path.with_suffix(".damaged").name)
             path.rename(path.with_suffix(".damaged"))
         return []
 
@@ -75,17 +81,19 @@ class SampleLog:
         number = max([self.number, *self.layout.logs(), *_block_numbers(self.layout)]) + 1
         path = self.layout.log_file(number)
         fresh = path.with_suffix(".new")
+        file = LogFile(fresh, 0, self._sync)
         try:
-            fresh.unlink(missing_ok=True)
-            file = LogFile(fresh, 0, self._sync)
             file.append([encode(state)])
             fresh.rename(path)
             sync_directory(self.layout.log_dir)
-        except OSError as error:
-            raise StoreUnusable(
-                f"the disk refuses {path.name}: {error.strerror}",
-                next_step="Free space in the data directory; the stack recovers by itself.",
-            ) from error
+        except (OSError, StoreUnusable) as error:
+            # Without the new file: a start would take the newest, while the old one goes on.
+            file.close()
+            for one in (fresh, path):
+                one.unlink(missing_ok=True)
+            if isinstance(error, StoreUnusable):
+                raise
+            raise refused(path, error) from error
         self.close()
         self.number, self._file = number, file
 

@@ -135,33 +135,39 @@ class SampleReader:
 
     # --- keeping up with the ingest process ---------------------------------------------------------------------------
     def _refresh(self) -> None:
-        # Log files before blocks: a file that is gone by now is a block by now.
-        logs = self.layout.logs()
-        self._blocks = blocks(self.layout)
-        sealed = {block.number for block in self._blocks}
-        for number in logs:
-            if number not in sealed:
-                self._read(number)
+        while True:
+            # Log files before blocks: a file that is gone by now is a block by now.
+            logs = self.layout.logs()
+            self._blocks = blocks(self.layout)
+            sealed = {block.number for block in self._blocks}
+            try:
+                for number in logs:
+                    if number not in sealed:
+                        self._read(number)
+                break
+            except FileNotFoundError:  # sealed between listing and opening: look again, where its block is by now
+                continue
         for number in [number for number in self._tails if number in sealed or number not in logs]:
             del self._tails[number]
         for gone in self._opened.keys() - set(self._blocks):
             del self._opened[gone]
 
     def _read(self, number: int) -> None:
-        """Take in what a log file got since the last time."""
+        """Take in what a log file got since the last time.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
         tail = self._tails.setdefault(number, _Tail())
-        try:
-            with self.layout.log_file(number).open("rb") as file:
-                if os.fstat(file.fileno()).st_size < tail.offset:
-                    # The writer cut a frame back that its disk had refused after we saw it: begin again.
-                    tail = self._tails[number] = _Tail()
-                file.seek(tail.offset)
-                data = file.read()
-                if not MAGIC.startswith(data[: len(MAGIC)]):  # the same, and the next frame was longer
-                    tail = self._tails[number] = _Tail()
-                    data = self.layout.log_file(number).read_bytes()
-        except FileNotFoundError:
-            return  # sealed between listing and opening; the next refresh sees the block
+        with self.layout.log_file(number).open("rb") as file:
+            if os.fstat(file.fileno()).st_size < tail.offset:
+                # The writer cut a frame back that its disk had refused after we saw it: begin again.
+                tail = self._tails[number] = _Tail()
+            file.seek(tail.offset)
+            data = file.read()
+            if not MAGIC.startswith(data[: len(MAGIC)]):  # the same, and the next frame was longer
+                tail = self._tails[number] = _Tail()
+                data = self.layout.log_file(number).read_bytes()
         base = tail.offset
         for frame, end in scan(data):
             self._take(tail, frame)
@@ -177,11 +183,19 @@ class SampleReader:
             tail.ids[slot : slot + len(numbers)] = numbers
         if frame.state or not len(frame.slots):
             return
-        tail.levels.add(tail.ids[frame.slots], frame.times, frame.values)
+        missing = int(frame.slots.max()) + 1 - len(tail.ids)
+        if missing > 0:  # the frame that defined them is damaged: nobody knows whose samples these are
+            tail.ids = np.concatenate([tail.ids, np.full(missing, -1)])
+        known = tail.ids[frame.slots] >= 0
+        if not known.any():
+            return
+        tail.levels.add(tail.ids[frame.slots][known], frame.times[known], frame.values[known])
         tail.first_ms = min(tail.first_ms, int(frame.times.min()))
         tail.last_ms = max(tail.last_ms, int(frame.times.max()))
         tail.exemplars.extend(
-            FoundExemplar(int(tail.ids[one.slot]), one.time_ms, one.value, one.trace_id) for one in frame.exemplars
+            FoundExemplar(int(tail.ids[one.slot]), one.time_ms, one.value, one.trace_id)
+            for one in frame.exemplars
+            if tail.ids[one.slot] >= 0
         )
 
     def _reaching(self, start_ms: int, end_ms: int) -> list[_Tail]:

@@ -111,6 +111,9 @@ class Slots:
         # The bits of a staleness marker are a NaN: it ends a series, its value stays.
         real = ~np.isnan(frame.values) if not frame.state else np.ones(len(frame.slots), np.bool_)
         slots, values, times = frame.slots[real], frame.values[real], frame.times[real]
+        if len(frame.slots):  # slots of families whose frame is damaged stay without one, and are given to no other
+            self.used = max(self.used, int(frame.slots.max()) + 1)
+            self._grow()
         moved = self.sampled[slots] != values
         self.changed_ms[slots[moved]] = times[moved]
         self.sampled[slots] = self.value[slots] = values

@@ -105,11 +105,10 @@ class Layout:
         """
         try:
             for directory in (self.root, self.log_dir):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_directory(directory)
             version = self.root / "format"
             if not version.exists():
-                version.touch(mode=0o600)
-                version.write_text(f"{FORMAT_VERSION}\n")
+                _write_version(version)
             check_version(version)
         except OSError as error:
             raise StoreUnusable(
@@ -159,6 +158,34 @@ def lock_writer(data_dir: Path) -> int:
             f"another process writes to {data_dir}", next_step="stackctl down, or choose another --data-dir"
         ) from error
     return held
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory for its owner only, so that it survives a power cut; its parents too."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(directory.parent)
+
+
+def _write_version(file: Path) -> None:
+    """Write the format version, all or nothing: half of it would be a format that nobody knows, for ever."""
+    fresh = file.with_name(".format.tmp")
+    fresh.touch(mode=0o600)
+    fresh.write_text(f"{FORMAT_VERSION}\n")
+    sync_file(fresh)
+    fresh.rename(file)
+    sync_directory(file.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of a closed file survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sync_directory(directory: Path) -> None:

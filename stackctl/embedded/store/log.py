@@ -29,12 +29,17 @@ class LogFile:
         self.size = size
         self._sync = sync
         self._path = path
+        self._handle = -1
         try:
             self._handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             os.ftruncate(self._handle, size)
+            # Frames of a killed process may be in the kernel's memory only; known again, they will be acknowledged.
+            self._sync(self._handle)
             sync_directory(path.parent)
         except OSError as error:
-            raise _refused(path, error) from error
+            if self._handle >= 0:  # tried again for as long as the disk refuses: each time would cost a descriptor
+                os.close(self._handle)
+            raise refused(path, error) from error
 
     def append(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Write one frame and make it durable.
@@ -47,7 +52,7 @@ class LogFile:
             self._sync(self._handle)
         except OSError as error:
             self._cut_back()
-            raise _refused(self._path, error) from error
+            raise refused(self._path, error) from error
         self.size += written
 
     def close(self) -> None:
@@ -100,7 +105,8 @@ def _write_all(handle: int, buffers: Sequence[bytes | memoryview], offset: int) 
     return total
 
 
-def _refused(path: Path, error: OSError) -> StoreUnusable:
+def refused(path: Path, error: OSError) -> StoreUnusable:
+    """The error that says which file the disk refuses, and why."""
     return StoreUnusable(
         f"the disk refuses {path.name}: {error.strerror}",
         next_step="free space in the data directory; the stack recovers by itself",

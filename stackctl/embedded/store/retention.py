@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from stackctl.embedded.store.digests import WINDOW_MS
 from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, without_covered
 from stackctl.embedded.store.seal import Part, place_parts
 
@@ -42,13 +43,20 @@ class Retention:
             OSError: the disk refused; nothing is half done.
         """
         self._drop_merged()
+        self._drop_digests(now_ms - WINDOW_MS)
         self._drop_old(now_ms - self._seconds * 1000)
         self._drop_beyond_size()
         for kind in (SPANS, EVALUATIONS):
             self._merge(kind)
 
+    def _drop_digests(self, horizon_ms: int) -> None:
+        """Delete digests that no repeated request is compared with any more; senders that do not batch make many."""
+        for file in self._layout.sealed(DIGESTS):
+            if file.newest_ms < horizon_ms:
+                self._layout.path(file).unlink()
+
     def _drop_old(self, horizon_ms: int) -> None:
-        """Delete segments whose newest arrival is before a time; the log and digests have rules of their own."""
+        """Delete segments whose newest arrival is before a time; the log has rules of its own."""
         for kind in (SPANS, EVALUATIONS):
             for file in self._removable(kind):
                 if file.newest_ms < horizon_ms:

@@ -1,6 +1,6 @@
 """From a closed log file to Parquet segments: write, fsync, rename, fsync the directory."""
 
-import os
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,10 @@ import pyarrow as pa
 
 from stackctl.embedded.store.digests import write_digests
 from stackctl.embedded.store.frame import StoredFrame
-from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, sync_directory
+from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, sync_directory, sync_file
 from stackctl.embedded.store.log import read_log
+
+log = logging.getLogger("stackctl.store")
 
 # Large enough to compress and scan well, small enough that sealing holds little memory.
 _ROW_GROUP_ROWS: Final = 32_768
@@ -38,7 +40,9 @@ def seal(layout: Layout, first: int) -> list[Sealed]:
     Returns:
         The sealed files, spans last: their appearance hides the log file from readers.
     """
-    frames, _ = read_log(layout.log_file(first))
+    frames, gaps = read_log(layout.log_file(first))
+    if gaps:
+        log.error("%s: %d places are damaged and left out", layout.log_file(first).name, len(gaps))
     if not frames:
         return []
     last, newest = frames[-1].seq, max(frame.arrival_ms for frame in frames)
@@ -130,18 +134,10 @@ def _place(layout: Layout, sealed: Sealed, write: Callable[[Path], None]) -> Sea
     temporary = final.with_name(f".{final.name}.tmp")
     try:
         write(temporary)
-        _sync_file(temporary)
+        sync_file(temporary)
         temporary.chmod(0o600)
         temporary.rename(final)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(layout.root)
     return sealed
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,10 +12,11 @@ from stackctl.embedded.store import frame as frames
 from stackctl.embedded.store.columncap import ColumnCap
 from stackctl.embedded.store.digests import WINDOW_MS, DigestWindow, read_digests
 from stackctl.embedded.store.frame import Frame, StoredFrame
-from stackctl.embedded.store.layout import DIGESTS, SPANS, Layout
+from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout
 from stackctl.embedded.store.log import LogFile, Sync, read_log
 from stackctl.embedded.store.reader import read_committed
 from stackctl.embedded.store.seal import seal
+from stackctl.errors import StoreUnusable
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class SpanStore:
 
     Attributes:
         last_seq: sequence number of the newest durable frame; 0 before the first.
-        torn_bytes: bytes found at start that were no whole frame, never acknowledged, and cut off or passed over.
+        torn_bytes: bytes found at start that were no whole frame, and cut off or passed over.
         spans_total: spans found at start in unsealed frames, and appended since.
     """
 
@@ -78,6 +79,7 @@ class SpanStore:
         self._limits, self._clock_ms, self._sync = limits, clock_ms, sync
         self.digests = DigestWindow()
         self.torn_bytes = 0
+        self._lost: list[range] = []
         self.spans_total = 0
         self.last_seq = 0
         self._cap = ColumnCap()
@@ -115,7 +117,12 @@ class SpanStore:
         if not (due or age >= self._limits.age_ms):
             return False
         fresh = self.last_seq + 1
-        opened = LogFile(self.layout.log_file(fresh), sync=self._sync)
+        path = self.layout.log_file(fresh)
+        try:
+            opened = LogFile(path, sync=self._sync)
+        except StoreUnusable:
+            path.unlink(missing_ok=True)  # the open file goes on beyond its number
+            raise
         current.file.close()
         self._open = _Open(fresh, opened)
         self._cap = ColumnCap()
@@ -127,9 +134,8 @@ class SpanStore:
         Raises:
             OSError: the disk refused; the log files stay and are tried again next time.
         """
-        sealed = self.layout.sealed(SPANS)
         for first in self.layout.logs():
-            if first < self._open.first and not any(file.covers(first) for file in sealed):
+            if first < self._open.first and not self._is_sealed(first):
                 seal(self.layout, first)
 
     def replay(self, after_seq: int) -> Iterator[tuple[int, bytes]]:
@@ -148,8 +154,21 @@ class SpanStore:
             applied_seq: newest frame whose increments are safe in the series log.
         """
         for first, following in pairwise(self.layout.logs()):
-            if following - 1 <= applied_seq and self._is_sealed(first):
+            if first < self._open.first and following - 1 <= applied_seq and self._is_sealed(first):
                 self.layout.log_file(first).unlink()
+
+    def skip_to(self, seq: int) -> None:
+        """Give no sequence number up to this one again: the series log has counted it, whatever became of the frame."""
+        self.last_seq = max(self.last_seq, seq)
+
+    def lost_frames(self, after_seq: int = 0) -> int:
+        """How many acknowledged frames after one were damaged at the start: their rows are lost."""
+        return sum(max(0, lost.stop - max(lost.start, after_seq + 1)) for lost in self._lost)
+
+    def missing(self, after_seq: int) -> int:
+        """How many frames after one `replay` cannot give: they are damaged, or their log file is gone."""
+        gone = max(0, self.layout.logs()[0] - 1 - after_seq)
+        return gone + self.lost_frames(after_seq)
 
     def close(self) -> None:
         """Let go of the files; everything acknowledged is durable already."""
@@ -157,10 +176,17 @@ class SpanStore:
         os.close(self._committed)
 
     def _is_sealed(self, first: int) -> bool:
-        """True where the log file's spans stand in a segment, or it has none."""
-        if any(file.covers(first) for file in self.layout.sealed(SPANS)):
+        """True where everything of a log file stands in segments."""
+        if self._covered(SPANS, first):  # the last to be written
             return True
-        return not any(stored.span_rows for stored in read_log(self.layout.log_file(first))[0])
+        found, _ = read_log(self.layout.log_file(first))
+        if any(stored.span_rows for stored in found):
+            return False
+        judged = any(stored.evaluation_rows for stored in found)
+        return not found or self._covered(EVALUATIONS if judged else DIGESTS, first)
+
+    def _covered(self, kind: str, seq: int) -> bool:
+        return any(file.covers(seq) for file in self.layout.sealed(kind))
 
     def _publish(self) -> None:
         """Tell readers how far they may read. Not synced: recovery finds the frames themselves."""
@@ -169,21 +195,28 @@ class SpanStore:
     def _recover(self) -> _Open:
         """Read what is there: sequence, recent digests, and the newest log file with its torn tail cut."""
         self._recall_sealed_digests()
-        logs = self.layout.logs() or [1 + max((file.last for file in self.layout.sealed(SPANS)), default=0)]
-        for first in logs[:-1]:
-            self._recall(*self._whole(first))
+        self._clear_temporary()
+        sealed = [file.last for kind in (SPANS, EVALUATIONS, DIGESTS) for file in self.layout.sealed(kind)]
+        logs = self.layout.logs() or [1 + max(sealed, default=0)]
+        for first, following in pairwise(logs):
+            found, gaps = read_log(self.layout.log_file(first))
+            self._recall(found, sum(gap.end - gap.start for gap in gaps))
+            self._lost += _holes(range(first, following), found)
         current = _Open(logs[-1], *self._resume(logs[-1]))
         # A number that was ever given is not given again: the series log may have counted it.
         self.last_seq = max(self.last_seq, logs[-1] - 1, read_committed(self.layout))
         return current
 
-    def _whole(self, first: int) -> tuple[list[StoredFrame], int]:
-        found, gaps = read_log(self.layout.log_file(first))
-        return found, sum(gap.end - gap.start for gap in gaps)
+    def _clear_temporary(self) -> None:
+        """Remove what a killed process was writing: done again, it may have another name."""
+        for path in self.layout.root.glob(".*.tmp"):
+            path.unlink()
 
     def _resume(self, first: int) -> tuple[LogFile, int, int | None]:
         file, found, torn = LogFile.resume(self.layout.log_file(first), self._sync)
         self._recall(found, torn)
+        newest = max([read_committed(self.layout), *(stored.seq for stored in found)])
+        self._lost += _holes(range(first, newest + 1), found)
         rows = sum(stored.span_rows + stored.evaluation_rows for stored in found)
         for stored in found:
             if stored.span_rows:
@@ -207,3 +240,9 @@ class SpanStore:
                 continue
             for one, arrival_ms in read_digests(path):
                 self.digests.add((one,), arrival_ms)
+
+
+def _holes(expected: range, found: list[StoredFrame]) -> list[range]:
+    """The numbers that are expected and not found."""
+    numbers = [expected.start - 1, *sorted(stored.seq for stored in found), expected.stop]
+    return [range(low + 1, high) for low, high in pairwise(numbers) if high > low + 1]
