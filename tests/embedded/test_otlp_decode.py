@@ -13,6 +13,7 @@ from otlp_messages import SPAN_ID, START_NS, TRACE_ID, any_value, call_request, 
 
 from stackctl.embedded.otlp import decode, plain, wide
 from stackctl.embedded.otlp.jsonform import to_protobuf
+from stackctl.embedded.otlp.message import Panicked
 from stackctl.embedded.otlp.shape import CORE, LATEST_NS, MAX_DECODED_COLUMNS
 from stackctl.embedded.otlp.signals import Refused, Signal
 
@@ -66,6 +67,42 @@ def test_both_decoders_agree_on_any_attributes(spans: list, resource: list, even
         request.resource_spans[0].resource.attributes.add(key=key).value.CopyFrom(any_value(value))
     raw = request.SerializeToString()
     assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+
+
+def padded(value: int, extra: int = 0) -> bytes:
+    """A varint, with more bytes than it needs."""
+    if value >= 128:
+        return bytes([value & 127 | 128]) + padded(value >> 7, extra)
+    return bytes([value | 128]) + b"\x80" * (extra - 1) + b"\0" if extra else bytes([value])
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> bytes:
+    """One KeyValue as some writer of protobuf may spell it: any order, padded lengths, repeated and unknown fields."""
+    text = draw(st.text(max_size=5) | st.sampled_from(["x" * 130, "y" * 17_000])).encode()
+    extra = draw(st.integers(0, 2))  # protobuf takes lengths of at most five bytes
+    number = draw(st.integers(0, 2**40).map(lambda n: padded(n, extra)) | st.integers(0, 2**64 - 1).map(padded))
+    scalars = [
+        b"\x0a" + padded(len(text), extra) + text, b"\x18" + number, b"\x10" + draw(st.sampled_from([b"\0", b"\1"])),
+        b"\x21" + draw(st.binary(min_size=8, max_size=8)), b"\x2a\0", b"",
+    ]  # fmt: skip
+    value = b"".join(draw(st.lists(st.sampled_from(scalars), min_size=1, max_size=2)))
+    parts = [
+        b"\x12" + padded(len(value), extra) + value,
+        b"\x0a" + padded(1, extra) + draw(st.sampled_from([b"k", b"l"])),
+    ]
+    return b"".join(draw(st.lists(st.sampled_from([*parts, b"\x18\5"]), max_size=4) | st.just(parts[::-1])))
+
+
+@given(st.lists(spellings(), max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_every_spelling_of_an_attribute_means_the_same(pairs: list[bytes]) -> None:
+    """Attributes are read from their bytes: what no library writes but protobuf allows reads as protobuf reads it."""
+    span = b"".join(b"\x4a" + padded(len(pair)) + pair for pair in pairs)
+    for tag in (b"\x12", b"\x12", b"\x0a"):
+        span = tag + padded(len(span)) + span
+    fast, slow = (sorted(*map(dict.items, rows(flatten([span], 1).table))) for flatten in (wide.flatten, plain.flatten))
+    assert str(fast) == str(slow)  # as text, in which NaN equals itself
 
 
 @given(st.binary(max_size=60), st.integers(0, 400))
@@ -236,14 +273,14 @@ def test_a_decoder_that_panics_hurts_nobody(monkeypatch: pytest.MonkeyPatch) -> 
     """A length beyond the message makes ptars panic, which is no Exception: the request is refused, others stay."""
     good = call_request(2)
     panics = good.replace(b"\x4a", b"\x4a" + b"\xff" * 9 + b"\x01", 1)
-    with pytest.raises(wide.Panicked):
+    with pytest.raises(Panicked):
         wide.flatten([panics], 0)
     found = decode.gathered_spans([good, panics], 0)
     assert found.table.num_rows == 2
     assert found.errors == {1: decode.NOT_OTLP}
 
     def panicked(requests: object, arrival_ms: int) -> None:
-        raise wide.Panicked
+        raise Panicked
 
     monkeypatch.setitem(decode.DECODERS, "ptars", panicked)
     assert decode.gathered_spans([good, good], 0).table.num_rows == 4  # what protobuf takes is taken

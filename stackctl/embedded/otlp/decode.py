@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from stackctl.embedded.otlp import evaluations as evaluation_records
 from stackctl.embedded.otlp import plain, wide
+from stackctl.embedded.otlp.message import Panicked
 from stackctl.embedded.otlp.shape import CORE, unite
 from stackctl.embedded.otlp.wide import Flat
 
@@ -67,7 +68,7 @@ def gathered_spans(requests: Sequence[bytes], arrival_ms: int, decoder: str | No
     def flat(batch: Sequence[bytes]) -> Flat:
         try:
             return flatten(batch, arrival_ms)
-        except wide.Panicked:
+        except Panicked:
             if len(batch) > 1:
                 raise
             return plain.flatten(batch, arrival_ms)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from stackctl.embedded.otlp.shape import Lists, Structs, Texts
+from stackctl.embedded.otlp.shape import Lists, Texts
 
 Ints = npt.NDArray[np.int64]
 # The stubs of pyarrow.compute have no form for texts beside arrays.
@@ -26,10 +26,9 @@ def literal(text: str) -> Any:
     return pa.scalar(text, pa.string())
 
 
-_NULL: Final = literal("null")
 _NOTHING: Final = pa.scalar(None, pa.string())
 EMPTY: Final = literal("")
-_COMMA, _COLON = literal(","), literal(":")
+_COMMA: Final = literal(",")
 _BRACES: Final = (literal("{"), literal("}"))
 _BRACKETS: Final = (literal("["), literal("]"))
 # Before bytes as text, as a data URI has it: without, redaction would take them for an identifier.
@@ -62,9 +61,12 @@ def parents(lists: Lists) -> Ints:
 
 
 def objects(attributes: Lists) -> Texts:
-    """One JSON object per row of a list<KeyValue> column, `{}` for an empty list."""
-    elements = attributes.flatten()
-    pairs = members(elements.field("key"), elements.field("value"))
+    """One JSON object per row of a column of lists of serialised KeyValues, `{}` for an empty list.
+
+    Raises:
+        DecodeError: one is no KeyValue.
+    """
+    pairs = _per_distinct(attributes.flatten(), lambda raw: _member_text(KeyValue.FromString(raw)))
     return _wrap(_joined(pairs, np.diff(attributes.offsets.to_numpy())), *_BRACES)
 
 
@@ -84,9 +86,18 @@ def arrays_of(texts: Texts, sizes: Ints) -> Texts:
     return pc.if_else(pa.array(sizes > 0), _wrap(_joined(texts, sizes), *_BRACKETS), _NOTHING)
 
 
-def members(keys: Texts, values: Structs) -> Texts:
-    """`"key":value` for each element."""
-    return pc.binary_join_element_wise(quoted(keys), value_texts(values), _COLON)
+def members(elements: Texts) -> Texts:
+    """`"key":value` for each serialised KeyValue; null for one without a value, which is no attribute.
+
+    Raises:
+        DecodeError: one is no KeyValue.
+    """
+
+    def text(raw: bytes) -> str | None:
+        pair = KeyValue.FromString(raw)
+        return None if pair.value.WhichOneof("value") is None else _member_text(pair)
+
+    return _per_distinct(elements, text)
 
 
 def spliced(*parts: Any) -> Texts:
@@ -94,58 +105,20 @@ def spliced(*parts: Any) -> Texts:
     return pc.binary_join_element_wise(*(literal(p) if isinstance(p, str) else p for p in parts), EMPTY)
 
 
-def value_texts(values: Structs) -> Texts:
-    """JSON text of each OTLP value, `null` for absent ones.
-
-    Raises:
-        DecodeError: a nested value is no protobuf.
-    """
-    forms: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-        ("string_value", quoted),
-        ("int_value", lambda column: column.cast(pa.string())),
-        ("bool_value", lambda column: column.cast(pa.string())),
-        ("double_value", lambda column: _per_distinct(column, json_text)),
-        ("array_value", _array_texts),
-        ("kvlist_value", _map_texts),
-        ("bytes_value", lambda column: _per_distinct(column, _bytes_text)),
-    )
-    texts = [form(column) for name, form in forms if (column := values.field(name)).null_count < len(column)]
-    return pc.coalesce(*texts, _NULL) if texts else pa.repeat(_NULL, len(values))
-
-
 def quoted(texts: Texts) -> Texts:
     """JSON strings of a text column, null for null."""
     return _per_distinct(texts, json_text)
 
 
-def _array_texts(arrays: Structs) -> Texts:
-    lists = arrays.field("values")
-    texts = _per_distinct(lists.flatten(), lambda raw: json_text(any_value(AnyValue.FromString(raw))))
-    joined = _wrap(_joined(texts, np.diff(lists.offsets.to_numpy())), *_BRACKETS)
-    return pc.if_else(arrays.is_valid(), joined, _NOTHING)
-
-
-def _map_texts(maps: Structs) -> Texts:
-    lists = maps.field("values")
-    texts = _per_distinct(lists.flatten(), _member_text)
-    joined = _wrap(_joined(texts, np.diff(lists.offsets.to_numpy())), *_BRACES)
-    return pc.if_else(maps.is_valid(), joined, _NOTHING)
-
-
-def _member_text(raw: bytes) -> str:
-    pair = KeyValue.FromString(raw)
+def _member_text(pair: KeyValue) -> str:
     return f"{json_text(pair.key)}:{json_text(any_value(pair.value))}"
-
-
-def _bytes_text(raw: bytes) -> str:
-    return json_text(_data_uri(raw))
 
 
 def _data_uri(raw: bytes) -> str:
     return _BYTES_LEAD + base64.b64encode(raw).decode()
 
 
-def _per_distinct(column: Texts, form: Callable[[Any], str]) -> Texts:
+def _per_distinct(column: Texts, form: Callable[[Any], str | None]) -> Texts:
     """Apply a Python function once per distinct value; null stays null."""
     encoded = column.dictionary_encode()
     formed = pa.array([form(value) for value in encoded.dictionary.to_pylist()], pa.string())

@@ -2,35 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from google.protobuf.message import Message
 
 from stackctl.embedded.otlp import jsontext
+from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints, parents
-from stackctl.embedded.otlp.shape import (
-    CORE,
-    KINDS,
-    LATEST_NS,
-    MAX_DECODED_COLUMNS,
-    STATUSES,
-    Lists,
-    Structs,
-    Texts,
-    column_name,
-)
+from stackctl.embedded.otlp.message import trace_requests
+from stackctl.embedded.otlp.shape import CORE, KINDS, LATEST_NS, STATUSES, Lists, Structs, Texts
 
-# Protobuf field of each scalar type; its column's type letter.
-SCALAR_FIELDS = (("string_value", "s"), ("int_value", "i"), ("double_value", "d"), ("bool_value", "b"))
-# A key and the type of its value as one number: four types and none.
-_CODES_A_KEY = 5
 _UNSET = pa.scalar(0, pa.int32())
-_NESTED_FIELDS = ("array_value", "kvlist_value", "bytes_value")
 
 
 @dataclass(frozen=True)
@@ -48,18 +32,6 @@ class Flat:
     valid: npt.NDArray[np.bool_]
 
 
-@cache
-def handler(message: type[Message]) -> Any:
-    """Decoder of one request type; building one takes milliseconds, so it is kept."""
-    from ptars import HandlerPool
-
-    return HandlerPool([message.DESCRIPTOR.file]).get_for_message(message.DESCRIPTOR)
-
-
-class Panicked(ValueError):
-    """The decoder met bytes that it has no answer for: whether they are a message must be asked elsewhere."""
-
-
 def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
     """Decode requests together.
 
@@ -67,7 +39,7 @@ def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
         ValueError: one of them is no ExportTraceServiceRequest (which one is not known); Panicked, a kind of it.
         DecodeError: the same, seen in a nested value.
     """
-    resources = _batch(requests).column("resource_spans")
+    resources = trace_requests(requests).column("resource_spans")
     resource = resources.flatten()
     scopes = resource.field("scope_spans")
     scope = scopes.flatten()
@@ -82,19 +54,6 @@ def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
     names = [*CORE.names, *(name for name in columns if name not in CORE.names)]
     table = pa.table({name: columns[name] for name in names})
     return Flat(table, parents(resources)[resource_row], _valid_ids(span))
-
-
-def _batch(requests: Sequence[bytes]) -> Any:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-    try:
-        return handler(ExportTraceServiceRequest).list_to_record_batch(list(requests))
-    except BaseException as error:
-        # A panic of Rust is no Exception and has no class that could be imported. Its handler may be half done.
-        if type(error).__name__ != "PanicException":
-            raise
-        handler.cache_clear()
-    raise Panicked("the decoder panicked")
 
 
 def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
@@ -160,75 +119,6 @@ def big_endian(column: Texts, width: int, offset: int) -> Ints:
     octets = np.frombuffer(data, np.uint8)[starts[whole][:, None] + (offset + np.arange(8))]
     found[whole] = octets.view(">u8").ravel().astype(np.uint64).view(np.int64)
     return found
-
-
-def pivot(attributes: Lists, prefix: str, columns: dict[str, Any], rows: Ints | None = None) -> Texts:
-    """Turn an attribute list column into typed columns.
-
-    Args:
-        attributes: list<KeyValue>, one list per span or per resource.
-        prefix: `s` or `r`.
-        columns: gets the columns, at most `MAX_DECODED_COLUMNS`, frequent keys first.
-        rows: which list each row of the table shows; every list its own row when None.
-
-    Returns:
-        JSON objects of what has no column: arrays, maps, bytes, and scalars beyond the cap.
-    """
-    elements = attributes.flatten()
-    owner = parents(attributes)
-    values = elements.field("value")
-    left = np.ones(len(elements), bool)
-    for name, array, chosen in _frequent_columns(elements.field("key"), values)[:MAX_DECODED_COLUMNS]:
-        # Of a key that a span has twice, the last stands.
-        place = np.full(len(attributes), -1, np.int64)
-        place[owner[chosen]] = chosen
-        left[chosen] = False
-        place = place if rows is None else place[rows]
-        columns[f"{prefix}:{name}"] = array.take(pa.array(place, mask=place < 0))
-    rest = _rest(elements, owner, left, len(attributes))
-    return rest if rows is None else rest.take(pa.array(rows))
-
-
-def _frequent_columns(keys: Texts, values: Structs) -> list[tuple[str, Any, Ints]]:
-    """(`key:type`, values, elements that have them), the most frequent first."""
-    encoded = keys.dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    arrays = [values.field(field) for field, _ in SCALAR_FIELDS]
-    codes = encoded.indices.to_numpy() * _CODES_A_KEY + _kinds(arrays)
-    if len(names) * _CODES_A_KEY < 2**16:
-        codes = codes.astype(np.uint16)  # numpy sorts these by radix, five times faster
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] + 1))
-    found = []
-    for start, end in pairwise([*starts.tolist(), len(order)]):
-        key, kind = divmod(int(ordered[start]), _CODES_A_KEY)
-        if kind < len(arrays):
-            name = column_name("", names[key], SCALAR_FIELDS[kind][1])[1:]
-            found.append((name, arrays[kind], order[start:end]))
-    return sorted(found, key=lambda column: -len(column[2]))
-
-
-def _kinds(arrays: list[Any]) -> Ints:
-    """For every value, the number of the scalar field that it has; `len(arrays)` for none."""
-    kinds = np.full(len(arrays[0]), len(arrays), np.int64)
-    for number, array in enumerate(arrays):
-        if array.null_count < len(array):
-            kinds[array.is_valid().to_numpy(zero_copy_only=False)] = number
-    return kinds
-
-
-def _rest(elements: Structs, owner: Ints, left: npt.NDArray[np.bool_], count: int) -> Texts:
-    """JSON of the elements without a column; an attribute without any value is no attribute."""
-    chosen = np.flatnonzero(left)
-    taken = elements.take(pa.array(chosen))
-    values = taken.field("value")
-    fields = [*_NESTED_FIELDS, *(field for field, _ in SCALAR_FIELDS)]
-    filled = np.logical_or.reduce([values.field(f).is_valid().to_numpy(zero_copy_only=False) for f in fields])
-    if not filled.any():
-        return pa.nulls(count, pa.string())
-    chosen, taken = chosen[filled], taken.filter(pa.array(filled))
-    return jsontext.objects_of(jsontext.members(taken.field("key"), taken.field("value")), owner[chosen], count)
 
 
 def _events(lists: Lists) -> Texts:
