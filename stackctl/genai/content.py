@@ -105,7 +105,7 @@ _CONTENT_WORDS: Final = (
     r"chunks?|passages?|context|arguments|args|kwargs|parameters|instructions?|system_instructions|embeddings?|vectors?|"
     r"statement|stacktrace|payload|text|explanation|reasoning_content|transcript"
 )
-_CONTENT_KEYS: Final = (
+CONTENT_KEYS: Final = (
     rf"(.*\.)?([A-Za-z0-9]+_)*({_CONTENT_WORDS})(\..*)?",
     r"exception\.(message|stacktrace)",
     r"http\.(url|target|user_agent)|url\.(full|path|query|fragment|original)|user_agent\.original",
@@ -114,7 +114,7 @@ _CONTENT_KEYS: Final = (
     r"process\.(command|command_line|command_args|environment_variable.*)",
     *(pattern for dialect in DIALECTS for pattern in dialect.content),
 )
-_ODD_KEY: Final = r"[^A-Za-z0-9_.\-/]"
+ODD_KEY: Final = r"[^A-Za-z0-9_.\-/]"
 
 _GEN_AI_KEYS: Final = (
     *("operation.name", "provider.name", "system", "output.type", "conversation.id", "conversation.compacted"),
@@ -126,7 +126,7 @@ _GEN_AI_KEYS: Final = (
     *("data_source.id", "retrieval.top_k", "embeddings.dimension.count", "token.type", "prompt.name", "prompt.version"),
     *("memory.store.id", "memory.record.id", "evaluation.name", "evaluation.score.value", "evaluation.score.label"),
 )
-_KEYS: Final[frozenset[str]] = frozenset(
+KEYS: Final[frozenset[str]] = frozenset(
     {
         *(f"gen_ai.{key}" for key in _GEN_AI_KEYS),
         *("openai.api.type", "openai.request.service_tier", "openai.response.service_tier"),
@@ -190,9 +190,9 @@ _KEYS: Final[frozenset[str]] = frozenset(
 )
 # Families of keys whose members are many and new ones harmless: at most four parts of letters. What `otel` says of a
 # status is its message.
-_USAGE: Final = r"gen_ai\.(usage|aggregated_usage)(\.[a-z_]{1,32}){1,4}"
+USAGE: Final = r"gen_ai\.(usage|aggregated_usage)(\.[a-z_]{1,32}){1,4}"
 _PLATFORM: Final = r"(k8s|container|cloud|faas)(\.[a-z_]{1,32}){1,3}"
-_FAMILIES: Final = rf"{_USAGE}|{_PLATFORM}|otel\.(status_code|(scope|library)\.(name|version))"
+FAMILIES: Final = rf"{USAGE}|{_PLATFORM}|otel\.(status_code|(scope|library)\.(name|version))"
 
 # Keys whose values code or the conventions choose.
 _CLASSES: Final = (
@@ -206,7 +206,7 @@ _CLASSES: Final = (
     *("host.arch", "os.type", "process.runtime.name", "gen_ai.openai.response.service_tier", "traceloop.span.kind"),
 )
 # Allowed keys whose text is not a plain identifier.
-_FORMS: Final[Mapping[str, Form]] = {
+FORMS: Final[Mapping[str, Form]] = {
     **dict.fromkeys(_CLASSES, Form.CLASS),
     semconv.REQUEST_MODEL: Form.MODEL,
     semconv.RESPONSE_MODEL: Form.MODEL,
@@ -263,7 +263,7 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
 @lru_cache(maxsize=16_384)
 def is_content(key: str) -> bool:
     """Whether attributes of this key carry prompts, answers, documents, queries or other free text."""
-    return _key_matches(_CONTENT_KEYS, key) and key not in _KEYS
+    return _key_matches(CONTENT_KEYS, key) and key not in KEYS
 
 
 @lru_cache(maxsize=16_384)
@@ -275,23 +275,23 @@ def keep_key(key: str, allow: tuple[str, ...] = (), capture_content: bool = Fals
         allow: the user's patterns for an application's own keys, RE2, matched against the whole key.
         capture_content: let keys that carry content through.
     """
-    if key in _KEYS:
+    if key in KEYS:
         return True
     if not is_plain_key(key):
         return False
     if is_content(key):
         return capture_content
-    return _key_matches((_FAMILIES, *allow), key)
+    return _key_matches((FAMILIES, *allow), key)
 
 
 @lru_cache(maxsize=16_384)
 def form_of(key: str) -> Form:
     """Return the form that the text of a kept key must have."""
-    if key in _FORMS:
-        return _FORMS[key]
-    if _key_matches((_USAGE,), key):
+    if key in FORMS:
+        return FORMS[key]
+    if _key_matches((USAGE,), key):
         return Form.CLASS
-    return Form.WORD if key in _KEYS or _key_matches((_FAMILIES,), key) else Form.TEXT
+    return Form.WORD if key in KEYS or _key_matches((FAMILIES,), key) else Form.TEXT
 
 
 def mask(text: str) -> str:
@@ -370,7 +370,7 @@ def label_word(text: str) -> str:
 @lru_cache(maxsize=4096)
 def is_plain_key(key: str) -> bool:
     """Whether a key's own name may be shown and counted: one that holds no text."""
-    return len(key) <= 128 and not _compiled(_ODD_KEY).search(key)
+    return len(key) <= 128 and not _compiled(ODD_KEY).search(key)
 
 
 def _key_matches(patterns: tuple[str, ...], key: str) -> bool:

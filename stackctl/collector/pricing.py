@@ -1,0 +1,253 @@
+"""Price as statements: whose prices apply, which row, what the call came to, how far its window was filled.
+
+The arithmetic is `genai.prices.cost_of` in float64. Values in the making lie in the span's cache:
+
+    provider        whose prices apply; absent where nothing tells
+    response, request   a model's name in the spelling reached so far
+    row             the cells of the price row; absent where none fits
+    known           per model: whether any provider has it, so that the name may stand on metrics
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from stackctl import semconv
+from stackctl.collector import pricebook
+from stackctl.collector.group import Group
+from stackctl.collector.ottl import Line, cached, every, matches, put, span, text
+from stackctl.genai import prices
+from stackctl.genai.prices import PriceBook
+from stackctl.stack import PRICE_CELL
+
+# Marks a model that may not stand on metrics; the branch that stores spans takes it off again.
+UNLISTED: Final = {
+    semconv.REQUEST_MODEL: "stackctl.unlisted.request_model",
+    semconv.RESPONSE_MODEL: "stackctl.unlisted.response_model",
+}
+_SLOTS: Final = (("response", semconv.RESPONSE_MODEL), ("request", semconv.REQUEST_MODEL))
+_CELLS: Final = {name: at for at, name in enumerate(pricebook.COLUMNS)}
+_INPUT, _OUTPUT = span(semconv.INPUT_TOKENS), span(semconv.OUTPUT_TOKENS)
+_HOST, _NAME, _KEY = cached("host"), cached("hostname"), cached("host and port")
+_PROVIDER, _ROW, _OWN = cached("provider"), cached("row"), cached("own")
+# The book lies beside the spans of a request while they are priced. As a literal in a statement it would be parsed by
+# OTTL, which takes time by the square of its length; a processor before this one sets it, and the last group here
+# takes it off. Text before the file's keeps the Collector from reading it as YAML.
+BOOK_KEY: Final = "stackctl.prices"
+BOOK_PREFIX: Final = "\n"
+_BOOK: Final = f"resource.attributes[{text(BOOK_KEY)}]"
+_STATUS: Final = span(semconv.COST_STATUS)
+_EMBEDS: Final = f'{span(semconv.OPERATION)} == "embeddings"'
+
+
+def groups(book: PriceBook, hosts: Mapping[str, str], extra_models: Iterable[str]) -> list[Group]:
+    """Return what prices the accounted spans.
+
+    Args:
+        book: the prices in force; the rows themselves lie in a file.
+        hosts: server address (`host` or `host:port`) to provider, before the shipped rows.
+        extra_models: names that may stand on metrics though no row knows them.
+    """
+    lines = [
+        *_provider(hosts),
+        *_own_rows(book),
+        *(line for slot, key in _SLOTS for line in _slot(slot, key, bool(book.own))),
+        *_listed(extra_models),
+        *_rates(max((len(price.tiers) for price in book.by_key.values()), default=0), bool(book.own)),
+        *_status(),
+        *_cost(),
+        *_found(),
+    ]
+    why = "Price: provider, model, row and cost of the calls that count (genai/prices.py, prices.csv beside this file)."
+    return [
+        Group(why, conditions=[f"{span(semconv.ACCOUNTED)} == true"], lines=lines),
+        Group("The book goes.", [Line(f"delete_key(resource.attributes, {text(BOOK_KEY)})")], "resource"),
+    ]
+
+
+# --- whose prices -----------------------------------------------------------------------------------------------------
+def _provider(hosts: Mapping[str, str]) -> list[Line]:
+    address, port, sent = span(semconv.SERVER_ADDRESS), span(semconv.SERVER_PORT), span(semconv.PROVIDER)
+    known, unknown = f"{_HOST} != nil", f"{_PROVIDER} == nil"
+    lines = [
+        Line(put(_HOST, f"ToLowerCase({address})", f"{address} != nil"), "Whom the server's address names."),
+        Line(f'replace_pattern({_HOST}, "^[a-z+]+://", "") where {known}'),
+        Line(f'replace_pattern({_HOST}, "(?s)/.*$", "") where {known}'),
+        Line(put(_NAME, _HOST, known)),
+        Line(f'replace_pattern({_NAME}, "(?s)^([^:]*):[^:]*$", "${{1}}") where {known}'),
+    ]
+    if hosts:
+        lines += [
+            Line(put(_KEY, _HOST, known, f"{_HOST} != {_NAME}"), "The user's own addresses (prices.hosts) first."),
+            Line(put(_KEY, f'Concat([{_NAME}, {port}], ":")', known, f"{_HOST} == {_NAME}", f"{port} != nil")),
+        ]
+        for at in (_KEY, _NAME):
+            lines += [
+                Line(put(_PROVIDER, text(provider), known, unknown, f"{at} == {text(host)}"))
+                for host, provider in hosts.items()
+            ]
+    lines += [
+        Line(put(_PROVIDER, text(row.provider), known, unknown, matches(_NAME, f"^(?:{row.host})$")))
+        for row in prices.HOSTS
+    ]
+    no_address = f"{_HOST} == nil and {unknown}"
+    lines.append(Line("", "Without an address, who was said."))
+    lines += [
+        Line(put(_PROVIDER, text(provider), no_address, f"{sent} == {text(name)}"))
+        for name, provider in prices.PROVIDERS.items()
+    ]
+    lines.append(Line(put(_PROVIDER, sent, no_address, f"{sent} != nil", matches(sent, f"^{PRICE_CELL.pattern}$"))))
+    return lines
+
+
+# --- which row --------------------------------------------------------------------------------------------------------
+def _own_rows(book: PriceBook) -> list[Line]:
+    if not book.own:
+        return []
+    rows = "".join(f"\n{pricebook.row(price)}" for price in book.own.values()) + "\n"
+    return [Line(put(cached("own rows"), text(rows)), "The user's own prices (prices.rows) win in every spelling.")]
+
+
+def _slot(slot: str, key: str, own: bool) -> list[Line]:
+    """Look a model up in each spelling, the most exact first; the response's before the request's."""
+    name, before = cached(slot), cached(f"{slot} before")
+    needed = [f"{span(key)} != nil", f'Index({span(key)}, ",") < 0']
+    lines = []
+    if slot == "request":
+        same = f"{span(key)} == {span(semconv.RESPONSE_MODEL)}"
+        lines.append(Line(put(_known(slot), "true", f"{_known('response')} == true", same)))
+        needed.append(f"not ({same})")
+    lines.append(Line(put(name, f"ToLowerCase({span(key)})", *needed), f"The {slot}'s model, as it is."))
+    lines += _lookup(slot, own)
+    for rewrite in prices.REWRITES:
+        replacement = re.sub(r"\\(\d)", r"${\1}", rewrite.replacement)
+        open_ = f"{name} != nil and ({_ROW} == nil or {_known(slot)} == nil{f' or {_OWN} == nil' if own else ''})"
+        lines.append(
+            Line(f"replace_pattern({name}, {text(rewrite.pattern)}, {text(replacement)}) where {open_}", rewrite.why)
+        )
+        lines += _lookup(slot, own)
+    return [*lines, Line(f"delete_key(span.cache, {text(f'{slot} before')}) where {before} != nil")]
+
+
+def _known(slot: str) -> str:
+    return cached(f"{slot} known")
+
+
+def _lookup(slot: str, own: bool) -> list[Line]:
+    """Look the spelling reached so far up, where it is a new one."""
+    name, before = cached(slot), cached(f"{slot} before")
+    at, rows = cached("at"), cached("rows")
+    fresh = f"{name} != {before}"
+    number = f"ParseInt(Substring(SHA256({name}), 0, 2), 16)"
+    cell = f"Substring({_BOOK}, {at} + {{}}, {pricebook.DIGITS})"
+    offset, length = (f"Int({cell.format(start)})" for start in (pricebook.OFFSET_AT, pricebook.LENGTH_AT))
+    lines = [
+        Line(put(at, f"{number} * {pricebook.INDEX_WIDTH} + {len(BOOK_PREFIX)}", fresh)),
+        Line(put(rows, f"Substring({_BOOK}, {offset} + {len(BOOK_PREFIX)}, {length})", fresh)),
+        Line(put(_known(slot), "true", fresh, f'Index({rows}, Concat(["\\n", {name}, ","], "")) >= 0')),
+        *_row(_ROW, rows, name, fresh),
+    ]
+    if own:
+        lines += _row(_OWN, cached("own rows"), name, fresh)
+    return [*lines, Line(put(before, name, fresh))]
+
+
+def _row(into: str, table: str, name: str, fresh: str) -> list[Line]:
+    hit = cached("hit")
+    wanted = every(fresh, f"{into} == nil", f"{_PROVIDER} != nil")
+    rest = f"Substring({table}, {hit} + 1, Len({table}) - {hit} - 1)"
+    return [
+        Line(put(hit, f'Index({table}, Concat(["\\n", {name}, ",", {_PROVIDER}, ","], ""))', wanted)),
+        Line(put(into, f'Split(Split({rest}, "\\n")[0], ",")', wanted, f"{hit} >= 0")),
+    ]
+
+
+def _listed(extra_models: Iterable[str]) -> list[Line]:
+    extra = tuple(extra_models)
+    lines = [Line("", "Of the models only those with a price, and models.extra, stand on metrics.")]
+    for slot, key in _SLOTS:
+        lines += [Line(put(_known(slot), "true", f"{span(key)} == {text(model)}")) for model in extra]
+        lines.append(Line(put(span(UNLISTED[key]), "true", f"{span(key)} != nil", f"{_known(slot)} == nil")))
+    return lines
+
+
+# --- what it came to --------------------------------------------------------------------------------------------------
+def _cell(name: str) -> str:
+    return f"{_ROW}[{_CELLS[name]}]"
+
+
+def _rate(at: int) -> str:
+    return f"{cached('rates')}[{at}]"
+
+
+_READ, _WRITE, _OUT = _rate(2), _rate(3), _rate(4)
+
+
+def _rates(most_tiers: int, own: bool) -> list[Line]:
+    """The four rates, behind an unused first cell, as a tier has its start there."""
+    base = ", ".join(_cell(name) for name in ("input", "cache_read", "cache_write", "output"))
+    priced = f"{_ROW} != nil"
+    lines = [Line(put(_ROW, _OWN, f"{_OWN} != nil"))] if own else []
+    lines.append(
+        Line(put(cached("rates"), f'["", {base}]', priced), "Rates, those of the tier that the input reaches.")
+    )
+    tiers, tiered = cached("tiers"), f'{priced} and {_cell("tiers")} != "" and {_INPUT} != nil'
+    lines.append(Line(put(tiers, f'Split({_cell("tiers")}, "+")', tiered)))
+    for tier in range(most_tiers):
+        cells = f'Split({tiers}[{tier}], ":")'
+        reached = f"{tiers} != nil and Len({tiers}) > {tier} and {_INPUT} > Int({cells}[0])"
+        lines.append(Line(put(cached("rates"), cells, reached)))
+    return lines
+
+
+def _status() -> list[Line]:
+    needs_output = f'{_OUTPUT} == nil and not ({_EMBEDS}) and ({_ROW} == nil or {_OUT} != "")'
+    return [
+        Line(
+            put(_STATUS, text(semconv.STATUS_NO_USAGE), f"({_INPUT} == nil or ({needs_output}))"),
+            "Neither no usage nor an unknown model is ever a zero.",
+        ),
+        Line(put(_STATUS, text(semconv.STATUS_UNPRICED), f"{_STATUS} == nil and {_ROW} == nil")),
+        Line(put(_STATUS, text(semconv.STATUS_PRICED), f"{_STATUS} == nil")),
+    ]
+
+
+def _cost() -> list[Line]:
+    priced = f"{_STATUS} == {text(semconv.STATUS_PRICED)}"
+    read, write, ordinary = cached("read"), cached("write"), cached("ordinary")
+    lines = []
+    for counted, rate, key in ((read, _READ, semconv.CACHE_READ_TOKENS), (write, _WRITE, semconv.CACHE_WRITE_TOKENS)):
+        lines.append(Line(put(counted, "0.0", priced)))
+        lines.append(Line(put(counted, f"Double({span(key)})", priced, f"{span(key)} != nil", f'{rate} != ""')))
+    lines += [
+        Line(
+            put(ordinary, f"Double({_INPUT}) - {read} - {write}", priced),
+            "More cached than sent is a library that leaves cached tokens out of input.",
+        ),
+        Line(put(ordinary, "0.0", priced, f"{ordinary} < 0.0")),
+        Line(put(span(semconv.COST_INPUT_USD), f"{ordinary} * Double({_rate(1)}) / 1000000.0", priced)),
+    ]
+    parts = (
+        (semconv.COST_CACHE_READ_USD, read, semconv.CACHE_READ_TOKENS, _READ),
+        (semconv.COST_CACHE_WRITE_USD, write, semconv.CACHE_WRITE_TOKENS, _WRITE),
+        (semconv.COST_OUTPUT_USD, f"Double({_OUTPUT})", semconv.OUTPUT_TOKENS, _OUT),
+    )
+    for key, counted, sent, rate in parts:
+        value = f"{counted} * Double({rate}) / 1000000.0"
+        lines.append(Line(put(span(key), value, priced, f"{span(sent)} != nil", f'{rate} != ""')))
+    total = span(semconv.COST_USD)
+    lines.append(Line(put(total, span(semconv.COST_INPUT_USD), priced)))
+    lines += [Line(put(total, f"{total} + {span(key)}", f"{span(key)} != nil")) for key, *_ in parts]
+    return lines
+
+
+def _found() -> list[Line]:
+    window = _cell("context_window")
+    utilization = f"Double({_INPUT}) / Double({window})"
+    return [
+        Line(put(span(semconv.PRICED_PROVIDER), _cell("provider"), f"{_ROW} != nil"), "Where the price was found."),
+        Line(put(span(semconv.PRICED_MODEL), _cell("model"), f"{_ROW} != nil")),
+        Line(
+            put(span(semconv.CONTEXT_UTILIZATION), utilization, f"{_ROW} != nil", f'{window} != ""', f"{_INPUT} != nil")
+        ),
+    ]
