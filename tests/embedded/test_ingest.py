@@ -63,6 +63,39 @@ def test_a_full_disk_refuses_and_recovers(ingest: IngestProcess) -> None:
     assert count_calls(ingest.data_dir) == 7
 
 
+FULL_AT_START = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+from stackctl.embedded.ingest import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_disk_that_is_full_at_the_start_refuses_and_recovers(tmp_path: Path) -> None:
+    """A start needs no space: it says that the disk refuses, and so once there is room, without any request."""
+    ingest = IngestProcess(tmp_path / "data")
+    try:
+        ingest.wait_ready()
+        assert send(ingest, call_request(3, first_id=1)) is grpc.StatusCode.OK
+        ingest.kill()
+        ingest = IngestProcess(tmp_path / "data", ("-c", FULL_AT_START))
+        ingest.wait_ready()
+        assert ingest.status()["disk_ok"] is False
+        assert send(ingest, call_request(2, first_id=50)) is grpc.StatusCode.UNAVAILABLE
+        _, hard = resource.prlimit(ingest.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(ingest.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        deadline = time.monotonic() + 20
+        while not ingest.status()["disk_ok"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        ingest.stop()
+    finally:
+        if ingest.process.poll() is None:
+            ingest.kill()
+    assert count_spans(ingest.data_dir) == (3, 3)
+    assert count_calls(ingest.data_dir) == 3
+
+
 def test_sigterm_flushes_and_a_restart_goes_on(ingest: IngestProcess) -> None:
     """After `down` everything is readable without the process; after `up` counters go on from there."""
     assert send(ingest, call_request(5, first_id=1)) is grpc.StatusCode.OK
