@@ -99,9 +99,11 @@ class Template:
         return self._request.tobytes()
 
     def _fill_tokens(self, block: Bytes, rng: np.random.Generator) -> None:
-        for at in self._layout.tokens:
-            counts = rng.integers(128, 8192, len(block))  # two bytes as a protobuf varint
-            _put(block, at, np.stack([counts & 0x7F | 0x80, counts >> 7], axis=1).astype(np.uint8))
+        places = self._layout.tokens
+        counts = rng.integers(128, 8192, (len(places), len(block)))  # two bytes as a protobuf varint
+        varints = np.stack([counts & 0x7F | 0x80, counts >> 7], axis=2).astype(np.uint8)
+        for at, column in zip(places, varints, strict=True):
+            _put(block, at, column)
 
     def _fill_texts(self, block: Bytes, text: Bytes) -> None:
         rows = text.reshape(len(block), -1)

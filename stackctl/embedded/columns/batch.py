@@ -37,7 +37,8 @@ class Batch:
     Attributes:
         rows: how many spans.
         columns: name to array; each array is contiguous and as long as the batch.
-        memo: conditions that were already judged; emptied whenever a column changes.
+        memo: conditions that were already judged, by identity since their own hashes are slow to make, each kept alive
+            by its entry; emptied whenever a column changes.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -45,7 +46,7 @@ class Batch:
         self.columns: dict[str, Column] = {
             name: _contiguous(column) for name, column in zip(table.column_names, table.columns, strict=True)
         }
-        self.memo: dict[When, Mask] = {}
+        self.memo: dict[int, tuple[When, Mask]] = {}
         # Which span attributes have columns: most rows of most dialects find nothing here and are done.
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:

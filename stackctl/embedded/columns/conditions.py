@@ -20,10 +20,10 @@ _FIRST = pa.scalar(0, pa.int32())
 
 def holds(when: When, batch: Batch) -> Mask:
     """Return for each span whether the condition holds. Judged once a batch as long as no column changes."""
-    known = batch.memo.get(when)
+    known = batch.memo.get(id(when))
     if known is None:
-        known = batch.memo[when] = _judge(when, batch)
-    return known
+        known = batch.memo[id(when)] = when, _judge(when, batch)
+    return known[1]
 
 
 def scope_holds(pattern: str, batch: Batch) -> Mask | None:

@@ -33,6 +33,8 @@ _SECRET_LEAD: Final = re2.compile(content.SECRET_LEAD.encode())
 
 
 _ALLOWED: Final = {form: letters.encode() for form, letters in _PLAIN_BYTES.items()}
+# What ids are made of most often. No secret's lead can be: each has a letter or a sign beyond these.
+_INERT: Final = {form: bytes(set(allowed) & set(b"0123456789abcdef")) for form, allowed in _ALLOWED.items()}
 
 
 def unclean(columns: Mapping[str, tuple[str, Column]]) -> list[str]:
@@ -81,5 +83,6 @@ def _surely_clean(form: Form, cap: int, data: npt.NDArray[np.uint8], longest: in
     if form not in _ALLOWED or longest > content.FORM_CAPS[form]:
         return False
     raw = data.tobytes()
-    # What is left without the allowed bytes: a fifth of the time of looking each byte up.
-    return not raw.translate(None, _ALLOWED[form]) and not _SECRET_LEAD.search(raw)
+    # What is left without some bytes: a fifth of the time of looking each byte up.
+    left = raw.translate(None, _INERT[form])
+    return not left or (not left.translate(None, _ALLOWED[form]) and not _SECRET_LEAD.search(raw))
