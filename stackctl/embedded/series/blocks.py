@@ -12,8 +12,6 @@ import logging
 import os
 import re
 import shutil
-from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
@@ -25,11 +23,10 @@ from stackctl.embedded.store.layout import sync_directory, sync_file
 
 from .frame import Exemplar, SampleFrame, damage, scan
 from .layout import SeriesLayout
-from .levels import EMPTY, Floats, Level, Times
+from .levels import EMPTY, Level
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    pass
 
 log = logging.getLogger("stackctl.series")
 
@@ -37,7 +34,6 @@ Described: TypeAlias = dict[int, tuple[str, str, bytes]]
 
 _NAME: Final = re.compile(r"(?P<number>\d{10})-(?P<first>\d{13})-(?P<last>\d{13})")
 ROW_GROUP: Final = 131_072  # samples read at once; about one megabyte each of times and values
-CACHE_GROUPS: Final = 64
 
 
 @dataclass(frozen=True, order=True)
@@ -174,100 +170,6 @@ def _write_exemplars(directory: Path, exemplars: list[Exemplar], rows: dict[int,
         }
     )
     pq.write_table(table, directory / "exemplars.parquet", compression="zstd", compression_level=1)
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class StoredSeries:
-    """One series of a block.
-
-    Attributes:
-        name: base name of its family.
-        first, rows: where its samples lie.
-    """
-
-    labels: dict[str, str]
-    name: str
-    kind: str
-    first: int
-    rows: int
-
-
-class Block:
-    """One block, its files opened when they are needed.
-
-    Args:
-        directory: of the block.
-        cache: row groups of all blocks that were read lately.
-    """
-
-    def __init__(self, directory: Path, cache: "GroupCache") -> None:
-        self._directory = directory
-        self._cache = cache
-        self._samples: pq.ParquetFile | None = None
-
-    def series(self) -> list[StoredSeries]:
-        """Return its series, in the order of their samples."""
-        columns = self._read("series.parquet").to_pydict()
-        return [
-            StoredSeries(orjson.loads(labels), name, kind, first, rows)
-            for labels, name, kind, first, rows in zip(*columns.values(), strict=True)
-        ]
-
-    def exemplars(self) -> Iterator[tuple[int, int, float, str]]:
-        """Yield series row, time, value and trace id."""
-        columns = self._read("exemplars.parquet").to_pydict()
-        yield from zip(*columns.values(), strict=True)
-
-    def samples(self, first: int, rows: int) -> tuple[Times, Floats]:
-        """Return times and values of one series."""
-        groups = range(first // ROW_GROUP, (first + rows - 1) // ROW_GROUP + 1)
-        parts = [self._group(group) for group in groups]
-        times = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
-        values = parts[0][1] if len(parts) == 1 else np.concatenate([part[1] for part in parts])
-        start = first - groups.start * ROW_GROUP
-        return times[start : start + rows], values[start : start + rows]
-
-    def _group(self, group: int) -> tuple[Times, Floats]:
-        key = (self._directory.name, group)
-        found = self._cache.get(key)
-        if found is None:
-            table = self._open().read_row_group(group)
-            found = (table.column("time").to_numpy(), table.column("value").to_numpy())
-            self._cache.put(key, found)
-        return found
-
-    def _open(self) -> "pq.ParquetFile":
-        import pyarrow.parquet as pq
-
-        if self._samples is None:
-            self._samples = pq.ParquetFile(self._directory / "samples.parquet")
-        return self._samples
-
-    def _read(self, name: str) -> "pa.Table":
-        import pyarrow.parquet as pq
-
-        return pq.read_table(self._directory / name, partitioning=None)
-
-
-class GroupCache:
-    """Row groups that were read lately, over all blocks."""
-
-    def __init__(self, most: int = CACHE_GROUPS) -> None:
-        self._most = most
-        self._groups: OrderedDict[tuple[str, int], tuple[Times, Floats]] = OrderedDict()
-
-    def get(self, key: tuple[str, int]) -> tuple[Times, Floats] | None:
-        """Return a row group that is kept."""
-        if key in self._groups:
-            self._groups.move_to_end(key)
-        return self._groups.get(key)
-
-    def put(self, key: tuple[str, int], group: tuple[Times, Floats]) -> None:
-        """Keep a row group; the one that was not asked for longest goes."""
-        self._groups[key] = group
-        while len(self._groups) > self._most:
-            self._groups.popitem(last=False)
 
 
 # --- retention --------------------------------------------------------------------------------------------------------

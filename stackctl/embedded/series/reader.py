@@ -7,7 +7,7 @@ reads; the ingest process may append, seal and remove meanwhile.
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,11 +16,12 @@ import numpy as np
 
 from stackctl.promql import Matcher, Series
 
-from .blocks import Block, BlockName, GroupCache, StoredSeries, blocks
+from .blocks import BlockName, blocks
 from .frame import MAGIC, SampleFrame, scan
 from .index import LabelIndex, Labels, SeriesIds
 from .layout import SeriesLayout
-from .levels import Floats, Levels, Times
+from .levels import Levels
+from .stored import GroupCache, Joiner, Part, SharedTimes, StoredBlock
 
 # As many as Prometheus keeps by default (storage.exemplars.max_exemplars).
 MAX_EXEMPLARS: Final = 100_000
@@ -57,8 +58,8 @@ class _Tail:
 class _Opened:
     """A block whose series are in the index."""
 
-    block: Block
-    rows: dict[int, list[StoredSeries]] = field(default_factory=dict)
+    block: StoredBlock
+    rows: dict[int, list[int]] = field(default_factory=dict)  # series number to rows
     ids: SeriesIds = field(default_factory=lambda: np.zeros(0, np.int64))  # row to series number
 
 
@@ -102,17 +103,21 @@ class SampleReader:
             self._refresh()
             opened = self._open(start_ms, end_ms)
             ids = self.index.match(matchers)
-            found: dict[int, list[tuple[Times, Floats]]] = {number: [] for number in ids.tolist()}
+            found: dict[int, list[Part]] = {number: [] for number in ids.tolist()}
             for one in opened:
+                reading = one.block.reading()
                 for number, parts in found.items():
-                    parts.extend(one.block.samples(row.first, row.rows) for row in one.rows.get(number, ()))
+                    for row in one.rows.get(number, ()):
+                        reading.add(row, parts)
+            shared = SharedTimes()
             for tail in self._reaching(start_ms, end_ms):
                 for level in tail.levels.sorted():
                     for parts, low, high in zip(found.values(), *level.bounds(ids), strict=True):
                         if high > low:
-                            parts.append((level.times[low:high], level.values[low:high]))
-        trimmed = ((number, _within(parts, start_ms, end_ms)) for number, parts in found.items() if parts)
-        return [Series(self.index.labels[number], *samples) for number, samples in trimmed if len(samples[0])]
+                            parts.append((shared.one(level.times[low:high]), level.values[low:high]))
+        joiner = Joiner(start_ms, end_ms)
+        joined = ((number, joiner.join(parts)) for number, parts in found.items() if parts)
+        return [Series(self.index.labels[number], *samples) for number, samples in joined if len(samples[0])]
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
         """Return the labels of the series that fulfil all matchers and may have samples in the time asked for."""
@@ -126,12 +131,17 @@ class SampleReader:
         with self._lock:
             self._refresh()
             opened = self._open(start_ms, end_ms)
-            wanted = set(self.index.match(matchers).tolist())
-            found: dict[int, list[FoundExemplar]] = {}
-            for one in (*_of_blocks(opened), *(e for tail in self._tails.values() for e in tail.exemplars)):
-                if one.series in wanted and start_ms <= one.time_ms <= end_ms:
-                    found.setdefault(one.series, []).append(one)
-        return {number: sorted(few, key=lambda one: one.time_ms) for number, few in found.items()}
+            wanted = self.index.match(matchers)
+            found: dict[int, list[FoundExemplar]] = {number: [] for number in wanted.tolist()}
+            for one in opened:
+                rows = np.flatnonzero(np.isin(one.ids, wanted))
+                for row, exemplar in one.block.exemplars.of(rows, start_ms, end_ms):
+                    number = int(one.ids[row])
+                    found[number].append(FoundExemplar(number, *exemplar))
+            for late in (exemplar for tail in self._tails.values() for exemplar in tail.exemplars):
+                if late.series in found and start_ms <= late.time_ms <= end_ms:
+                    found[late.series].append(late)
+        return {number: sorted(few, key=lambda one: one.time_ms) for number, few in found.items() if few}
 
     # --- keeping up with the ingest process ---------------------------------------------------------------------------
     def _refresh(self) -> None:
@@ -209,11 +219,11 @@ class SampleReader:
         return [self._opened.get(block) or self._open_block(block) for block in reaching]
 
     def _open_block(self, name: BlockName) -> _Opened:
-        opened = self._opened[name] = _Opened(Block(self.layout.blocks_dir / name.text, self._cache))
-        stored = opened.block.series()
+        opened = self._opened[name] = _Opened(StoredBlock(self.layout.blocks_dir / name.text, self._cache))
+        stored = opened.block.series
         opened.ids = np.array([self.index.number(one.labels) for one in stored], np.int64)
-        for number, one in zip(opened.ids.tolist(), stored, strict=True):
-            opened.rows.setdefault(number, []).append(one)
+        for row, (number, one) in enumerate(zip(opened.ids.tolist(), stored, strict=True)):
+            opened.rows.setdefault(number, []).append(row)
             self.kinds[one.name] = one.kind
         return opened
 
@@ -226,28 +236,3 @@ class SampleReader:
             for level in tail.levels.sorted():
                 present.update(np.unique(level.ids).tolist())
         return present
-
-
-def _of_blocks(opened: Iterable[_Opened]) -> Iterable[FoundExemplar]:
-    for one in opened:
-        for row, time_ms, value, trace_id in one.block.exemplars():
-            yield FoundExemplar(int(one.ids[row]), time_ms, value, trace_id)
-
-
-def _within(parts: Sequence[tuple[Times, Floats]], start_ms: int, end_ms: int) -> tuple[Times, Floats]:
-    """Join a series' samples and cut them to a time, both ends included."""
-    cut = []
-    for times, values in parts:
-        low, high = int(times.searchsorted(start_ms, "left")), int(times.searchsorted(end_ms, "right"))
-        if high > low:
-            cut.append((times[low:high], values[low:high]))
-    if len(cut) == 1:
-        return cut[0]
-    if not cut:
-        return np.zeros(0, np.int64), np.zeros(0)
-    times = np.concatenate([part[0] for part in cut])
-    values = np.concatenate([part[1] for part in cut])
-    if (np.diff(times) <= 0).any():  # bucket bounds changed: two families shared this series' labels for a while
-        times, first = np.unique(times, return_index=True)
-        values = values[first]
-    return times, values

@@ -1,0 +1,92 @@
+"""Blocks are read as they were written, whatever their size: same numbers, same bits, in bounded memory."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stackctl.embedded.series.blocks import ROW_GROUP
+from stackctl.embedded.series.points import STALE
+from stackctl.embedded.series.stored import GroupCache, Joiner, Part, SharedTimes, StoredBlock
+
+# Series that share times, one with times of its own, and one that lies in three row groups.
+ROWS = (1000, 1000, 7, 2 * ROW_GROUP + 5, 300)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    first = np.concatenate([[0], np.cumsum(ROWS)[:-1]])
+    labels = [f'{{"__name__":"m","n":"{n}"}}' for n in range(len(ROWS))]
+    series = {"labels": labels, "name": ["m"] * 5, "kind": ["gauge"] * 5, "first": first, "rows": ROWS}
+    pq.write_table(pa.table(series), tmp_path / "series.parquet")
+    times = np.concatenate([np.arange(rows) * 15 + (n == 2) for n, rows in enumerate(ROWS)])
+    pq.write_table(pa.table({"time": times, "value": values()}), tmp_path / "samples.parquet", row_group_size=ROW_GROUP)
+    exemplars = {
+        "series": pa.array([0, 3, 3], pa.int32()),
+        "time": [5, 6, 700],
+        "value": [1.0, 2.0, 3.0],
+        "trace_id": ["a", "b", "c"],
+    }
+    pq.write_table(pa.table(exemplars), tmp_path / "exemplars.parquet")
+    return tmp_path
+
+
+def values() -> np.ndarray:
+    """Whole numbers that 32 bits hold, but for one row group, and a staleness marker."""
+    found = np.arange(sum(ROWS), dtype=np.float64)
+    found[ROW_GROUP + 10] = 0.1
+    found[-1] = STALE
+    return found
+
+
+def parts(block: StoredBlock, row: int) -> list[Part]:
+    found: list[Part] = []
+    block.reading().add(row, found)
+    return found
+
+
+def test_series_are_read_as_they_were_written(directory: Path) -> None:
+    """Times and bits of every series, in one row group or in several."""
+    block = StoredBlock(directory, GroupCache())
+    first = 0
+    for row, rows in enumerate(ROWS):
+        times, numbers = Joiner(0, 2**60).join(parts(block, row))
+        assert times.tolist() == (np.arange(rows) * 15 + (row == 2)).tolist()
+        assert numbers.tobytes() == values()[first : first + rows].tobytes()
+        first += rows
+    assert block.series[4].labels == {"__name__": "m", "n": "4"}
+    assert [len(groups) for groups in block.groups] == [1, 1, 1, 3, 1]
+
+
+def test_only_what_needs_64_bits_has_them(directory: Path) -> None:
+    """Row groups of numbers that 32 bits hold as they are take half of the memory, and equal times are one array."""
+    block = StoredBlock(directory, GroupCache())
+    assert [block.group(number).values.dtype.itemsize for number in range(3)] == [4, 8, 8]
+    assert parts(block, 0)[0][0] is parts(block, 1)[0][0]
+    assert parts(block, 0)[0][0] is not parts(block, 2)[0][0]
+
+
+def test_row_groups_are_kept_within_bounds(directory: Path) -> None:
+    """What was not asked for longest goes; the row group in use stays however large it is."""
+    cache = GroupCache(most_bytes=ROW_GROUP * 9)
+    block = StoredBlock(directory, cache)
+    for number in (0, 1, 2):
+        block.group(number)
+    assert [cache.get((directory.name, number)) is not None for number in range(3)] == [False, True, True]
+
+
+def test_a_time_is_cut_and_doubles_are_dropped() -> None:
+    """Both ends belong to the time, and of two samples of one moment the first counts."""
+    shared = SharedTimes()
+    times = [shared.one(np.array(some)) for some in ([1, 2, 3], [3, 4, 5])]
+    found = Joiner(2, 4).join(list(zip(times, (np.array([10.0, 20, 30]), np.array([31.0, 40, 50])), strict=True)))
+    assert (found[0].tolist(), found[1].tolist()) == ([2, 3, 4], [20, 30, 40])
+    assert shared.one(np.array([1, 2, 3])) is times[0]
+
+
+def test_exemplars_are_found_by_series_and_time(directory: Path) -> None:
+    """Both ends of the time belong to it."""
+    found = StoredBlock(directory, GroupCache()).exemplars.of(np.array([3]), 6, 699)
+    assert list(found) == [(3, (6, 2.0, "b"))]
