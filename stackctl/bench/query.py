@@ -10,8 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -20,6 +20,8 @@ import httpx2
 import psutil
 
 from stackctl import semconv
+from stackctl.bench import home
+from stackctl.bench.console import make_day
 from stackctl.bench.ingest import READY_SECONDS, IngestProcess, disk_bytes
 from stackctl.bench.ports import free_port
 from stackctl.bench.stored import RARE_KEY, Corpus, Sample, write_corpus
@@ -137,17 +139,20 @@ def measure(spans: int, rate: float, runs: int, directory: Path | None, tell: Ca
         ComponentUnhealthy: a process failed, or answered with an error.
         Misuse: the directory holds something else.
     """
-    with _directory(directory) as home:
-        data_dir = home / "data"
+    repetitions = max(runs, LEAST_REPETITIONS)
+    with _directory(directory) as place:
+        data_dir = place / "data"
         began = time.monotonic()
-        corpus = _corpus(home, spans, tell)
+        corpus = _corpus(place, spans, tell)
         made = time.monotonic() - began
-        with _ingest(data_dir, rate) as taken, _query(data_dir) as (process, client):
+        with _ingest(data_dir, rate) as taken, _query(data_dir) as (process, clients):
             before = taken()
             answers = [
-                _answer(question, corpus, client, process, max(runs, LEAST_REPETITIONS), data_dir, tell)
+                _answer(question, corpus, clients["tempo"], process, repetitions, data_dir, tell)
                 for question in QUESTIONS
             ]
+            answers.append(home.measure(clients["prometheus"], process, corpus.series_end_ms, repetitions))
+            tell(f"{home.NAME}: {answers[-1].median_ms:.1f} ms")
             after = taken()
             return QueryReport(
                 spans=corpus.spans,
@@ -231,8 +236,8 @@ def _bare_ms(
 @contextmanager
 def _directory(given: Path | None) -> Iterator[Path]:
     if given is None:
-        with tempfile.TemporaryDirectory(prefix="stackctl-bench-") as home:
-            yield Path(home)
+        with tempfile.TemporaryDirectory(prefix="stackctl-bench-") as made:
+            yield Path(made)
         return
     if given.exists() and any(given.iterdir()) and not (given / _CORPUS_FILE).exists():
         raise Misuse(f"{given} holds something else", next_step="name a directory that is empty, or not there yet")
@@ -240,15 +245,18 @@ def _directory(given: Path | None) -> Iterator[Path]:
     yield given
 
 
-def _corpus(home: Path, spans: int, tell: Callable[[str], None]) -> Corpus:
+def _corpus(place: Path, spans: int, tell: Callable[[str], None]) -> Corpus:
     """Write the store, or take the one that is there if it is as large."""
-    file = home / _CORPUS_FILE
+    file = place / _CORPUS_FILE
     if file.exists():
         corpus = Corpus.read(file)
         if corpus.spans < spans:
-            raise Misuse(f"{home} has {corpus.spans:,} spans only", next_step="name another directory")
+            raise Misuse(f"{place} has {corpus.spans:,} spans only", next_step="name another directory")
         return corpus
-    corpus = write_corpus(home / "data", spans, _SEED, tell)
+    tell("writing a day of series")
+    series_end_ms = time.time_ns() // 1_000_000
+    make_day(place / "data")
+    corpus = replace(write_corpus(place / "data", spans, _SEED, tell), series_end_ms=series_end_ms)
     corpus.write(file)
     return corpus
 
@@ -276,16 +284,22 @@ def _ingest(data_dir: Path, rate: float) -> Iterator[Callable[[], tuple[int, flo
 
 
 @contextmanager
-def _query(data_dir: Path) -> Iterator[tuple[psutil.Process, httpx2.Client]]:
-    """Run the query process over the store."""
+def _query(data_dir: Path) -> Iterator[tuple[psutil.Process, dict[str, httpx2.Client]]]:
+    """Run the query process over the store; yields it, and clients of its APIs by endpoint."""
     ports = {"prometheus": free_port(), "tempo": free_port()}
     config = data_dir.parent / "query.json"
     EngineConfig(str(data_dir), ports=ports).write(config)
     process = subprocess.Popen([sys.executable, "-m", "stackctl.embedded.query", str(config)])
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{ports['tempo']}", trust_env=False, timeout=60) as client:
-            _wait_ready(process, client)
-            yield psutil.Process(process.pid), client
+        with ExitStack() as stack:
+            clients = {
+                name: stack.enter_context(
+                    httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
+                )
+                for name, port in ports.items()
+            }
+            _wait_ready(process, clients["tempo"])
+            yield psutil.Process(process.pid), clients
     finally:
         process.terminate()
         process.wait()

@@ -61,11 +61,13 @@ class Corpus:
         spans: how many.
         end_ns: unix nanoseconds at which the last of them starts.
         samples: a span of each row group.
+        series_end_ms: unix milliseconds at which the series beside them end; 0 for none.
     """
 
     spans: int
     end_ns: int
     samples: tuple[Sample, ...]
+    series_end_ms: int = 0
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
@@ -75,7 +77,8 @@ class Corpus:
     def read(cls, path: Path) -> Self:
         """Read what `write` wrote."""
         raw = orjson.loads(path.read_bytes())
-        return cls(raw["spans"], raw["end_ns"], tuple(Sample(**sample) for sample in raw["samples"]))
+        samples = tuple(Sample(**sample) for sample in raw["samples"])
+        return cls(raw["spans"], raw["end_ns"], samples, raw["series_end_ms"])
 
 
 class SpanPool:

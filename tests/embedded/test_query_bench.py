@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from stackctl.bench import home
 from stackctl.bench.query import QUESTIONS, problems
 from stackctl.bench.stored import POOL_ROWS, Corpus, write_corpus
+from stackctl.boards import policy, render
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.search import SearchRequest, search
+from stackctl.promql.parse import parse
 from stackctl.reports import AnswerReport, QueryReport
 from stackctl.traceql import compile_query
 
@@ -46,7 +49,7 @@ def test_a_short_run_answers_every_question(stackctl_cli: Callable, tmp_path: Pa
     done = stackctl_cli(*arguments)
     assert done.code in (0, 1), done.stderr  # 1: slower than promised, which this machine may be just now
     report = done.json()
-    assert [answer["name"] for answer in report["answers"]] == [question.name for question in QUESTIONS]
+    assert [answer["name"] for answer in report["answers"]] == [*(question.name for question in QUESTIONS), home.NAME]
     assert all(answer["repetitions"] >= 10 and answer["median_ms"] > 0 for answer in report["answers"])
     assert report["ingest_spans_per_second"] > 500
     assert (tmp_path / "bench" / "corpus.json").exists()
@@ -58,6 +61,23 @@ def test_a_directory_with_something_else_is_refused(stackctl_cli: Callable, tmp_
     done = stackctl_cli("bench", "query", "--spans", "1000", "--data-dir", tmp_path)
     assert done.code == 2
     assert "holds something else" in done.stderr
+
+
+def test_home_is_asked_as_the_console_asks_it() -> None:
+    """Every panel and variable; steps by the panel's width, and the queries of today's board, which all parse."""
+    end_ms = 1_790_000_123_456
+    asked = home.requests(end_ms)
+    board = next(one for one in render.boards() if one.uid == "home")
+    titles = {panel["title"] for panel in policy.panels(board.json) if panel["targets"]}
+    assert titles <= {request.panel for request in asked}
+    assert {request.panel for request in asked} - titles == {"$service", "$environment", "$provider", "$model"}
+    ranges = [request.parameters for request in asked if request.path.endswith("query_range")]
+    assert {one["step"] for one in ranges} <= {60, 120, 300}
+    assert all(float(one["end"]) - float(one["start"]) == 86_400 and end_ms / 1000 - 300 < one["end"] for one in ranges)
+    for request in asked:
+        if "query" in request.parameters:
+            assert "$" not in str(request.parameters["query"]).replace("$1", "")
+            parse(str(request.parameters["query"]))
 
 
 def test_a_slow_answer_is_a_problem() -> None:
