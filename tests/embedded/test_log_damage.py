@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx2
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from otlp_messages import call_request
 
@@ -23,7 +24,10 @@ from stackctl.embedded.series.points import Points
 from stackctl.embedded.series.reader import SampleReader
 from stackctl.embedded.store.frame import Frame, scan
 from stackctl.embedded.store.reader import SpanReader
-from stackctl.embedded.store.writer import SpanStore
+from stackctl.embedded.store.retention import MERGE_AT_FILES, Retention
+from stackctl.embedded.store.writer import SealLimits, SpanStore
+from stackctl.embedded.traces.database import SpanDatabase
+from stackctl.errors import UpstreamFailed
 from stackctl.promql import Matcher
 
 NOW_MS = 1_800_000_000_000
@@ -52,7 +56,9 @@ def flipped(data: bytes, at: int) -> bytes:
 
 # --- spans ------------------------------------------------------------------------------------------------------------
 def spans(number: int) -> Frame:
-    return Frame(NOW_MS, (b"%016d" % number,), pa.table({"span_id": [number], "name": ["chat"]}), None, b"inc")
+    return Frame(
+        NOW_MS, (b"%016d" % number,), pa.table({"tid_hi": [7], "span_id": [number], "name": ["chat"]}), None, b"inc"
+    )
 
 
 def open_store(data_dir: Path) -> SpanStore:
@@ -196,6 +202,51 @@ def test_a_reader_follows_a_log_with_damage_in_it(tmp_path: Path) -> None:
     path.write_bytes(flipped(data, ends[1] + 30))
     assert samples(reader, "work") == {"work": [1, 3, 4]}
     assert samples(reader, "work") == {"work": [1, 3, 4]}
+
+
+# --- segments ---------------------------------------------------------------------------------------------------------
+def segments(data_dir: Path, count: int) -> list[Path]:
+    """Segments of one span each, without a log."""
+    store = SpanStore(data_dir, SealLimits(rows=1), clock_ms=lambda: NOW_MS, sync=unsynced)
+    for number in range(1, count + 1):
+        store.append(spans(number))
+        store.roll_if_due()
+    store.seal_closed()
+    store.trim(store.last_seq)
+    store.close()
+    return SpanReader(data_dir).segments()
+
+
+def test_a_segment_that_cannot_be_read_is_named_and_merged_with_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Retention goes on with the others and leaves it as it is; a question that needs it is told which file it is."""
+    files = segments(tmp_path, MERGE_AT_FILES + 1)
+    broken = files[0].read_bytes()[:-20]
+    files[0].write_bytes(broken)
+    retention = Retention(SpanStore(tmp_path, sync=unsynced).layout, 10**9, 10**12)
+    retention.run(NOW_MS)
+    assert f"{files[0].name} is damaged" in caplog.text
+    retention.run(NOW_MS)
+    (first, merged) = SpanReader(tmp_path).segments()
+    assert first.read_bytes() == broken
+    assert pq.read_table(merged)["span_id"].to_pylist() == list(range(2, MERGE_AT_FILES + 2))
+    database = SpanDatabase(SpanReader(tmp_path), tmp_path / "spans")
+    with pytest.raises(UpstreamFailed, match=files[0].name), database.session():
+        pass
+    database.close()
+
+
+def test_a_segment_that_goes_under_a_question_is_no_fault(tmp_path: Path) -> None:
+    """Retention deletes whenever it wants: who was asking is told to ask again, by a status that says so."""
+    (file,) = segments(tmp_path, 1)
+    database = SpanDatabase(SpanReader(tmp_path), tmp_path / "spans")
+    with database.session() as session:
+        file.unlink()
+        with pytest.raises(UpstreamFailed, match="cannot be read") as caught:
+            session.rows(f"SELECT span_id FROM read_parquet('{file}')")
+    assert "ask again" in caught.value.next_step
+    database.close()
 
 
 # --- the process ------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Retention:
 
     def __init__(self, layout: Layout, seconds: int, size_bytes: int) -> None:
         self._layout, self._seconds, self._size_bytes = layout, seconds, size_bytes
+        self._damaged: set[Sealed] = set()
 
     def run(self, now_ms: int) -> None:
         """Forget what is too old or too much, merge what is too small.
@@ -87,7 +88,9 @@ class Retention:
         run = self._small_run(self._removable(kind))
         if len(run) < MERGE_AT_FILES:
             return
-        parts = [part for file in run for part in _parts(self._layout.path(file))]
+        parts = [part for file in run for part in self._parts(file)]
+        if self._damaged.intersection(run):
+            return  # the next run is made without them
         place_parts(self._layout, Sealed(run[0].first, run[-1].last, run[-1].newest_ms, kind), parts)
 
     def _small_run(self, files: Sequence[Sealed]) -> list[Sealed]:
@@ -96,13 +99,24 @@ class Retention:
         size = 0
         for file in files:
             bytes_here = self._layout.path(file).stat().st_size
-            if run and (size + bytes_here > MAX_MERGED_BYTES or file.newest_ms - run[0].newest_ms > MAX_MERGED_SPAN_MS):
+            late = bool(run) and file.newest_ms - run[0].newest_ms > MAX_MERGED_SPAN_MS
+            if late or size + bytes_here > MAX_MERGED_BYTES or file in self._damaged:
                 if len(run) >= MERGE_AT_FILES:
                     return run
                 run, size = [], 0
-            run.append(file)
-            size += bytes_here
+            if file not in self._damaged:
+                run.append(file)
+                size += bytes_here
         return run
+
+    def _parts(self, file: Sealed) -> list[Part]:
+        """The row groups of a segment; none of one that cannot be read, which is left as it is from now on."""
+        try:
+            return _parts(self._layout.path(file))
+        except (OSError, ValueError) as error:  # Arrow's errors are of both kinds
+            log.error("%s is damaged and stays as it is: %s", file.filename, error)
+            self._damaged.add(file)
+            return []
 
     def _drop_merged(self) -> None:
         """Delete what a merge made superfluous, once no query can be reading it any more."""

@@ -9,9 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stackctl.embedded.traces.bloom import BloomFilters, FilterFile, Probe
+from stackctl.errors import UpstreamFailed
 
 # Columns that are there whatever was stored; where only their times matter they count as one span's start and end.
 _START: Final = "start_ns"
@@ -187,6 +189,16 @@ class Catalogue:
         self._complete = complete
         self._known: dict[Path, Segment] = {}
 
+    def learn(self, paths: Iterable[Path]) -> None:
+        """Look at the files that are not known yet, beside who asks for others.
+
+        Raises:
+            FileNotFoundError: a file is gone.
+        """
+        for path in paths:
+            if path not in self._known:
+                self._known[path] = self._complete(read(path))
+
     def of(self, paths: Iterable[Path]) -> list[Segment]:
         """Return the segments of these files; others are forgotten.
 
@@ -203,9 +215,17 @@ def read(path: Path) -> Segment:
 
     Raises:
         FileNotFoundError: the file is gone.
+        UpstreamFailed: it is damaged.
     """
     file = FilterFile(path)
-    metadata = pq.read_metadata(path)
+    try:
+        metadata = pq.read_metadata(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UpstreamFailed(
+            f"{path.name} is damaged: {error}", next_step="move it out of the data directory; its spans are lost"
+        ) from error
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     columns: dict[str, ColumnFacts] = {}
     for number, name in enumerate(metadata.schema.names):

@@ -25,6 +25,8 @@ EVERYTHING: Final = Window()
 NOT_PROBE: Final = f"{identifier(SERVICE)} IS DISTINCT FROM '{PROBE_SERVICE}'"
 
 _PARAMETER: Final = re.compile(r"\$(p\d+)\b")
+# How DuckDB tells of a file that is gone or damaged.
+_UNREADABLE: Final = re.compile(r"Failed to read file|[Cc]annot open file|No files found|No magic bytes")
 _HOT_NAME: Final = re.compile(r"\bhot_(\d+)\b")
 # What conditions on time and service read.
 _CONDITIONED: Final = ("start_ns", "dur_ns", SERVICE)
@@ -162,6 +164,13 @@ class Session:
         except duckdb.OutOfMemoryException as error:
             raise UpstreamFailed(
                 f"the query needs more memory than {MEMORY_LIMIT}", next_step="ask for a shorter time range"
+            ) from error
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            if not _UNREADABLE.search(str(error)):
+                raise
+            raise UpstreamFailed(
+                f"stored spans cannot be read: {str(error).splitlines()[0]}",
+                next_step="ask again, they may have been deleted by age; else move the damaged file away",
             ) from error
 
     def _late(self) -> UpstreamFailed:
