@@ -1,5 +1,6 @@
 """Spans that no segment holds yet are found as sealed ones are, and only where they may be; deadlines ring in time."""
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from span_store import Given, write_store
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces.alarms import Alarms
 from stackctl.embedded.traces.database import SpanDatabase
+from stackctl.embedded.traces.following import Following
 from stackctl.embedded.traces.hot import HotCatalogue, HotPiece
 from stackctl.embedded.traces.pruning import may_match
 from stackctl.embedded.traces.segments import Window
@@ -106,3 +108,36 @@ def test_a_deadline_rings_once_and_only_while_it_matters() -> None:
     with alarms.set(rung.set):
         assert rung.wait(5)
     alarms.close()
+
+
+def test_the_store_is_followed_between_questions(tmp_path: Path) -> None:
+    """At the start and while somebody asks, what is new is taken in; a failure is told and ends nothing."""
+    seen: list[float] = []
+
+    def catch_up() -> None:
+        seen.append(time.monotonic())
+        if len(seen) == 2:
+            raise OSError("no")
+
+    async def follow() -> None:
+        following = Following(catch_up, every_seconds=0.01, idle_seconds=0.2)
+        async with following.running():
+            while len(seen) < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert len(seen) == 2  # after a failure it waits for a question
+            following.asked()
+            while len(seen) < 3:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.5)
+            found = len(seen)
+            await asyncio.sleep(0.1)
+            assert len(seen) == found  # nobody asked for so long
+
+    asyncio.run(follow())
+    write_store(tmp_path, sealed=[Given(1, 1)], hot=[Given(1, 2)])
+    database = SpanDatabase(SpanReader(tmp_path), tmp_path / "spans")
+    database.catch_up()
+    with database.session() as session:
+        assert len(session.rows(f"SELECT 1 FROM {session.spans(['span_id'])}")) == 2
+    database.close()

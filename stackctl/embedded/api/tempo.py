@@ -21,6 +21,7 @@ from stackctl.embedded.api.tempo_parameters import bad, lenient, metrics_request
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.database import SpanDatabase
+from stackctl.embedded.traces.following import Following
 from stackctl.embedded.traces.measuring import Steps
 from stackctl.embedded.traces.metrics import MetricSeries, measure, series_json
 from stackctl.embedded.traces.search import search
@@ -73,10 +74,12 @@ class TempoApi:
     def __init__(self, database: SpanDatabase) -> None:
         self._database = database
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._following = Following(database.catch_up)
 
     def app(self) -> Starlette:
         """Return the routes. Handlers are plain functions, so Starlette runs them in threads."""
         return Starlette(
+            lifespan=lambda _: self._following.running(),
             routes=[
                 Route("/ready", lambda _: PlainTextResponse("ready\n")),
                 Route("/api/echo", lambda _: PlainTextResponse("echo")),
@@ -90,7 +93,7 @@ class TempoApi:
                 Route("/api/v2/search/tags", self.tags_v2),
                 Route("/api/search/tag/{tag:path}/values", self.values),
                 Route("/api/v2/search/tag/{tag:path}/values", self.values_v2),
-            ]
+            ],
         )
 
     @_answered
@@ -113,8 +116,7 @@ class TempoApi:
     def search(self, request: Request) -> Response:
         """`/api/search`: by TraceQL in `q`, or by the older `tags` and durations."""
         asked = search_request(request)
-        with self._slots, self._database.session() as session:
-            found = search(session, asked)
+        found = self._run(lambda session: search(session, asked))
         return _json({"traces": found, "metrics": {"inspectedTraces": len(found), "completedJobs": 1, "totalJobs": 1}})
 
     @_answered
@@ -160,6 +162,7 @@ class TempoApi:
         return _json({"tagValues": self._values(request), "metrics": {}})
 
     def _run(self, question: Callable[[Session], Any]) -> Any:
+        self._following.asked()
         with self._slots, self._database.session() as session:
             return question(session)
 

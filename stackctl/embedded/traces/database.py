@@ -5,7 +5,7 @@ The connection is in memory and reads nothing but the store's directory: DuckDB'
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -82,6 +82,15 @@ class SpanDatabase:
         finally:
             cursor.close()
 
+    def catch_up(self) -> None:
+        """Take in what was stored since the last time, so that the next question need not."""
+        snapshot = self._source.snapshot()
+        with suppress(FileNotFoundError):  # retention or compaction was there first; the next snapshot knows
+            self._segments.learn(snapshot.segments)
+            self._judged.learn(snapshot.evaluation_segments)
+        with self._lock:
+            self._hot.of(snapshot.pieces)
+
     def _open(self, cursor: duckdb.DuckDBPyConnection) -> Session:
         while True:
             snapshot = self._source.snapshot()
@@ -126,6 +135,9 @@ class SpanDatabase:
         cursor = self._connection.cursor()
         try:
             relation = f"read_parquet({text(str(segment.path))})"
+            cursor.execute(
+                f"SELECT 1 FROM {relation} LIMIT 0"
+            )  # DuckDB keeps the footer, which takes longer than most answers
             keys = _rest_keys(cursor, relation, segment.columns)
             names = sorted(segment.columns)
             if not segment.may_hold(SERVICE, [PROBE_SERVICE]) or not _probed(cursor, relation):
