@@ -200,7 +200,7 @@ class Killer:
     def _end(self) -> None:
         left = psutil.Process(self.ingest.process.pid).children()
         self.ingest.kill()
-        assert psutil.wait_procs(left, 5)[1] == []  # workers die with their parent
+        assert psutil.wait_procs(left, 60)[1] == []  # workers die with their parent, at their first step at the latest
 
 
 def wait_ready(ingest: IngestProcess) -> None:
