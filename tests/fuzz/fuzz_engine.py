@@ -27,6 +27,9 @@ SEED = int(os.environ.get("STACKCTL_FUZZ_SEED", "20261125"))
 ANSWER_SECONDS = 150.0
 """No request may take longer: a little more than the time that a query may have."""
 _AT_ONCE = 8
+TELEMETRY_AT_ONCE = 48
+"""As many senders as share a group commit: what one of them sends must not become another's fault."""
+_LOOK_EVERY = 2000
 _SHOWN = 20
 
 
@@ -35,10 +38,14 @@ class Engine:
 
     Args:
         directory: empty.
+
+    Attributes:
+        sizes: megabytes of each process, as noted while requests were sent.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.sizes: list[dict[str, float]] = []
         self.ports = {name: free_port() for name in ("otlp_grpc", "otlp_http", "prometheus", "tempo")}
         config = directory / "engine.json"
         EngineConfig(str(directory / "data"), ports=self.ports, price_hosts={}).write(config)
@@ -81,6 +88,13 @@ class Engine:
     def megabytes(self) -> dict[str, float]:
         """Return the resident memory of each process."""
         return {name: psutil.Process(pid).memory_info().rss / 1e6 for name, pid in self._pids.items()}
+
+    def watched(self, cases: Iterator["Case"]) -> Iterator["Case"]:
+        """Yield the cases and note the memory from time to time: it must not go on growing."""
+        for number, case in enumerate(cases):
+            if number % _LOOK_EVERY == 0:
+                self.sizes.append(self.megabytes())
+            yield case
 
     def stop(self) -> None:
         """End both, and fail where one does not end cleanly."""
@@ -216,12 +230,14 @@ def fire(
     cases: Iterator[Case],
     asker: Callable[[], Callable[[Case], Awaitable[int | str | None]]],
     allowed: frozenset[int | str | None],
+    at_once: int = _AT_ONCE,
 ) -> Tally:
     """Send all cases, some at a time.
 
     Args:
         asker: makes what sends one case after the other, for each of those at a time.
         allowed: statuses that may come.
+        at_once: how many at a time.
     """
     tally = Tally()
 
@@ -237,7 +253,7 @@ def fire(
 
     async def many() -> None:
         async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
+            for _ in range(at_once):
                 group.create_task(one())
 
     asyncio.run(many())

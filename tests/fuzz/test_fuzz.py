@@ -10,7 +10,7 @@ import fuzz_queries
 import grpc.aio
 import httpx2
 import pytest
-from fuzz_engine import ANSWER_SECONDS, REQUESTS, Case, Engine, Http, chance, fire, shout
+from fuzz_engine import ANSWER_SECONDS, REQUESTS, TELEMETRY_AT_ONCE, Case, Engine, Http, chance, fire, shout
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stackctl.embedded.otlp.signals import Signal
@@ -42,10 +42,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture(autouse=True)
 def whole(engine: Engine) -> Iterator[None]:
     """After each test both processes are the same ones, no larger than they may be."""
+    before = len(engine.sizes)
     yield
     engine.check()
     used = engine.megabytes()
-    print(f"memory in MB: {used}")
+    for name in used:
+        print(f"memory of {name} in MB:", *(round(one[name]) for one in [*engine.sizes[before:], used]))
     assert {name for name, size in used.items() if size > MOST_MEGABYTES[name]} == set()
 
 
@@ -107,7 +109,7 @@ def test_otlp_over_http(engine: Engine) -> None:
         Case(f"{what} ({kind})", posted(f"/v1/{kind}", body, headers))
         for what, kind, body, headers in fuzz_otlp.requests(chance("otlp http"), count("otlp http"))
     )
-    tally = fire(cases, http_asker(engine, "otlp_http"), OTLP)
+    tally = fire(engine.watched(cases), http_asker(engine, "otlp_http"), OTLP, TELEMETRY_AT_ONCE)
     tally.check("OTLP over HTTP")
     assert tally.statuses[200] > 0
     assert tally.statuses[400] > 0
@@ -135,7 +137,7 @@ def test_otlp_over_grpc(engine: Engine) -> None:
 
         return ask
 
-    tally = fire(cases, asker, GRPC)
+    tally = fire(engine.watched(cases), asker, GRPC, TELEMETRY_AT_ONCE)
     tally.check("OTLP over gRPC")
     assert tally.statuses["OK"] > 0
 
@@ -173,9 +175,8 @@ def asked(kind: str, ask: Callable[..., tuple[str, str]]) -> Iterator[Case]:
 
 def test_promql_and_its_parameters(engine: Engine) -> None:
     """Any text is answered, refused as wrong or refused as unsupported; a few may run out of time."""
-    tally = fire(
-        asked("prometheus", fuzz_queries.prometheus), http_asker(engine, "prometheus"), PROMETHEUS | {405, TIMED_OUT}
-    )
+    cases = engine.watched(asked("prometheus", fuzz_queries.prometheus))
+    tally = fire(cases, http_asker(engine, "prometheus"), PROMETHEUS | {405, TIMED_OUT})
     tally.check("PromQL")
     assert tally.statuses[TIMED_OUT] <= 1 + count("prometheus") // 1000
     assert tally.statuses[200] > count("prometheus") // 10
@@ -183,7 +184,8 @@ def test_promql_and_its_parameters(engine: Engine) -> None:
 
 def test_traceql_and_its_parameters(engine: Engine) -> None:
     """The same for TraceQL, tags and trace ids."""
-    tally = fire(asked("tempo", fuzz_queries.tempo), http_asker(engine, "tempo"), TEMPO | {TIMED_OUT})
+    cases = engine.watched(asked("tempo", fuzz_queries.tempo))
+    tally = fire(cases, http_asker(engine, "tempo"), TEMPO | {TIMED_OUT})
     tally.check("TraceQL")
     assert tally.statuses[TIMED_OUT] <= 1 + count("tempo") // 1000
     assert tally.statuses[200] > count("tempo") // 10
@@ -195,7 +197,7 @@ def test_http_tricks(engine: Engine, endpoint: str) -> None:
     """Odd methods, paths, headers, encodings and cut requests: a client error or a closed connection, nothing else."""
     source = chance(f"http {endpoint}")
     cases = (Case("raw", fuzz_http.request(source)) for _ in range(count("http") // 3))
-    tally = fire(cases, lambda: lambda case: shout(engine.ports[endpoint], case.raw), ANY_HTTP)
+    tally = fire(engine.watched(cases), lambda: lambda case: shout(engine.ports[endpoint], case.raw), ANY_HTTP)
     tally.check(f"HTTP on {endpoint}")
 
 
