@@ -1,5 +1,6 @@
 """What the pages calculate: units, times, steps, macros, variables, transformations, reductions."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -133,3 +134,40 @@ def test_cumulative_buckets_become_their_own_counts():
       result = frames.map((frame) => [frame.fields[1].name, frame.fields[1].values[0]]);
     """
     assert run(program, None) == [["0.5", 2], ["1", 5], ["+Inf", 2]]
+
+
+def test_a_range_is_searched_in_parts_without_gaps():
+    """Newest first, each part longer than the one before, together the whole range and nothing twice."""
+    program = """
+      const { parts } = await use("traces/search.js");
+      result = given.map((hours) => parts({ from: 0, to: hours * 3600000 }));
+    """
+    for hours, found in zip((0.05, 1, 24, 720), run(program, [0.05, 1, 24, 720]), strict=True):
+        assert found[0]["to"] == hours * HOUR
+        assert found[-1]["from"] == 0
+        assert all(newer["from"] == older["to"] for newer, older in itertools.pairwise(found))
+        assert len(found) <= 4
+
+
+def test_repeated_rows_push_down_what_follows():
+    """A row repeats with its panels, each copy pinned to its value; a panel below moves by as much as was added."""
+    program = """
+      const { expand, signature } = await use("board/repeat.js");
+      const at = (x, y, w, h) => ({ gridPos: { x, y, w, h } });
+      const panels = [{ type: "row", repeat: "m", ...at(0, 0, 24, 1) }, { type: "stat", ...at(0, 1, 6, 4) },
+        { type: "row", title: "rest", ...at(0, 5, 24, 1) }, { type: "stat", repeat: "m", ...at(0, 6, 24, 4) }];
+      const valuesOf = () => given;
+      const told = ({ type, pinned, gridPos: { x, y, w } }) => [type, pinned?.m ?? null, x, y, w];
+      result = [expand(panels, valuesOf).map(told), signature(panels, valuesOf)];
+    """
+    placed, sign = run(program, ["a", "b"])
+    assert placed == [
+        ["row", "a", 0, 0, 24],
+        ["stat", "a", 0, 1, 6],
+        ["row", "b", 0, 5, 24],
+        ["stat", "b", 0, 6, 6],
+        ["row", None, 0, 10, 24],
+        ["stat", "a", 0, 11, 12],
+        ["stat", "b", 12, 11, 12],
+    ]
+    assert sign == '[["m",["a","b"]]]'

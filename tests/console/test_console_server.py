@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from stackctl.console.findings import findings
 from tests.conftest import run_stackctl
 from tests.realstack import free_port
 
@@ -297,3 +298,21 @@ def test_a_stack_without_a_console(seeded, stackctl_cli, tmp_path):
     assert "--console builtin" in refused.stderr
     shown = stackctl_cli("config", "--json", env={"STACKCTL_CONSOLE": "none"}).json()["settings"]
     assert {row["key"]: row["value"] for row in shown}["console"] == "none"
+
+
+def test_findings_stand_worst_first_and_counters_at_zero_are_none():
+    """What fires comes before what may, what is critical before the rest; an engine that lost nothing finds nothing."""
+    alert = {"state": "pending", "labels": {"severity": "critical"}, "annotations": {"summary": "soon"}}
+    firing = {
+        "state": "firing",
+        "labels": {"alertname": "Slow", "severity": "warning"},
+        "activeAt": "2026-11-25T20:00:00Z",
+    }
+    found = findings({"alerts": [alert, firing]}, {"refused_total": 0, "lost_spans_total": 2, "disk_ok": True})
+    assert [(one["title"], one["state"]) for one in found] == [
+        ("2 records lost", "firing"),
+        ("Slow", "firing"),
+        ("soon", "pending"),
+    ]
+    assert findings(None, None) == []
+    assert findings({"alerts": []}, {"disk_ok": False})[0]["title"] == "The disk refuses writes"

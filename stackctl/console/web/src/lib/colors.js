@@ -3,6 +3,7 @@
 import { recall, remember } from "./store.js";
 
 // Grafana's hues; each with its shades from light to dark, for the dark theme and for the light one.
+// From its middle on each can be read as text.
 const SHADES = ["super-light", "light", "", "semi-dark", "dark"];
 const HUES = {
   dark: {
@@ -15,9 +16,9 @@ const HUES = {
   },
   light: {
     red: ["#FF7383", "#F2495C", "#D92438", "#C4162A", "#AD0317"],
-    orange: ["#FFB357", "#FF9830", "#D9620A", "#C85A00", "#B34700"],
-    yellow: ["#FFEE52", "#FADE2A", "#B58900", "#A67F00", "#8F6C00"],
-    green: ["#96D98D", "#5BAA50", "#3D8F33", "#37872D", "#19730E"],
+    orange: ["#FFB357", "#FF9830", "#B85000", "#A84700", "#943C00"],
+    yellow: ["#FFEE52", "#FADE2A", "#8A6A00", "#7D6000", "#6E5400"],
+    green: ["#96D98D", "#5BAA50", "#2F7D26", "#28701F", "#19630E"],
     blue: ["#8AB8FF", "#5794F2", "#2F6BD0", "#1F60C4", "#1250B0"],
     purple: ["#CA95E5", "#B877D9", "#A352CC", "#8F3BB8", "#7C2EA3"],
   },
