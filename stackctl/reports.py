@@ -99,6 +99,7 @@ class ConsoleReport:
         drawn_seconds: until the last panel was drawn.
         wire_bytes: of everything that was loaded, packed as it came.
         loads: seconds until drawn of each load.
+        build_seconds: that `pip install` spent on building the pages; None where it was not noted.
     """
 
     series: int
@@ -106,6 +107,7 @@ class ConsoleReport:
     drawn_seconds: float
     wire_bytes: int
     loads: tuple[float, ...]
+    build_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import orjson
 
 from stackctl.clients import PrometheusClient
 from stackctl.errors import ComponentUnhealthy, PackageMissing, UpstreamFailed
+from stackctl.files import console_pages
 from stackctl.reports import ConsoleReport
 from stackctl.runtime import browser
 
@@ -73,7 +74,14 @@ def measure(runs: int, tell: Callable[[str], None]) -> ConsoleReport:
         drawn_seconds=median(drawn),
         wire_bytes=int(median(wire)),
         loads=tuple(drawn),
+        build_seconds=_build_seconds(),
     )
+
+
+def _build_seconds() -> float | None:
+    """Return how long the pages took to build when this installation was made; None where that was not noted."""
+    noted = console_pages() / "built-in.txt"
+    return float(noted.read_text(encoding="utf-8")) if noted.is_file() else None
 
 
 def problems(report: ConsoleReport) -> list[str]:

@@ -110,6 +110,8 @@ def _render_console(report: "ConsoleReport") -> None:
     typer.echo(f"Home drawn     {report.drawn_seconds * 1000:.0f} ms (median of {len(report.loads)})")
     typer.echo(f"on the wire    {report.wire_bytes / 1000:.0f} kB")
     typer.echo(f"series         {report.series:,} over a day")
+    if report.build_seconds is not None:
+        typer.echo(f"built in       {report.build_seconds:.1f} s, by pip install")
 
 
 def _run_query(load: Load) -> "QueryReport":

