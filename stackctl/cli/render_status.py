@@ -45,7 +45,9 @@ _TROUBLES: Final = (
     ("lost_spans_total", "record", "lost: no rule could read them; please report it"),
     ("dropped_log_records_total", "log record", "dropped: of logs only evaluations are kept"),
     ("repeated_requests_total", "request", "sent again after they were stored: counted once"),
-    ("torn_bytes", "byte", "of an unfinished write cut at the start: never acknowledged"),
+    ("torn_bytes", "byte", "of the logs in no whole frame, passed over at the start: a write that a crash cut, or damage"),
+    ("lost_frames", "frame", "of the span log damaged: acknowledged, and lost"),
+    ("uncounted_frames", "frame", "lost before counted: metrics are short of them"),
 )
 
 
@@ -55,6 +57,8 @@ def _troubles(counts: Mapping[str, Any]) -> Iterator[str]:
     for name, noun, what in _TROUBLES:
         if counts.get(name):
             yield f"{_number(counts, name, noun)} {what}"
+    for name in counts.get("damaged_files", ()):
+        yield f"series/log/{name} is damaged at its beginning: its samples are not read"
 
 
 def _redacted(keys: Any) -> Iterator[str]:
