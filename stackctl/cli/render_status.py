@@ -45,7 +45,7 @@ _TROUBLES: Final = (
     ("lost_spans_total", "record", "lost: no rule could read them; please report it"),
     ("dropped_log_records_total", "log record", "dropped: of logs only evaluations are kept"),
     ("repeated_requests_total", "request", "sent again after they were stored: counted once"),
-    ("torn_bytes", "byte", "of the logs in no whole frame, passed over at the start: a write that a crash cut, or damage"),
+    ("torn_bytes", "byte", "in no whole frame of the logs: cut by a crash, or damaged; passed over at the start"),
     ("lost_frames", "frame", "of the span log damaged: acknowledged, and lost"),
     ("uncounted_frames", "frame", "lost before counted: metrics are short of them"),
 )
