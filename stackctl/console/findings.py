@@ -14,6 +14,8 @@ _COUNTERS: Final = (
         "records lost",
         "No rule could read them; please report it, with stackctl logs ingest.",
     ),
+    ("lost_frames", CRITICAL, "stored frames lost", "The span log is damaged: look at the disk. See stackctl status."),
+    ("uncounted_frames", CRITICAL, "frames not counted", "They were lost to damage: metrics are short of them."),
     ("refused_total", WARNING, "requests refused", "The stack was busy; senders send them again. See stackctl status."),
     ("rejected_spans_total", WARNING, "spans rejected", "Their ids have a wrong length; their senders were told."),
 )
