@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from stackctl.embedded.series.blocks import ROW_GROUP
+from stackctl.embedded.series.joined import Joiner, Part, Runs, SharedTimes
 from stackctl.embedded.series.points import STALE
-from stackctl.embedded.series.stored import GroupCache, Joiner, Part, SharedTimes, StoredBlock
+from stackctl.embedded.series.stored import GroupCache, StoredBlock
 
 # Series that share times, one with times of its own, and one that lies in three row groups.
 ROWS = (1000, 1000, 7, 2 * ROW_GROUP + 5, 300)
@@ -52,7 +53,7 @@ def test_series_are_read_as_they_were_written(directory: Path) -> None:
     block = StoredBlock(directory, GroupCache())
     first = 0
     for row, rows in enumerate(ROWS):
-        times, numbers = Joiner(0, 2**60).join(parts(block, row))
+        times, numbers = Joiner(0, 2**60).samples(parts(block, row))
         assert times.tolist() == (np.arange(rows) * 15 + (row == 2)).tolist()
         assert numbers.tobytes() == values()[first : first + rows].tobytes()
         first += rows
@@ -86,7 +87,15 @@ def test_a_time_is_cut_and_doubles_are_dropped() -> None:
     assert shared.one(np.array([1, 2, 3])) is times[0]
 
 
+def test_joined_series_are_kept_within_bounds() -> None:
+    """Blocks asked the longest ago go for those asked now; what is too much for all of the memory is not kept."""
+    runs, part = Runs(1000), (np.arange(50), np.zeros(50))  # 400 bytes and what Python holds
+    for blocks, number in (("a", 1), ("b", 2), ("b", 3)):
+        runs.keep(runs.of(blocks), number, part)
+    assert [list(runs.of(blocks).parts) for blocks in ("a", "b")] == [[], [2]]
+
+
 def test_exemplars_are_found_by_series_and_time(directory: Path) -> None:
     """Both ends of the time belong to it."""
     found = StoredBlock(directory, GroupCache()).exemplars.of(np.array([3]), 6, 699)
-    assert list(found) == [(3, (6, 2.0, "b"))]
+    assert list(found) == [(3, 6, 2.0, "b")]

@@ -18,6 +18,9 @@ MAX_RESULT_POINTS: Final = 5_000_000
 
 def value_text(value: float) -> str:
     """Return a sample's value: the fewest digits, an exponent below 1e-6 and from 1e21 on. Scalars never have one."""
+    if 1e-4 <= abs(value) < 1e16:  # most values: Python writes these as Go does
+        text = repr(value)
+        return text[:-2] if text.endswith(".0") else text
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -43,8 +46,7 @@ def go_exponent(value: float) -> str:
 
 def seconds(time_ms: int) -> float | int:
     """Return a time as Prometheus writes it: seconds, with milliseconds only where there are any."""
-    whole, rest = divmod(time_ms, 1000)
-    return time_ms / 1000 if rest else whole
+    return time_ms / 1000 if time_ms % 1000 else time_ms // 1000
 
 
 def data(result: Result, at_ms: int, limit: int | None = None) -> tuple[Json, list[str]]:

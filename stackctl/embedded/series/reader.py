@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -19,17 +19,17 @@ from stackctl.promql import Matcher, Series
 from .blocks import BlockName, blocks
 from .frame import MAGIC, SampleFrame, scan
 from .index import LabelIndex, Labels, SeriesIds
+from .joined import Joiner, Part, Runs, SharedTimes
 from .layout import SeriesLayout
 from .levels import Levels
-from .stored import GroupCache, Joiner, Part, SharedTimes, StoredBlock
+from .stored import GroupCache, StoredBlock
 
 # As many as Prometheus keeps by default (storage.exemplars.max_exemplars).
 MAX_EXEMPLARS: Final = 100_000
 ALL_TIME: Final = (-(2**62), 2**62)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundExemplar:
+class FoundExemplar(NamedTuple):
     """One exemplar of a series.
 
     Attributes:
@@ -83,6 +83,7 @@ class SampleReader:
         self._opened: dict[BlockName, _Opened] = {}
         self._blocks: list[BlockName] = []
         self._cache = GroupCache()
+        self._runs = Runs()
 
     def touch_wanted(self) -> None:
         """Tell the ingest process that somebody reads: it writes what it counted since its last tick."""
@@ -103,12 +104,7 @@ class SampleReader:
             self._refresh()
             opened = self._open(start_ms, end_ms)
             ids = self.index.match(matchers)
-            found: dict[int, list[Part]] = {number: [] for number in ids.tolist()}
-            for one in opened:
-                reading = one.block.reading()
-                for number, parts in found.items():
-                    for row in one.rows.get(number, ()):
-                        reading.add(row, parts)
+            found = self._sealed(opened, ids)
             shared = SharedTimes()
             for tail in self._reaching(start_ms, end_ms):
                 for level in tail.levels.sorted():
@@ -116,7 +112,7 @@ class SampleReader:
                         if high > low:
                             parts.append((shared.one(level.times[low:high]), level.values[low:high]))
         joiner = Joiner(start_ms, end_ms)
-        joined = ((number, joiner.join(parts)) for number, parts in found.items() if parts)
+        joined = ((number, joiner.samples(parts)) for number, parts in found.items() if parts)
         return [Series(self.index.labels[number], *samples) for number, samples in joined if len(samples[0])]
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
@@ -135,9 +131,10 @@ class SampleReader:
             found: dict[int, list[FoundExemplar]] = {number: [] for number in wanted.tolist()}
             for one in opened:
                 rows = np.flatnonzero(np.isin(one.ids, wanted))
-                for row, exemplar in one.block.exemplars.of(rows, start_ms, end_ms):
-                    number = int(one.ids[row])
-                    found[number].append(FoundExemplar(number, *exemplar))
+                numbers = one.ids.tolist()
+                for row, time_ms, value, trace_id in one.block.exemplars.of(rows, start_ms, end_ms):
+                    number = numbers[row]
+                    found[number].append(FoundExemplar(number, time_ms, value, trace_id))
             for late in (exemplar for tail in self._tails.values() for exemplar in tail.exemplars):
                 if late.series in found and start_ms <= late.time_ms <= end_ms:
                     found[late.series].append(late)
@@ -217,6 +214,26 @@ class SampleReader:
         """The blocks with samples in a time, oldest first, their series in the index."""
         reaching = [block for block in self._blocks if block.first_ms <= end_ms and block.last_ms >= start_ms]
         return [self._opened.get(block) or self._open_block(block) for block in reaching]
+
+    def _sealed(self, opened: Sequence[_Opened], ids: SeriesIds) -> dict[int, list[Part]]:
+        """Return by its number what blocks hold of each series, joined; nothing where they hold none."""
+        found: dict[int, list[Part]] = {number: [] for number in ids.tolist()}
+        run = self._runs.of(tuple(one.block.name for one in opened))
+        missing = {number: parts for number, parts in found.items() if number not in run.parts}
+        for one in opened:
+            reading = one.block.reading()
+            for number, parts in missing.items():
+                for row in one.rows.get(number, ()):
+                    reading.add(row, parts)
+        joiner = Joiner(*ALL_TIME)
+        for number, parts in missing.items():
+            if parts:
+                parts[:] = [joiner.join(parts)]
+                self._runs.keep(run, number, parts[0])
+        for number, parts in found.items():
+            if number not in missing:
+                parts.append(run.parts[number])
+        return found
 
     def _open_block(self, name: BlockName) -> _Opened:
         opened = self._opened[name] = _Opened(StoredBlock(self.layout.blocks_dir / name.text, self._cache))

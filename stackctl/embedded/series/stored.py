@@ -9,22 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from .blocks import ROW_GROUP
+from .joined import Part, SharedTimes, Values
 from .levels import Floats, Times
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CACHE_BYTES: Final = 64 * 1024**2  # a day of a thousand series and more
-Values: TypeAlias = npt.NDArray[np.float32] | Floats
-# Samples of one series from one place: their times, shared with others, and their values.
-Part: TypeAlias = tuple[Times, Values]
+CACHE_BYTES: Final = 32 * 1024**2  # half a day of a thousand series; what is asked again is kept joined
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,11 @@ class StoredExemplars:
     values: Floats
     trace_ids: "pa.ChunkedArray[Any]"
 
-    def of(
-        self, rows: npt.NDArray[np.intp], start_ms: int, end_ms: int
-    ) -> Iterator[tuple[int, tuple[int, float, str]]]:
-        """Yield, of some series in [start_ms, end_ms]: row; time, value and trace id."""
-        wanted = np.isin(self.rows, rows) & (self.times >= start_ms) & (self.times <= end_ms)
-        for at in np.flatnonzero(wanted).tolist():
-            yield int(self.rows[at]), (int(self.times[at]), float(self.values[at]), self.trace_ids[at].as_py())
+    def of(self, rows: npt.NDArray[np.intp], start_ms: int, end_ms: int) -> Iterator[tuple[int, int, float, str]]:
+        """Yield, of some series in [start_ms, end_ms], row, time, value and trace id."""
+        found = np.flatnonzero(np.isin(self.rows, rows) & (self.times >= start_ms) & (self.times <= end_ms))
+        columns = [column[found].tolist() for column in (self.rows, self.times, self.values)]
+        yield from zip(*columns, self.trace_ids.take(found).to_pylist(), strict=True)
 
 
 @dataclass(frozen=True)
@@ -86,12 +82,14 @@ class StoredBlock:
         cache: row groups of all blocks that were read lately.
 
     Attributes:
+        name: of its directory.
         series: its series, in the order of their samples.
         groups: for each of them, the numbers of the row groups with samples of it.
     """
 
     def __init__(self, directory: Path, cache: "GroupCache") -> None:
         self._directory, self._cache = directory, cache
+        self.name = directory.name
         columns = self._read("series.parquet")
         # One object for a label's value however many series have it.
         texts: dict[str, str] = {}
@@ -119,7 +117,7 @@ class StoredBlock:
 
     def group(self, number: int) -> _Group:
         """Return a row group, which is read unless it is kept."""
-        key = (self._directory.name, number)
+        key = (self.name, number)
         found = self._cache.get(key)
         if found is None:
             found = self._load(number)
@@ -163,52 +161,6 @@ class Reading:
             group = self._group
             times, start, stop = group.parts[row - group.row]
             parts.append((times, group.values[start:stop]))
-
-
-class SharedTimes:
-    """Makes equal arrays of times one array, so that who sees one of them again knows it."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Times] = {}
-
-    def one(self, times: Times) -> Times:
-        """Return the array that stands for this one; a copy, which keeps nothing else in memory."""
-        key = times.tobytes()
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = np.frombuffer(key, np.int64)
-        return found
-
-
-class Joiner:
-    """Joins the parts of series and cuts them to a time; series with the same times share an array of them.
-
-    Args:
-        start_ms, end_ms: the time, both ends included.
-    """
-
-    def __init__(self, start_ms: int, end_ms: int) -> None:
-        self._start, self._end = start_ms, end_ms
-        self._joined: dict[tuple[int, ...], tuple[Times, slice, npt.NDArray[np.int64] | None]] = {}
-
-    def join(self, parts: Sequence[Part]) -> tuple[Times, Floats]:
-        """Join the parts of one series, which are in the order of time. Arrays of times must live as long as this."""
-        key = tuple([id(times) for times, _ in parts])
-        known = self._joined.get(key)
-        if known is None:
-            known = self._joined[key] = self._join_times([times for times, _ in parts])
-        times, cut, order = known
-        values = parts[0][1] if len(parts) == 1 else np.concatenate([values for _, values in parts])
-        if order is not None:
-            values = values[order]
-        return times, values[cut].astype(np.float64, copy=False)
-
-    def _join_times(self, parts: Sequence[Times]) -> tuple[Times, slice, npt.NDArray[np.int64] | None]:
-        times, order = np.concatenate(parts), None
-        if (np.diff(times) <= 0).any():  # bucket bounds changed: two families shared this series' labels for a while
-            times, order = np.unique(times, return_index=True)
-        cut = slice(int(times.searchsorted(self._start, "left")), int(times.searchsorted(self._end, "right")))
-        return times[cut], cut, order
 
 
 class GroupCache:
