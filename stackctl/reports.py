@@ -18,6 +18,8 @@ class ComponentReport:
         since: RFC 3339 time of its last start, UTC.
         memory_bytes: resident memory; None where it cannot be read.
         restarts: how often it died and was started again since `up`.
+        image: reference of its container's image; None for a process.
+        digest: of that image as its registry knows it, or the image's own id where it came from no registry.
     """
 
     name: str
@@ -27,6 +29,8 @@ class ComponentReport:
     since: str | None
     memory_bytes: int | None
     restarts: int
+    image: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class StackReport:
 
     Attributes:
         token_file: where the bearer token lies that the endpoints ask for; None on loopback.
+        network: Docker network in which an application's containers reach the stack; None in the embedded runtime.
+        password_file: where Grafana's password lies, for the user `admin`; None without Grafana.
         demo: what `up --demo` measured; None where no demo ran.
     """
 
@@ -68,6 +74,8 @@ class StackReport:
     endpoints: dict[str, str | None]
     data_dir: str
     token_file: str | None
+    network: str | None = field(default=None, kw_only=True)
+    password_file: str | None = field(default=None, kw_only=True)
     demo: DemoReport | None = field(default=None, kw_only=True)
 
 
@@ -129,12 +137,14 @@ class StatusReport(StackReport):
     """`status`: what `up` reports, and what the engine counts.
 
     Attributes:
-        disk_bytes: what the data directory takes.
-        engine: the ingest process's own counters by name; None when it does not answer.
+        disk_bytes: what the data directory takes, and the volumes of the docker runtime.
+        engine: the ingest process's own counters by name; None when it does not answer, and in the docker runtime.
+        collector: the Collector's own counters by name, as Prometheus last scraped them; None where there are none.
     """
 
     disk_bytes: int
     engine: Mapping[str, Any] | None
+    collector: Mapping[str, Any] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -442,6 +452,29 @@ class QueryReport:
 
 
 @dataclass(frozen=True)
+class OneSpanRun:
+    """`bench ingest`: what it took of requests that bring one span each.
+
+    Attributes:
+        protocol: `grpc` or `http`.
+        ack_seconds: as of `IngestReport`.
+        cpu_us_per_span: processor time of all ingest processes, microseconds.
+        disk_bytes_per_span: everything in the data directory after the log was sealed and small segments merged.
+    """
+
+    protocol: str
+    requests_per_second: float
+    acked_spans: int
+    stored_spans: int
+    refused_requests: int
+    ack_seconds: dict[str, float]
+    ingest_rss_bytes: int
+    cpu_us_per_span: float
+    sender_cores: float
+    disk_bytes_per_span: float
+
+
+@dataclass(frozen=True)
 class IngestReport:
     """`bench ingest`: what the embedded ingest took from a load generator on the same machine.
 
@@ -455,7 +488,12 @@ class IngestReport:
         sender_late_seconds: how far behind its schedule the load generator ended.
         ingest_cores: processor time of the ingest process by wall time.
         queue_bytes_max: most bytes of requests that waited or were being committed, every half second.
-        disk_bytes_per_span: everything in the data directory after a clean stop, log included.
+        disk_bytes_per_span: everything in the data directory after a clean stop: segments, log, samples, digests.
+        cpu_us_per_span: processor time of all ingest processes, microseconds.
+        parquet_bytes_per_span: what the same rows take in plain Parquet files.
+        load_average: of the machine at the end; what else it did took from all of this.
+        paced: the same at a fixed rate, where the time of acknowledgements counts.
+        one_span: of requests that bring one span each.
     """
 
     spans_per_second: float
@@ -474,6 +512,34 @@ class IngestReport:
     queue_bytes_max: int
     queue_grew: bool
     disk_bytes_per_span: float
+    cpu_us_per_span: float = 0.0
+    parquet_bytes_per_span: float = 0.0
+    load_average: float = 0.0
+    paced: "IngestReport | None" = None
+    one_span: tuple[OneSpanRun, ...] = ()
+
+
+@dataclass(frozen=True)
+class CollectorReport:
+    """`bench collector`: processor time of the real Collector per 1,000 spans, in milliseconds.
+
+    Attributes:
+        spans: how many each pipeline was measured with.
+        price_rows: of the shipped price book.
+        full_ms: the rendered pipeline with the shipped price book.
+        small_ms: the same with three price rows.
+        bare_ms: receiving and exporting alone.
+        times: `full_ms` by `small_ms`.
+        load_average: of the machine over the last minute.
+    """
+
+    spans: int
+    price_rows: int
+    full_ms: float
+    small_ms: float
+    bare_ms: float
+    times: float
+    load_average: float
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import os
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stackctl.errors import SettingsInvalid
-from stackctl.stack import ENDPOINT_BY_NAME, OwnPrice
+from stackctl.stack import COMPONENT_BY_NAME, COMPONENTS, ENDPOINT_BY_NAME, OwnPrice
 
 FILE_NAME = "stackctl.toml"
 AUTO = "auto"
@@ -42,6 +42,8 @@ class Settings:
         price_hosts: server address to provider.
         price_book: file of the price book used instead of the shipped one; None for the shipped one.
         price_rows: prices of the user's own.
+        sample_percent: share of ordinary traces that the docker runtime stores; None stores every trace.
+        images: component to the image reference of the docker runtime.
     """
 
     data_dir: Path
@@ -58,6 +60,8 @@ class Settings:
     price_book: Path | None
     price_rows: tuple[OwnPrice, ...]
     exclude_scopes: tuple[str, ...]
+    sample_percent: float | None
+    images: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Row:
 
     Attributes:
         key: dotted name in `stackctl.toml`.
-        field: its attribute of `Settings`.
+        field: its attribute of `Settings`; with a dot the entry of one that is a mapping.
         parse: what was said (text of a flag or variable, or a TOML value) to the typed value; ValueError refuses it.
         default: raw value when nothing is said.
         allowed: what a value may be, as a person reads it.
@@ -205,6 +209,46 @@ def price_rows(raw: Any) -> tuple[OwnPrice, ...]:
     return tuple(rows.values())
 
 
+def percent(raw: Any) -> float | None:
+    """Parse a share in percent, above 0 and below 100; None stays None."""
+    if raw is None:
+        return None
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str) or len(str(raw)) > 20:
+        raise ValueError
+    value = float(str(raw).removesuffix("%"))
+    if not 0 < value < 100:
+        raise ValueError
+    return value
+
+
+def image(raw: Any) -> str:
+    """Parse an image reference: repository and tag or digest (distribution's grammar, without its lengths)."""
+    host_and_path = r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[a-z0-9][a-z0-9._-]*)*"
+    found = (
+        re.fullmatch(rf"{host_and_path}(:\w[\w.-]*)?(@sha256:[0-9a-f]{{64}})?", raw) if isinstance(raw, str) else None
+    )
+    if found is None or raw.endswith(":latest") or not (":" in raw.rpartition("/")[2] or "@" in raw):
+        raise ValueError
+    return str(raw)
+
+
+def component_images(references: Iterable[str]) -> dict[str, str]:
+    """Return the settings that `--image NAME=REF` flags ask for.
+
+    Raises:
+        SettingsInvalid: one names no component of the docker runtime.
+    """
+    chosen: dict[str, str] = {}
+    for text in references:
+        name, separator, reference = text.partition("=")
+        if not separator or name not in COMPONENT_BY_NAME:
+            raise SettingsInvalid(
+                f"--image cannot be {text!r}", next_step=f"write NAME=REF with one of: {', '.join(COMPONENT_BY_NAME)}"
+            )
+        chosen[f"image.{name}"] = reference
+    return chosen
+
+
 def _address(raw: Any) -> str:
     if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", raw):
         raise ValueError
@@ -330,6 +374,25 @@ ROWS: tuple[Row, ...] = (
         "a list of instrumentation scopes",
         "Scopes whose spans are never counted as calls.",
     ),
+    Row(
+        "sample",
+        "sample_percent",
+        percent,
+        None,
+        "a share in percent, above 0 and below 100",
+        "Share of ordinary traces that the docker runtime stores; errors and slow or dear calls always.",
+    ),
+    *(
+        Row(
+            f"image.{one.name}",
+            f"images.{one.name}",
+            image,
+            one.reference,
+            "an image reference with a tag other than latest, or a digest",
+            f"Image of {one.name} in the docker runtime.",
+        )
+        for one in COMPONENTS
+    ),
 )
 ROW_BY_KEY: Mapping[str, Row] = {row.key: row for row in ROWS}
 
@@ -356,7 +419,11 @@ def load(
     origins: dict[str, str] = {}
     for row in ROWS:
         raw, origin = _choose(row, flags or {}, environ, in_file)
-        values[row.field] = _parsed(row, raw, origin)
+        name, _, entry = row.field.partition(".")
+        if entry:
+            values.setdefault(name, {})[entry] = _parsed(row, raw, origin)
+        else:
+            values[name] = _parsed(row, raw, origin)
         said[row.key], origins[row.key] = raw, origin
     return Loaded(Settings(**values), said, origins)
 

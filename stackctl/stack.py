@@ -36,13 +36,19 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Component:
-    """An official server of the docker runtime: image pin and the endpoints it serves."""
+    """An official server of the docker runtime: image pin and the endpoints it serves.
+
+    Attributes:
+        name: its service in `compose/compose.yaml`, and so its host name in the stack's network.
+        health: port in its container and path of a GET that is answered with 200 when it is ready.
+    """
 
     name: str
     image: str
     tag: str
     digest: str
     serves: tuple[str, ...]
+    health: tuple[int, str]
 
     @property
     def reference(self) -> str:
@@ -60,11 +66,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 COMPONENTS: tuple[Component, ...] = (
     Component(
-        "otel-collector",
+        "otelcol",
         "otel/opentelemetry-collector-contrib",
         "0.161.0",
         "sha256:fd328de2552466ad78385e1b1289c3f2402b1c45f265b252aab1955b42845ac1",
         ("otlp_grpc", "otlp_http"),
+        (13133, "/"),
     ),
     Component(
         "tempo",
@@ -72,6 +79,7 @@ COMPONENTS: tuple[Component, ...] = (
         "3.1.0",
         "sha256:3076b8dcdfb32fd6bc5ccef85e7b7313e6199b9cb84366257fc17ecb696db5fd",
         ("tempo",),
+        (3200, "/ready"),
     ),
     Component(
         "prometheus",
@@ -79,6 +87,7 @@ COMPONENTS: tuple[Component, ...] = (
         "v3.15.0",
         "sha256:efd719c99d83b060d9daefdcf00360461adf279f45ef5391f8d111892118753e",
         ("prometheus",),
+        (9090, "/-/ready"),
     ),
     Component(
         "grafana",
@@ -86,10 +95,12 @@ COMPONENTS: tuple[Component, ...] = (
         "13.2.3",
         "sha256:b28bae15e219c998fb0e0424ed724930cc61b1f61fb404d47c862f9a23f9e572",
         ("console",),
+        (3000, "/api/health"),
     ),
 )
 
 ENDPOINT_BY_NAME: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+COMPONENT_BY_NAME: Mapping[str, Component] = {component.name: component for component in COMPONENTS}
 
 # The readiness probe's telemetry carries this service name; search leaves it out, lookup by id finds it.
 PROBE_SERVICE = "stackctl-probe"

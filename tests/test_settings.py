@@ -9,6 +9,7 @@ import pytest
 from stackctl import settings
 from stackctl.errors import SettingsInvalid
 from stackctl.settings import ROW_BY_KEY, ROWS, Settings, load
+from stackctl.stack import COMPONENT_BY_NAME
 
 SOURCE = Path(settings.__file__).parent
 
@@ -20,7 +21,8 @@ def in_file(directory: Path, text: str) -> Path:
 
 def test_rows_and_settings_are_the_same_list():
     """Each row fills one field, and there is no field that nothing can set."""
-    assert [row.field for row in ROWS] == [field.name for field in fields(Settings)]
+    filled = dict.fromkeys(row.field.partition(".")[0] for row in ROWS)
+    assert list(filled) == [field.name for field in fields(Settings)]
 
 
 def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(tmp_path):
@@ -59,6 +61,8 @@ def test_every_row_is_set_by_its_variable_and_by_the_file(tmp_path):
             "[{provider = 'mine', model = 'm', input = 0.15}]",
         ),
         "accounting.exclude_scopes": ("a.scope", "['a.scope']"),
+        "sample": ("10", "10"),
+        **{f"image.{name}": (f"mirror.example/{name}:1", f"'mirror.example/{name}:1'") for name in COMPONENT_BY_NAME},
     }
     assert as_text.keys() == ROW_BY_KEY.keys()
     by_variable = load(environ={row.env: as_text[row.key][0] for row in ROWS}, directory=tmp_path)
@@ -80,7 +84,7 @@ def test_every_setting_is_read():
         and isinstance(node.value, ast.Name | ast.Attribute)
         and getattr(node.value, "id", getattr(node.value, "attr", "")) == "settings"
     }
-    assert {row.field for row in ROWS} - read == set()
+    assert {row.field.partition(".")[0] for row in ROWS} - read == set()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +110,11 @@ def test_every_setting_is_read():
         ("[[prices.rows]]\nprovider = 'p'\nmodel = 'm'\ninput = '1e99999'", "input must be USD per million", "input"),
         ("[[prices.rows]]\nprovider = 'p'\nmodel = 'm'\ninput = 1\nwindow = 'big'", "window must be", "input"),
         ("prices.rows = [" + "{provider = 'p', model = 'm', input = 1}," * 2 + "]", "row 2: a second price", "input"),
+        ("sample = 0", "sample cannot be 0", "above 0 and below 100"),
+        ("sample = 'some'", "sample cannot be 'some'", "above 0 and below 100"),
+        ("image.tempo = 'a b'", "image.tempo cannot be 'a b'", "an image reference"),
+        ("image.tempo = 'grafana/tempo'", "image.tempo cannot be 'grafana/tempo'", "a tag"),
+        ("image.tempo = 'grafana/tempo:latest'", "image.tempo cannot be", "other than latest"),
         ('retentoin = "1d"', "no setting 'retentoin'", "did you mean retention?"),
         ("[content]\nallow = []", "no setting 'content.allow'", "content.allow_keys"),
         ("[wholly]\nother = 1", "no setting 'wholly'", "known keys: data_dir"),

@@ -21,7 +21,7 @@ def status(report: StatusReport) -> None:
         where = row.endpoint or "-"
         print(f"{row.name:<10} {row.state:<10} {row.version:<8} {where:<24} {memory:>9}  since {row.since}{again}")
     print(f"{'disk':<10} {report.disk_bytes / 2**20:.1f} MiB in {report.data_dir}")
-    for line in _engine(report.engine):
+    for line in _engine(report.engine) if report.network is None else _collector(report.collector):
         print(line)
 
 
@@ -38,6 +38,25 @@ def _engine(counts: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"{'redacted':<10} {values:,} values that may hold content, or of keys that nobody allowed:"
         yield from (f"{'':<10} {line}" for line in _redacted(counts.get("redacted_keys", ())))
 
+
+def _collector(counts: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield what the Collector says of itself through Prometheus; troubles only where there are any."""
+    if counts is None:
+        yield f"{'received':<10} unknown: Prometheus does not answer"
+        return
+    received, stored = (_number(counts, name, "span") for name in ("received_spans", "sent_spans"))
+    yield f"{'received':<10} {received}, {stored} stored"
+    for name, noun, what in _COLLECTOR_TROUBLES:
+        if counts.get(name):
+            yield f"{'':<10} {_number(counts, name, noun)} {what}"
+
+
+_COLLECTOR_TROUBLES: Final = (
+    ("refused_spans", "span", "refused, for the sender to send again"),
+    ("queued_batches", "batch", "waiting for Tempo"),
+    ("queue_full_spans", "span", "counted and not stored: the queue for Tempo was full"),
+    ("failed_spans", "span", "counted and not stored: Tempo refused them"),
+)
 
 _TROUBLES: Final = (
     ("refused_total", "request", "refused, for the sender to send again"),
@@ -72,7 +91,7 @@ def _redacted(keys: Any) -> Iterator[str]:
 
 
 def _number(counts: Mapping[str, Any], name: str, noun: str) -> str:
-    value = counts.get(name)
+    value, plural = counts.get(name), f"{noun}es" if noun.endswith("ch") else f"{noun}s"
     if value is None:
-        return f"an unknown number of {noun}s"
-    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+        return f"an unknown number of {plural}"
+    return f"{value:,.0f} {noun if value == 1 else plural}"

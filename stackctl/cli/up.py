@@ -32,12 +32,22 @@ def up(
     capture_content: Annotated[
         bool | None, typer.Option("--capture-content/--no-capture-content", help="Keep prompts and completions.")
     ] = None,
+    image: Annotated[
+        list[str] | None, typer.Option("--image", help="NAME=REF: a component's image in the docker runtime.")
+    ] = None,
+    sample: Annotated[
+        float | None, typer.Option(help="Percent of ordinary traces that the docker runtime stores; all if not said.")
+    ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, until Ctrl-C or SIGTERM.")] = False,
     json: JsonFlag = False,
     data_dir: DataDirFlag = None,
 ) -> None:
     """Start the stack and wait until it is proven to work."""
+    from stackctl.settings import component_images
+
     said = {
+        **component_images(image or ()),
+        "sample": sample,
         "runtime": runtime,
         "console": console,
         "host": host,
@@ -131,11 +141,13 @@ def status(ctx: typer.Context, json: JsonFlag = False, data_dir: DataDirFlag = N
     opts = options(ctx, data_dir, json)
     from stackctl.cli import render_status
     from stackctl.runtime.state import find
+    from stackctl.runtime.status import healthy
     from stackctl.runtime.status import status as look
 
     stack = find(opts.data_dir)
-    emit(look(stack), opts, render_status.status)
-    if not stack.healthy():
+    found = look(stack)
+    emit(found, opts, render_status.status)
+    if not healthy(found):
         raise typer.Exit(1)
 
 
@@ -149,13 +161,14 @@ def logs(
 ) -> None:
     """Show what the components log."""
     opts = options(ctx, data_dir)
-    from stackctl.runtime import logs as reading
+    from stackctl.runtime.log_source import log_source
 
-    names = reading.components(opts.data_dir, component)
-    for entry in reading.tail(opts.data_dir, names, lines, _moment(since)):
+    source = log_source(opts.data_dir)
+    names = source.components(component)
+    for entry in source.tail(names, lines, _moment(since)):
         _show_entry(entry)
     if follow:
-        for entry in reading.follow(opts.data_dir, names):
+        for entry in source.follow(names):
             _show_entry(entry)
             sys.stdout.flush()
 
@@ -183,6 +196,12 @@ def _show_stack(report: "StackReport") -> None:
     print(f"  {'data':<11} {report.data_dir}")
     if report.token_file:
         print(f"  {'token':<11} {report.token_file:<24} bearer token that every endpoint asks for")
+    if report.network:
+        print(
+            f"  {'network':<11} {report.network:<24} for containers of yours: docker run --network {report.network} ..."
+        )
+    if report.password_file:
+        print(f"  {'Grafana':<11} user admin, password: GRAFANA_ADMIN_PASSWORD in {report.password_file}")
 
 
 def _show_config(report: "ConfigReport") -> None:

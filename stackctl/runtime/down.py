@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from stackctl.runtime import state
+from stackctl.runtime import containers, engine, project, state
 from stackctl.runtime.lock import exclusive
-from stackctl.runtime.up import end
+from stackctl.runtime.start import end
 
 
 def down(data_dir: Path, *, delete: bool, tell: Callable[[str], None]) -> bool:
@@ -13,18 +13,37 @@ def down(data_dir: Path, *, delete: bool, tell: Callable[[str], None]) -> bool:
 
     Raises:
         StoreUnusable: the directory cannot be used, or another command does not let go of it.
+        EngineAbsent: it has containers, and no Docker engine answers.
     """
     if not data_dir.is_dir():
         return False
     with exclusive(data_dir, tell):
         stack = state.read(data_dir)
-        ran = stack is not None and stack.supervisor.running()
+        ran = stack is not None and stack.alive()
         if stack is not None:
-            end(stack.supervisor)
-            for component in stack.components:
-                if component.process:
-                    end(component.process)
+            _end_processes(stack)
+        if (data_dir / project.DIRECTORY).is_dir():
+            name = stack.project if stack and stack.project else project.name_of(data_dir)
+            ran |= _remove_containers(name, data_dir, delete=delete, tell=tell)
         state.forget(data_dir)
         if delete:
             state.delete_data(data_dir)
     return ran
+
+
+def _end_processes(stack: state.RunningStack) -> None:
+    if stack.supervisor is not None:
+        end(stack.supervisor)
+    for component in stack.components:
+        if component.process:
+            end(component.process)
+
+
+def _remove_containers(name: str, data_dir: Path, *, delete: bool, tell: Callable[[str], None]) -> bool:
+    """Remove the containers and the network of a project, with `delete` its volumes too; true when there were any."""
+    client = engine.connect()
+    containers.refuse_foreign(client, name, data_dir / project.DIRECTORY / "compose")
+    found = containers.belongings(client, name)
+    volumes = found.volumes if delete else frozenset[str]()
+    containers.remove(client, containers.Belongings(found.containers, found.networks, volumes), tell)
+    return bool(found.containers)

@@ -43,6 +43,11 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def seconds(moment: str) -> float:
+    """Return the seconds since the epoch of a time as `timestamp` writes it."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
 def open_log(path: Path) -> BinaryIO:
     """Open a log for appending, readable by its owner only."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0)

@@ -96,7 +96,7 @@ def _send(address: str, token: str | None, probe: Probe) -> None:
             except grpc.RpcError as error:
                 raise NotConverged(
                     f"the probe was refused at {address}: {error.code().name}: {error.details()}",
-                    next_step="look at the log: stackctl logs ingest",
+                    next_step="look at the logs: stackctl logs",
                 ) from error
 
 

@@ -20,7 +20,7 @@ from stackctl.errors import StackNotRunning, StoreUnusable
 STATE_FILE = "stack.json"
 FORMAT = 1
 # Everything the stack puts into its data directory; `down --delete-data` removes these and nothing else.
-OWNED = (STATE_FILE, "run", "logs", "spans", "series", "rules", "lock")
+OWNED = (STATE_FILE, "run", "logs", "spans", "series", "rules", "lock", "docker")
 
 STARTING, HEALTHY, UNHEALTHY, STOPPED = "starting", "healthy", "unhealthy", "stopped"
 EMBEDDED, DOCKER = "embedded", "docker"
@@ -107,27 +107,35 @@ class RunningStack:
 
     Attributes:
         endpoints: endpoint name to URL (host:port for gRPC); None where there is none.
-        pid: the supervisor.
+        supervisor: the process that keeps the stack's own processes running; None where there are only containers.
         config: digest of the engine configuration that the processes were started with.
+        components: the processes; containers are asked of the engine.
         token_file: bearer token of the endpoints; None on loopback.
+        project: the compose project of the docker runtime; None in the embedded one.
+        services: its services.
     """
 
     runtime: str
     version: str
     data_dir: Path
     endpoints: Mapping[str, str | None]
-    supervisor: Process
+    supervisor: Process | None
     config: str
     components: tuple[ComponentState, ...] = field(default=())
     token_file: Path | None = None
+    project: str | None = None
+    services: tuple[str, ...] = ()
 
-    @property
-    def pid(self) -> int:
-        """The supervisor's process id."""
-        return self.supervisor.pid
+    def alive(self) -> bool:
+        """True while it runs: containers until `down`, whatever becomes of them; processes with their supervisor."""
+        return self.project is not None or self.supervised()
+
+    def supervised(self) -> bool:
+        """True while its supervisor lives."""
+        return self.supervisor is not None and self.supervisor.running()
 
     def healthy(self) -> bool:
-        """True when every component is."""
+        """True when every process is."""
         return all(component.state == HEALTHY for component in self.components)
 
     def token(self) -> str | None:
@@ -187,9 +195,9 @@ def find(data_dir: Path) -> RunningStack:
     stack = read(data_dir)
     if stack is None:
         raise StackNotRunning(f"no stack runs from {data_dir}", next_step="start it: stackctl up")
-    if not stack.supervisor.running():
+    if not stack.alive():
         raise StackNotRunning(
-            f"the stack of {data_dir} is gone: its supervisor (pid {stack.pid}) no longer runs",
+            f"the stack of {data_dir} is gone: its supervisor no longer runs",
             next_step="start it again: stackctl up",
         )
     return stack
@@ -198,7 +206,7 @@ def find(data_dir: Path) -> RunningStack:
 def running(data_dir: Path) -> RunningStack | None:
     """Return the stack that runs from a data directory, or None."""
     stack = read(data_dir)
-    return stack if stack is not None and stack.supervisor.running() else None
+    return stack if stack is not None and stack.alive() else None
 
 
 def forget(data_dir: Path) -> None:
@@ -223,10 +231,11 @@ def _stack(record: dict[str, Any]) -> RunningStack:
         ComponentState(**{**item, "process": Process(**item["process"]) if item["process"] else None})
         for item in record.pop("components")
     )
-    token_file = record.pop("token_file")
+    token_file, supervisor = record.pop("token_file"), record.pop("supervisor")
+    record["services"] = tuple(record.get("services", ()))
     return RunningStack(
         data_dir=Path(record.pop("data_dir")),
-        supervisor=Process(**record.pop("supervisor")),
+        supervisor=Process(**supervisor) if supervisor else None,
         token_file=Path(token_file) if token_file else None,
         components=components,
         **record,

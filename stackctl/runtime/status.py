@@ -1,7 +1,10 @@
-"""What `up` and `status` report: each component as the supervisor, the system and the engine itself see it."""
+"""What `up` and `status` report: each component as the supervisor, the system and the engine itself see it.
+
+For the docker runtime the containers are asked of the Docker engine, and how they fare of themselves.
+"""
 
 import http.client
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,32 +13,70 @@ from urllib.parse import urlsplit
 import orjson
 import psutil
 
+from stackctl.clients import PrometheusClient
+from stackctl.errors import StackctlError
 from stackctl.reports import ComponentReport, StackReport, StatusReport
-from stackctl.runtime import state
+from stackctl.runtime import containers, engine, project, state
 from stackctl.runtime.logs import timestamp
+from stackctl.stack import COMPONENTS
 
 _TIMEOUT_SECONDS = 2.0
+# What `status` tells of the Collector: name, and the PromQL of its sum.
+COLLECTOR_COUNTERS: Mapping[str, str] = {
+    "received_spans": "sum(otelcol_receiver_accepted_spans_total)",
+    "refused_spans": "sum(otelcol_receiver_refused_spans_total)",
+    "sent_spans": "sum(otelcol_exporter_sent_spans_total)",
+    "queued_batches": "sum(otelcol_exporter_queue_size)",
+    "queue_full_spans": "sum(otelcol_exporter_enqueue_failed_spans_total)",
+    "failed_spans": "sum(otelcol_exporter_send_failed_spans_total)",
+}
 
 
 def report(stack: state.RunningStack) -> StackReport:
     """Return the report of `up`."""
+    processes = tuple(_component(stack, component) for component in stack.components)
     return StackReport(
         runtime=stack.runtime,
-        components=tuple(_component(stack, component) for component in stack.components),
+        components=processes if stack.project is None else (*_containers(stack, stack.project), *processes),
         endpoints=dict(stack.endpoints),
         data_dir=str(stack.data_dir),
         token_file=str(stack.token_file) if stack.token_file else None,
+        network=stack.project,
+        password_file=_password_file(stack),
     )
 
 
 def status(stack: state.RunningStack) -> StatusReport:
     """Return the report of `status`: that of `up`, and what the engine counts."""
     base = report(stack)
+    known = {field.name: getattr(base, field.name) for field in fields(base)}
+    if stack.project is None:
+        return StatusReport(**known, disk_bytes=disk_bytes(stack.data_dir), engine=engine_counters(stack))
+    volumes = containers.disk_bytes(engine.connect(), stack.project)
     return StatusReport(
-        **{field.name: getattr(base, field.name) for field in fields(base)},
-        disk_bytes=disk_bytes(stack.data_dir),
-        engine=engine_counters(stack),
+        **known,
+        disk_bytes=disk_bytes(stack.data_dir) + volumes,
+        engine=None,
+        collector=collector_counters(stack),
     )
+
+
+def healthy(found: StackReport) -> bool:
+    """True when every component is."""
+    return all(component.state == state.HEALTHY for component in found.components)
+
+
+def collector_counters(stack: state.RunningStack) -> Mapping[str, float] | None:
+    """Return the sums of the Collector's own counters, as Prometheus has them; None when it does not answer."""
+    counters: dict[str, float] = {}
+    try:
+        with PrometheusClient(stack.url("prometheus"), stack.token()) as prometheus:
+            for name, query in COLLECTOR_COUNTERS.items():
+                for sample in prometheus.instant(query):
+                    counters[name] = sample.value
+    except StackctlError:
+        return None
+    return counters
 
 
 def engine_counters(stack: state.RunningStack) -> Mapping[str, Any] | None:
@@ -55,6 +96,35 @@ def engine_counters(stack: state.RunningStack) -> Mapping[str, Any] | None:
     finally:
         connection.close()
     return counters
+
+
+def _containers(stack: state.RunningStack, name: str) -> Iterator[ComponentReport]:
+    """Yield the report of each component that is or should be a container; one that is gone is `stopped`."""
+    client = engine.connect()
+    found = containers.of_project(client, name)
+    for component in COMPONENTS:
+        container = found.get(component.name)
+        endpoint = stack.endpoints.get(component.serves[0])
+        if container is not None:
+            yield ComponentReport(
+                name=component.name,
+                state=container.state(),
+                version=container.version,
+                endpoint=endpoint,
+                since=container.since,
+                memory_bytes=containers.memory_bytes(client, container),
+                restarts=container.restarts,
+                image=container.image,
+                digest=container.digest,
+            )
+        elif component.name in stack.services:
+            yield ComponentReport(component.name, state.STOPPED, "unknown", endpoint, None, None, 0)
+
+
+def _password_file(stack: state.RunningStack) -> str | None:
+    if project.GRAFANA not in stack.services:
+        return None
+    return str(stack.data_dir / project.DIRECTORY / "compose" / ".env")
 
 
 def disk_bytes(data_dir: Path) -> int:

@@ -1,7 +1,8 @@
-"""The process that keeps the embedded engine running: `python -m stackctl.runtime.supervisor DATA_DIR [--echo]`.
+"""The process that keeps our own processes running: `python -m stackctl.runtime.supervisor DATA_DIR [--echo]`.
 
 It starts the engine's two programs, notes their state in the state file, starts again what died, and stops both when
 told to. The programs die with it; until `up` has proven the stack it dies with `up`: its standard input is a leash.
+With `--console` it has only the console to look after: the rest of the stack are containers, which the engine minds.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stackctl import __version__
@@ -23,6 +24,7 @@ from stackctl.runtime.logs import SUPERVISOR, LogFile, log_path
 from stackctl.runtime.ready import endpoints, ready_urls
 from stackctl.stack import EngineConfig
 
+CONSOLE_ONLY = "--console"
 KEEP = b"k"  # what `up` writes into the leash when the stack is to outlive it
 STOP_SECONDS = 10.0
 _STARTING_PAUSE_SECONDS = 0.03
@@ -72,6 +74,7 @@ class Supervisor:
         leash: file descriptor whose end means stop, until KEEP was read from it.
         echo: also told each event (foreground).
         stop_seconds: what a program gets between SIGTERM and SIGKILL.
+        around: the stack of containers that the programs belong to; None where they are the stack.
     """
 
     def __init__(
@@ -81,10 +84,12 @@ class Supervisor:
         echo: Callable[[str], None] | None = None,
         programs: Sequence[Program] = PROGRAMS,
         stop_seconds: float = STOP_SECONDS,
+        around: state.RunningStack | None = None,
     ) -> None:
         self._data_dir = data_dir
         self._programs = programs
         self._stop_seconds = stop_seconds
+        self._around = around
         self._leash = leash
         self._echo = echo
         self._own_log = LogFile(log_path(data_dir, SUPERVISOR))
@@ -106,7 +111,8 @@ class Supervisor:
                 self._turn()
         finally:
             self._stop_all()
-            state.forget(self._data_dir)
+            if self._around is None:
+                state.forget(self._data_dir)
             self._tell("stopped")
             self._own_log.close()
 
@@ -196,20 +202,26 @@ class Supervisor:
                 key.data()
 
     def _publish(self) -> None:
-        config = self._config
-        current = state.RunningStack(
-            runtime=state.EMBEDDED,
-            version=__version__,
-            data_dir=self._data_dir,
-            endpoints=endpoints(config),
+        current = replace(
+            self._around or self._embedded(),
             supervisor=state.Process.of(os.getpid()),
             config=self._digest,
             components=tuple(child.state for child in self._children),
-            token_file=Path(config.token_file) if config.token_file else None,
         )
         if current != self._published:
             current.write()
             self._published = current
+
+    def _embedded(self) -> state.RunningStack:
+        return state.RunningStack(
+            runtime=state.EMBEDDED,
+            version=__version__,
+            data_dir=self._data_dir,
+            endpoints=endpoints(self._config),
+            supervisor=None,
+            config=self._digest,
+            token_file=Path(self._config.token_file) if self._config.token_file else None,
+        )
 
     def _tell(self, text: str) -> None:
         self._own_log.feed(text.encode() + b"\n")
@@ -222,8 +234,13 @@ def main(arguments: list[str]) -> None:
     os.umask(0o077)  # the engine inherits it: what it writes is for its owner's eyes
     data_dir = Path(arguments[0])
     echo = _to_stderr if "--echo" in arguments else None
+    programs: Sequence[Program] = PROGRAMS
+    around: state.RunningStack | None = None
+    if CONSOLE_ONLY in arguments:
+        programs = tuple(program for program in PROGRAMS if program.endpoint == console.ENDPOINT)
+        around = state.read(data_dir)
     with contextlib.suppress(KeyboardInterrupt):  # a Ctrl-C before the handlers stand
-        Supervisor(data_dir, leash=0, echo=echo).run()
+        Supervisor(data_dir, leash=0, echo=echo, programs=programs, around=around).run()
 
 
 def _to_stderr(text: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from stackctl.errors import PortTaken, SettingsInvalid
 from stackctl.runtime import ports
-from stackctl.runtime.up import SERVED
+from stackctl.runtime.embedded_up import SERVED
 from stackctl.stack import ENDPOINT_BY_NAME
 
 

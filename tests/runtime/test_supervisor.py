@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from stackctl.runtime import ports, state
+from stackctl.runtime.embedded_up import SERVED
 from stackctl.runtime.logs import tail
 from stackctl.runtime.supervisor import KEEP, config_path
-from stackctl.runtime.up import SERVED
 from stackctl.stack import EngineConfig
 
 PROGRAMS = Path(__file__).with_name("programs.py")

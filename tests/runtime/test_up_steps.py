@@ -1,5 +1,7 @@
 """The steps of `up` that look at the machine before anything is started."""
 
+import hashlib
+import json
 import re
 import signal
 import threading
@@ -11,8 +13,9 @@ from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
-from stackctl.errors import EngineAbsent, PackageMissing, StoreUnusable
-from stackctl.runtime import engine, lock, up
+from stackctl.errors import EnvironmentLacks, Misuse, PackageMissing, StoreUnusable
+from stackctl.runtime import embedded_up, engine, lock, up
+from stackctl.runtime.start import interrupt_deferred
 from stackctl.settings import load
 
 
@@ -47,15 +50,15 @@ def docker_engine(tmp_path, monkeypatch):
 
 def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch, tmp_path):
     """Without the extra `embedded`, `up` says which packages and how to get them before it starts anything."""
-    monkeypatch.setattr(up, "ENGINE_PACKAGES", ("ptars", "no_such_package", "nor.this"))
+    monkeypatch.setattr(embedded_up, "ENGINE_PACKAGES", ("ptars", "no_such_package", "nor.this"))
     with pytest.raises(PackageMissing, match=r"no_such_package, nor\.this") as missing:
-        up.check_packages(start(tmp_path, []))
+        embedded_up.check_packages(start(tmp_path, []))
     assert "-m pip install 'stackctl[embedded]'" in missing.value.next_step
 
 
 def test_every_package_of_the_extra_is_checked():
     """A package added to the extra `embedded` cannot be forgotten by the check."""
-    modules = {name.split(".")[0] for name in up.ENGINE_PACKAGES}
+    modules = {name.split(".")[0] for name in embedded_up.ENGINE_PACKAGES}
     named = {re.split(r"[<>=!;\[ ]", line)[0] for line in requires("stackctl") or () if "extra == 'embedded'" in line}
     by_module = packages_distributions()
     covered = {distribution for module in modules for distribution in map(str.lower, by_module.get(module, ()))}
@@ -63,26 +66,72 @@ def test_every_package_of_the_extra_is_checked():
 
 
 def test_auto_takes_the_embedded_runtime_and_says_why(docker_engine, tmp_path):
-    """Where an engine answers, `auto` tells in one line why it is not used."""
+    """Where an engine answers that cannot be used, `auto` tells in one line why it is not."""
     told: list[str] = []
-    up.choose_runtime(start(tmp_path, told))
+    assert up.choose_docker(start(tmp_path, told)) is None
     assert len(told) == 1
-    assert "not built yet" in told[0]
+    assert "the Docker engine refused" in told[0]
+    assert told[0].endswith(": taking the embedded runtime")
 
 
-def test_auto_without_an_engine_is_silent(monkeypatch, tmp_path):
-    """On a bare machine there is no talk about Docker."""
+def test_auto_without_an_engine_says_so(monkeypatch, tmp_path):
+    """On a bare machine one line says what was looked for, and that the other runtime is taken."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     told: list[str] = []
-    up.choose_runtime(start(tmp_path, told))
-    assert told == []
+    assert up.choose_docker(start(tmp_path, told)) is None
+    assert told == [f"no Docker engine answers at unix://{tmp_path}/none.sock: taking the embedded runtime"]
 
 
-def test_docker_with_an_engine_is_refused_by_name(docker_engine, tmp_path):
-    """What is not built is said to be not built, with the way that works."""
-    with pytest.raises(EngineAbsent, match="not built yet") as refused:
-        up.choose_runtime(start(tmp_path, [], runtime="docker"))
-    assert "--runtime embedded" in refused.value.next_step
+def test_docker_that_cannot_be_used_is_refused(docker_engine, tmp_path):
+    """Asked for by name, docker is not silently replaced."""
+    with pytest.raises(EnvironmentLacks, match="the Docker engine refused"):
+        up.choose_docker(start(tmp_path, [], runtime="docker"))
+
+
+def test_a_socket_that_may_not_be_used_is_told_from_one_that_is_not_there(monkeypatch, tmp_path):
+    """Without the right to the socket the remedy is the group `docker`, not another engine."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+
+    def refuse(_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(engine._SocketConnection, "connect", refuse)
+    lack = engine.trouble()
+    assert lack is not None
+    assert "may not use the Docker socket" in lack.message
+    assert "usermod -aG docker" in lack.next_step
+
+
+def test_an_engine_on_another_machine_is_refused(monkeypatch):
+    """Files are mounted and ports published on the engine's machine, so it must be this one."""
+    for address in ("ssh://somebody@host", "tcp://192.0.2.1:2375"):
+        monkeypatch.setenv("DOCKER_HOST", address)
+        lack = engine.trouble()
+        assert lack is not None
+        assert "not on this machine" in lack.message
+
+
+def test_the_docker_context_in_use_is_followed(monkeypatch, tmp_path):
+    """Rootless Docker, Colima and Docker Desktop are found by the context that the docker CLI uses."""
+    name = "rootless"
+    kept = tmp_path / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+    kept.mkdir(parents=True)
+    (tmp_path / "config.json").write_text(json.dumps({"currentContext": name}))
+    (kept / "meta.json").write_text(json.dumps({"Endpoints": {"docker": {"Host": "unix:///run/user/1/docker.sock"}}}))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert engine.address() == "unix:///run/user/1/docker.sock"
+    monkeypatch.setenv("DOCKER_CONTEXT", "default")
+    assert engine.address() == "unix:///var/run/docker.sock"
+
+
+def test_the_embedded_runtime_refuses_to_sample(monkeypatch, tmp_path):
+    """It stores every trace; a share that was asked for is not silently ignored."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    for runtime in ("embedded", "auto"):
+        with pytest.raises(Misuse, match="does not sample"):
+            up.choose_docker(start(tmp_path, [], runtime=runtime, sample="10"))
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1:nonsense", "ssh://nowhere", "nonsense"])
@@ -127,7 +176,7 @@ def test_a_ctrl_c_waits_until_what_was_started_is_known():
     noted: list[str] = []
 
     def start() -> None:
-        with up.interrupt_deferred():
+        with interrupt_deferred():
             signal.raise_signal(signal.SIGINT)
             noted.append("the process")
 
