@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+import uvloop
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(_until_told(EngineConfig.read(Path(arguments[0]))))
+            uvloop.run(_until_told(EngineConfig.read(Path(arguments[0]))))
     except StackctlError as error:
         sys.stderr.write(f"error: {error.message}; next: {error.next_step}\n")
         return error.exit_code

@@ -4,6 +4,7 @@ Consistent without locks: log files are listed before segments, and a log file i
 a span is in exactly one of the two. Frames that are written but not acknowledged (see `committed`) stay invisible.
 """
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from stackctl.embedded.store.frame import Gap, StoredFrame, scan
-from stackctl.embedded.store.layout import EVALUATIONS, SPANS, Layout, Sealed
+from stackctl.embedded.store.layout import EVALUATIONS, SPANS, Layout, Sealed, without_covered
 
 # Pieces of one log file beyond which they are merged: few enough for a fast scan, many enough to merge seldom.
 _MAX_PIECES = 24
@@ -56,6 +57,7 @@ class SpanReader:
         self._layout = Layout.below(data_dir)
         self._tails: dict[int, _Tail] = {}
         self._lock = threading.Lock()
+        self._listed = _Listed()
         self._judged: tuple[object, pa.Table | None] = (None, None)
 
     def snapshot(self) -> Snapshot:
@@ -84,8 +86,8 @@ class SpanReader:
         """One view, or None when a log file vanished meanwhile (its segment stands by then: look again)."""
         committed = read_committed(self._layout)
         logs = self._layout.logs()
-        spans, evaluations = self._layout.sealed(SPANS), self._layout.sealed(EVALUATIONS)
-        hot = [first for first in logs if not any(file.covers(first) for file in spans)]
+        listed = self._list()
+        hot = [first for first in logs if not any(file.covers(first) for file in listed.spans)]
         self._tails = {first: self._tails.get(first) or _Tail(self._layout.log_file(first)) for first in hot}
         try:
             for tail in self._tails.values():
@@ -93,12 +95,23 @@ class SpanReader:
         except FileNotFoundError:
             return None
         return Snapshot(
-            tuple(map(self._layout.path, spans)),
+            listed.segments,
             tuple(piece for tail in self._tails.values() for piece in tail.spans),
-            tuple(map(self._layout.path, _covering(evaluations, hot))),
+            tuple(map(self._layout.path, _covering(listed.evaluations, hot))),
             self._evaluations(),
-            max([tail.last_seq for tail in self._tails.values()] + [file.last for file in spans[-1:]] + [0]),
+            max([tail.last_seq for tail in self._tails.values()] + [file.last for file in listed.spans[-1:]] + [0]),
         )
+
+    def _list(self) -> "_Listed":
+        """The sealed files; read from their names again only when these are others."""
+        names = os.listdir(self._layout.root)
+        if names != self._listed.names:
+            files = sorted(file for file in map(Sealed.parse, names) if file is not None)
+            spans, evaluations = (
+                without_covered([f for f in files if f.kind == kind]) for kind in (SPANS, EVALUATIONS)
+            )
+            self._listed = _Listed(names, spans, evaluations, tuple(map(self._layout.path, spans)))
+        return self._listed
 
     def _evaluations(self) -> pa.Table | None:
         """Evaluations of all followed files; the last table again when no frame came and no file went."""
@@ -106,6 +119,16 @@ class SpanReader:
         if self._judged[0] != state:
             self._judged = (state, concat([piece for tail in self._tails.values() for piece in tail.evaluations]))
         return self._judged[1]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The sealed files of a listing, and the paths of those with spans."""
+
+    names: Sequence[str] = ()
+    spans: Sequence[Sealed] = ()
+    evaluations: Sequence[Sealed] = ()
+    segments: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -162,7 +185,7 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table | None:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
 
 
-def _covering(files: list[Sealed], hot: Sequence[int]) -> list[Sealed]:
+def _covering(files: Sequence[Sealed], hot: Sequence[int]) -> list[Sealed]:
     """Evaluation files whose log file is not read as hot: those are sealed a moment before their spans."""
     return [file for file in files if not any(file.covers(first) for first in hot)]
 

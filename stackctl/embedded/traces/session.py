@@ -33,6 +33,7 @@ _CONDITIONED: Final = ("start_ns", "dur_ns", SERVICE)
 # More traces than these stand in nearly every segment anyway.
 _PROBED_TRACES: Final = 50
 TraceKey = tuple[int, int]
+_Asked = tuple[Window, ast.Expression | None]
 T = TypeVar("T")
 
 
@@ -60,6 +61,7 @@ class Session:
     partials: Partials = field(default_factory=Partials)
     # Hot pieces and columns that statements name, by the number in their name; None once DuckDB has them.
     _named: list[tuple[Sequence[HotPiece], Sequence[str]] | None] = field(default_factory=list)
+    _matched: dict[_Asked, tuple[Sequence[Segment], Sequence[HotPiece]]] = field(default_factory=dict, init=False)
 
     def spans(
         self, columns: Iterable[str], window: Window = EVERYTHING, condition: ast.Expression | None = None
@@ -72,11 +74,10 @@ class Session:
             condition: of spans that do not meet it, any may be left out.
         """
         names = sorted(set(columns))
-        found = [part for part in self.segments if window.touches(part) and may_match(part, condition)]
+        found, pieces = self._matching(window, condition)
         whole = [part for part in found if window.holds(part) and not part.has_probe]
         cut = [part for part in found if part not in whole]
         longest = max((part.longest_ns for part in cut), default=0)
-        pieces = [part for part in self.hot if window.touches(part) and may_match(part, condition)]
         parts = [
             _from_files(whole, names),
             _from_files(cut, names, window.condition(longest), NOT_PROBE if _have(cut, SERVICE) else ""),
@@ -177,6 +178,19 @@ class Session:
         return UpstreamFailed(
             f"the query took longer than {self.alarms.seconds:g} s", next_step="ask for a shorter time range"
         )
+
+    def _matching(
+        self, window: Window, condition: ast.Expression | None
+    ) -> tuple[Sequence[Segment], Sequence[HotPiece]]:
+        """Return what may hold a span of a window that meets a condition; one statement asks that repeatedly."""
+        found = self._matched.get((window, condition))
+        if found is None:
+            found = (
+                [part for part in self.segments if window.touches(part) and may_match(part, condition)],
+                [part for part in self.hot if window.touches(part) and may_match(part, condition)],
+            )
+            self._matched[window, condition] = found
+        return found
 
     def _from_hot(self, pieces: Sequence[HotPiece], names: Sequence[str], *conditions: str) -> str:
         """Return a SELECT of columns over hot pieces; DuckDB gets them with the statement that names them."""
