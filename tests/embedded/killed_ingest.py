@@ -5,7 +5,9 @@ shared memory, so it says what was under way when the process was killed.
 """
 
 import functools
+import math
 import mmap
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,8 @@ PHASES = ("recovery", "append", "sealing", "trimming", "compaction", "series rol
 
 ROWS = 200
 """Spans of a segment: some requests."""
+WITHOUT_WORKERS = 0.6
+"""Share of the starts after which there are no worker processes: two of them are most of what a start costs."""
 _SETTINGS: tuple[tuple[Any, str, Any], ...] = (
     (process, "_SEAL_EVERY_SECONDS", 0.1),
     (process, "_RETAIN_EVERY_SECONDS", 0.4),
@@ -100,6 +104,8 @@ def main(arguments: list[str]) -> int:
     marks.clear()
     prepare(marks)
     marks.put("recovery", 1)
+    if random.random() < WITHOUT_WORKERS:
+        workers._BUSY_SHARE = workers._QUEUE_SECONDS = math.inf
     return ingest.main(arguments[1:], SealLimits(rows=ROWS))
 
 

@@ -75,7 +75,7 @@ class Sender(threading.Thread):
             body = self._make(self.acknowledged)
             while not self._attempt(body):
                 self.repeats += 1
-                time.sleep(0.1)
+                time.sleep(0.2)
             self.acknowledged += 1
             time.sleep(0.01)
 
@@ -186,7 +186,7 @@ class Killer:
             self.ingest.start_again()
         deadline = time.monotonic() + _AIM_SECONDS
         while phase and phase not in self.marks.active() and time.monotonic() < deadline:
-            pass
+            time.sleep(0.0003)
         time.sleep(self.chance.uniform(0, seconds))
         self._end()
         met = self.marks.active()
@@ -276,7 +276,7 @@ class Traffic:
     """
 
     def __init__(self, ingest: IngestProcess) -> None:
-        ways = (over_http(ingest, "/v1/traces"), over_grpc(ingest, Signal.TRACES)) * 4
+        ways = (over_http(ingest, "/v1/traces"), over_grpc(ingest, Signal.TRACES)) * 3
         self.calls = [Sender(one, calls_request(number)) for number, one in enumerate(ways)]
         ways = (over_http(ingest, "/v1/metrics"), over_grpc(ingest, Signal.METRICS))
         self.marks = [Sender(one, metrics_request(f"m{number}")) for number, one in enumerate(ways)]
