@@ -126,6 +126,18 @@ LITERALS = (
     '"chat"', "ok", "error", "server", "1", "-1", "0.5", "10ms", "1h", "true", "nil", '""', "`raw`", "1e308",
     "99999999999999999999", '"\\u0000"', "500ns", "client", "9223372036854775807", "unset",
 )  # fmt: skip
+# Attributes and literals of one kind, and what may stand between them.
+FITTING = (
+    (("name", "rootName", ".service.name", "resource.service.name", "span.gen_ai.request.model", "statusMessage",
+      'span."odd key"', "event:name", "trace:id", ".nothing", "parent.name", "instrumentation:name"),
+     ('"chat"', '""', "`raw`", '"\\u0000"'), ("=", "!=", ">", "<=")),
+    (("duration", "traceDuration"), ("10ms", "1h", "500ns", "0s"), ("=", "!=", ">", "<", ">=", "<=")),
+    (("span.gen_ai.usage.input_tokens", "childCount", "nestedSetLeft", ".nothing", "event.x"),
+     ("1", "-1", "0.5", "1e308", "9223372036854775807"), ("=", "!=", ">", "<", ">=", "<=")),
+    (("status",), ("ok", "error", "unset"), ("=", "!=")),
+    (("kind",), ("server", "client", "internal"), ("=", "!=")),
+    ((".nothing", "span.gen_ai.request.model", "event.x", "parent.nothing"), ("nil", "true", "false"), ("=", "!=")),
+)  # fmt: skip
 STRUCTURAL = (">>", "<<", ">", "<", "~", "!>>", "!~", "&>>", "&<", "&~", "&&", "||")
 METRICS = (
     "rate()", "count_over_time()", "quantile_over_time(duration, .5, .99)",
@@ -186,25 +198,41 @@ class TraceQl:
     def spanset(self, depth: int) -> str:
         """Return a spanset expression of at most some levels."""
         if depth <= 0 or self.chance.random() < 0.4:
-            return f"{{ {self.field(self.chance.randint(0, 4))} }}" if self.chance.random() < 0.9 else "{}"
+            return f"{{ {self.condition(self.chance.randint(0, 4))} }}" if self.chance.random() < 0.9 else "{}"
         return f"({self.spanset(depth - 1)} {self.chance.choice(STRUCTURAL)} {self.spanset(depth - 1)})"
 
-    def field(self, depth: int) -> str:
-        """Return a condition."""
+    def condition(self, depth: int) -> str:
+        """Return a condition; mostly of a kind that makes sense, not always of values that do."""
         pick = self.chance.choice
-        if depth <= 0:
-            return pick((pick(ATTRIBUTES), pick(LITERALS)))
-        match self.chance.randrange(6):
-            case 0:
-                return f"({self.field(depth - 1)}) {pick(('&&', '||'))} ({self.field(depth - 1)})"
-            case 1:
-                return pick(ATTRIBUTES) + pick((" =~ ", " !~ ")) + f'"{pick(REGEXES)}"'
+        if self.chance.random() < 0.03:
+            return self.value(depth)
+        match self.chance.randrange(7) if depth > 0 else 6:
+            case 0 | 1:
+                return f"({self.condition(depth - 1)}) {pick(('&&', '||'))} ({self.condition(depth - 1)})"
             case 2:
-                return f"!({self.field(depth - 1)})"
+                return f"!({self.condition(depth - 1)})"
             case 3:
-                return f"{self.field(depth - 1)} {pick(('+', '-', '*', '/', '%', '^'))} {self.field(depth - 1)} > 0"
+                return pick(FITTING[0][0]) + pick((" =~ ", " !~ ")) + f'"{pick(REGEXES)}"'
+            case 4:
+                return f"{self.number(depth - 1)} {pick(('=', '!=', '>', '<='))} {self.number(depth - 1)}"
             case _:
-                return f"{pick(ATTRIBUTES)} {pick(('=', '!=', '>', '<', '>=', '<='))} {pick(LITERALS)}"
+                attributes, literals, operators = pick(FITTING)
+                return f"{pick(attributes)} {pick(operators)} {pick(literals)}"
+
+    def number(self, depth: int) -> str:
+        """Return a number, or what is computed of numbers."""
+        pick = self.chance.choice
+        attributes, literals, _ = FITTING[2]
+        if depth <= 0 or self.chance.random() < 0.4:
+            return pick((pick(attributes), pick(literals)))
+        return f"({self.number(depth - 1)} {pick(('+', '-', '*', '/', '%', '^'))} {self.number(depth - 1)})"
+
+    def value(self, depth: int) -> str:
+        """Return an attribute, a literal, or what is computed of them."""
+        pick = self.chance.choice
+        if depth <= 0 or self.chance.random() < 0.5:
+            return pick((pick(ATTRIBUTES), pick(LITERALS)))
+        return f"({self.value(depth - 1)} {pick(('+', '-', '*', '/', '%', '^'))} {self.value(depth - 1)})"
 
 
 _PIECES = (
