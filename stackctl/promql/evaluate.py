@@ -62,7 +62,8 @@ def range_(query: str, start_ms: int, end_ms: int, step_ms: int, storage: Storag
             next_step="Ask for it as an instant query.",
         )
     times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
-    context = Context(storage, times, start_ms, end_ms, step_ms)
+    # The function step() is 0 over a single moment, in Prometheus too; the duration step() is not.
+    context = Context(storage, times, start_ms, end_ms, step_ms if end_ms > start_ms else 0)
     with np.errstate(all="ignore"):
         value = evaluate(context, node)
     if isinstance(value, ScalarValue):
