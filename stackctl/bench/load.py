@@ -25,7 +25,7 @@ IN_FLIGHT: Final = 24
 _RETRY_SECONDS: Final = 0.05
 _TIMEOUT_SECONDS: Final = 20.0
 # A channel that lost its server tries again at once: the server of the kill test is back within a second.
-_OPTIONS: Final = (
+OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),  # loopback, whatever the shell says
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
@@ -78,7 +78,7 @@ class LoadGenerator:
     async def run(self) -> LoadResult:
         """Send and return what was seen."""
         self._source.make(0)  # templates are built before the clock starts
-        async with grpc.aio.insecure_channel(self._target, options=_OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(self._target, options=OPTIONS) as channel:
             call: Any = channel.unary_unary(EXPORT, None, None)
             self._began = time.monotonic()
             cpu = time.process_time()
@@ -89,7 +89,7 @@ class LoadGenerator:
             len(self._latencies) * CALLS_PER_REQUEST,
             self._refused,
             seconds,
-            _percentiles(self._latencies),
+            percentiles(self._latencies),
             self._late,
             (time.process_time() - cpu) / seconds,
         )
@@ -129,7 +129,8 @@ class LoadGenerator:
         return True
 
 
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """`p50`, `p99` and `max` of some values; empty for none."""
     found = sorted(values)
     if not found:
         return {}

@@ -89,11 +89,11 @@ class Template:
         durations = (rng.lognormal(0.0, 0.8, (rows, SPANS_PER_TRACE)) * 5e8).astype(np.int64)
         starts = now_ns - durations - rng.integers(0, 10**7, (rows, SPANS_PER_TRACE))
         for at, column in zip(layout.starts, starts.T, strict=True):
-            _put(block, at, _octets(column))
+            _put(block, at, octets(column))
         for at, column in zip(layout.ends, (starts + durations).T, strict=True):
-            _put(block, at, _octets(column))
+            _put(block, at, octets(column))
         for at in layout.seconds:
-            _put(block, at, _octets(rng.lognormal(-1.0, 0.5, rows)))
+            _put(block, at, octets(rng.lognormal(-1.0, 0.5, rows)))
         self._fill_tokens(block, rng)
         self._fill_texts(block, text)
         return self._request.tobytes()
@@ -279,7 +279,7 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _octets(column: npt.NDArray[Any]) -> Bytes:
+def octets(column: npt.NDArray[Any]) -> Bytes:
     """A column of 8-byte numbers as rows of their bytes, little-endian."""
     return np.ascontiguousarray(column).view(np.uint8).reshape(len(column), struct.calcsize("<q"))
 

@@ -71,15 +71,29 @@ def _ingest_problems(report: "IngestReport", load: Load) -> list[str]:
 
 
 def _render_ingest(report: "IngestReport") -> None:
-    ack = {name: f"{seconds * 1000:.1f}" for name, seconds in report.ack_seconds.items()}
     typer.echo(f"spans/s        {report.spans_per_second:,.0f} ({report.acked_spans:,} acknowledged)")
+    typer.echo(f"ack            {_ack(report.ack_seconds)}")
     typer.echo(
-        f"ack            p50 {ack.get('p50', '-')} ms, p99 {ack.get('p99', '-')} ms, max {ack.get('max', '-')} ms"
+        f"ingest         {report.ingest_cores:.2f} cores, {report.cpu_us_per_span:.1f} us a span, "
+        f"{report.ingest_rss_bytes / 1024**2:.0f} MiB"
     )
-    typer.echo(f"ingest         {report.ingest_cores:.2f} cores, {report.ingest_rss_bytes / 1024**2:.0f} MiB")
     typer.echo(f"load generator {report.sender_cores:.2f} cores, {report.sender_late_seconds:.2f} s behind at the end")
     typer.echo(f"queue          at most {report.queue_bytes_max / 1024**2:.1f} MiB")
-    typer.echo(f"disk           {report.disk_bytes_per_span:.0f} bytes per span, log included")
+    ratio = report.disk_bytes_per_span / report.parquet_bytes_per_span if report.parquet_bytes_per_span else 0
+    typer.echo(f"disk           {report.disk_bytes_per_span:.0f} bytes a span, all told: {ratio:.2f} x plain Parquet")
+    typer.echo(f"load average   {report.load_average:.1f}")
+    if report.paced is not None:
+        typer.echo("at a fixed rate:")
+        _render_ingest(report.paced)
+    for one in report.one_span:
+        typer.echo(
+            f"one span each  {one.requests_per_second:,.0f}/s over {one.protocol}, {one.cpu_us_per_span:.0f} us, "
+            f"{one.disk_bytes_per_span:.0f} bytes of disk; {_ack(one.ack_seconds)}"
+        )
+
+
+def _ack(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value * 1000:.1f} ms" for name, value in seconds.items()) or "none"
 
 
 def _run_start(load: Load) -> "StartReport":

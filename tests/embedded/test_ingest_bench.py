@@ -1,16 +1,22 @@
 """The benchmark measures what it says: unique requests that cannot be compressed away, and everything counted again."""
 
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
-from stackctl.bench.ingest import Watch, problems
+from stackctl.bench.ingest import IngestProcess, Watch, compact, count_spans, problems
 from stackctl.bench.requests import CALLS_PER_REQUEST, SPANS_PER_REQUEST, RequestSource
+from stackctl.bench.singles import SingleSource
 from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.otlp import decode
-from stackctl.reports import IngestReport
+from stackctl.reports import IngestReport, OneSpanRun
 from stackctl.stack import EngineConfig
 
 FIELDS = IngestReport(50_000.0, 1024, 1024, 640, 640, 640.0, 0, 0, {}, 0.0, 1.0, 0.2, 1, 1, False, 100.0)
@@ -75,6 +81,58 @@ def test_a_broken_promise_is_a_problem(change: dict, word: str) -> None:
     assert problems(FIELDS, rate=50_000) == []
     (problem,) = problems(IngestReport(**(vars(FIELDS) | change)), rate=50_000)
     assert word in problem
+
+
+WHOLE = replace(
+    FIELDS,
+    spans_per_second=120_000.0,
+    parquet_bytes_per_span=95.0,
+    paced=replace(FIELDS, ack_seconds={"p99": 0.03}),
+    one_span=(OneSpanRun("grpc", 4_500.0, 9, 9, 0, {}, 1, 200.0, 0.5, 200.0),),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"spans_per_second": 99_000.0}, "below 100000"),
+        ({"ingest_rss_bytes": 700 * 1024**2}, "MiB"),
+        ({"parquet_bytes_per_span": 80.0}, "plain Parquet"),
+        ({"paced": replace(FIELDS, ack_seconds={"p99": 0.06})}, "60 ms"),
+        ({"paced": replace(FIELDS, ack_seconds={"p99": 0.03}, queue_grew=True)}, "queue"),
+        ({"one_span": (replace(WHOLE.one_span[0], requests_per_second=3_000.0),)}, "over grpc"),
+        ({"one_span": (replace(WHOLE.one_span[0], disk_bytes_per_span=300.0),)}, "disk"),
+        ({"one_span": (replace(WHOLE.one_span[0], stored_spans=8),)}, "8 stored"),
+    ],
+)
+def test_a_whole_measurement_is_held_against_what_is_promised(change: dict, word: str) -> None:
+    """Rate, time of acknowledgement, memory, disk and single spans each fail the benchmark by name."""
+    assert problems(WHOLE) == []
+    (problem,) = problems(replace(WHOLE, **change))
+    assert word in problem
+
+
+def test_single_spans_are_unique_and_taken_over_both_protocols(tmp_path: Path) -> None:
+    """The load of applications that do not batch is stored span for span, and takes little once it is compacted."""
+    source = SingleSource(seed=7)
+    table = decode.spans([source.make() for _ in range(1500)], 1)
+    assert len(set(zip(*(table[name].to_pylist() for name in ("tid_hi", "tid_lo", "span_id")), strict=True))) == 1500
+    ingest = IngestProcess(tmp_path / "data")
+    try:
+        ingest.wait_ready()
+        acked = 0
+        for protocol in ("grpc", "http"):
+            target = f"127.0.0.1:{ingest.ports[f'otlp_{protocol}']}"
+            command = [sys.executable, "-m", "stackctl.bench.singles", protocol, target, "1", "9" + str(len(protocol))]
+            said = orjson.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+            assert said["refused"] == {}
+            acked += said["acked_spans"]
+        ingest.stop()
+    finally:
+        ingest.process.kill()
+    compact(ingest.data_dir)
+    assert not list((ingest.data_dir / "spans" / "log").glob("*.log"))[1:]
+    assert count_spans(ingest.data_dir) == (acked, acked)
 
 
 def test_a_growing_queue_is_told_from_a_busy_one() -> None:
