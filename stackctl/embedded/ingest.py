@@ -4,7 +4,6 @@ Listens on the OTLP ports, stores spans, evaluations and samples, and exits 0 af
 with one line on stderr when a port is taken or the store cannot be used.
 """
 
-import asyncio
 import ctypes
 import logging
 import os
@@ -53,11 +52,13 @@ def main(arguments: Sequence[str], limits: "SealLimits | None" = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     # Imported after `keep_memory`: some of these packages start threads, which keep the arenas that they were given.
+    import uvloop
+
     from stackctl.embedded.process import serve
 
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(serve(EngineConfig.read(Path(arguments[0])), limits))
+            uvloop.run(serve(EngineConfig.read(Path(arguments[0])), limits))
     except StackctlError as error:
         sys.stderr.write(f"error: {error.message}; next: {error.next_step}\n")
         return error.exit_code

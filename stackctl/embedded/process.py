@@ -218,6 +218,9 @@ class Ingest:
         await asyncio.gather(commits, return_exceptions=True)
         await self._workforce.close()
         await self._bearing_disk(self._on_disk(self.head.close))
+        # Behind whatever is being sealed, and not before the last tick holds what the log counted.
+        sealing = asyncio.get_running_loop().run_in_executor(self._seal, self.store.trim, self.head.durable_seq)
+        await self._bearing_disk(sealing)
         for threads in (self._work, self._disk, self._seal):
             threads.shutdown()
         self.store.close()

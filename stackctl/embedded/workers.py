@@ -41,9 +41,9 @@ _END_SECONDS: Final = 2.0
 
 
 def workers_here() -> int:
-    """How many workers are of use on this machine: none beside the ingest process itself on a single core."""
+    """How many workers are of use on this machine: the ingest process itself has a core's work with receiving."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, cores) if cores > 1 else 0
+    return min(MOST_WORKERS, cores - 1)
 
 
 class Worker:

@@ -39,6 +39,7 @@ class Batch:
         columns: name to array; each array is contiguous and as long as the batch.
         memo: conditions that were already judged, by identity since their own hashes are slow to make, each kept alive
             by its entry; emptied whenever a column changes.
+        in_scope: the same of patterns of instrumentation scopes, which do not change; None for no span.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -47,11 +48,14 @@ class Batch:
             name: _contiguous(column) for name, column in zip(table.column_names, table.columns, strict=True)
         }
         self.memo: dict[int, tuple[When, Mask]] = {}
+        self.in_scope: dict[str, Mask | None] = {}
         # Which span attributes have columns: most rows of most dialects find nothing here and are done.
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
             self._note(name)
         self._scopes: tuple[list[str | None], Codes] | None = None
+        # Text columns that were looked through for empty texts, by name: most are asked for again and again.
+        self._full: dict[str, Column] = {}
         self._events: FirstEvents | None = None
         rest = self.columns.get("rest")
         self._rest = None if rest is None or rest.null_count == self.rows else Rest(rest)
@@ -64,6 +68,8 @@ class Batch:
         """Set a column; an attribute's is dropped where it holds nothing but nulls."""
         if column.null_count == self.rows and ":" in name:
             self.drop(name)
+            return
+        if self.columns.get(name) is column:
             return
         self.memo.clear()
         if name not in self.columns:
@@ -107,7 +113,7 @@ class Batch:
                 return self._span_attribute(key)
             case ResourceAttr(key):
                 names = (f"r:{key}:{kind}" for kind in _VALUE_TYPES)
-                return [without_empty(self.columns[name]) for name in names if name in self.columns]
+                return [self.full(name) for name in names if name in self.columns]
             case Field(name):
                 return [self.columns[name]] if name in self.columns else []
             case Duration():
@@ -121,9 +127,19 @@ class Batch:
                 return self._first_events().attributes(event, key)
 
     def _span_attribute(self, key: str) -> list[Column]:
-        columns = [without_empty(column) for _, column in self.spans(key)]
+        columns = [self.full(f"s:{key}:{kind}") for kind in self._kinds.get(key, ())]
         unplaced = self.unplaced(key)
         return columns if unplaced is None else [*columns, without_empty(unplaced)]
+
+    def full(self, name: str) -> Column:
+        """Return a column with the empty string as null: libraries write it for "not known"."""
+        column = self.columns[name]
+        if self._full.get(name) is not column:
+            found = without_empty(column)
+            if found is not column:
+                return found
+            self._full[name] = column
+        return column
 
     def unplaced(self, key: str) -> Column | None:
         """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""

@@ -28,10 +28,11 @@ def holds(when: When, batch: Batch) -> Mask:
 
 def scope_holds(pattern: str, batch: Batch) -> Mask | None:
     """Return which spans' instrumentation scope matches; None where none does, and for "" all do."""
-    if not pattern:
-        return np.ones(batch.rows, np.bool_)
-    mask = _on_scopes(batch, partial(text_matches, pattern))
-    return mask if mask.any() else None
+    if pattern not in batch.in_scope:
+        every = np.ones(batch.rows, np.bool_)
+        mask = _on_scopes(batch, partial(text_matches, pattern)) if pattern else every
+        batch.in_scope[pattern] = mask if mask.any() else None
+    return batch.in_scope[pattern]
 
 
 def _on_scopes(batch: Batch, fits: Callable[[str], bool]) -> Mask:

@@ -43,6 +43,8 @@ def _drop_ours(batch: Batch) -> None:
 
 def _unite_types(batch: Batch, key: str, kind: ValueType) -> None:
     """Leave one column of the key, in its own type; a value without a column, such as a list, finds its place too."""
+    if not batch.has(key):
+        return
     column: Column | None = None
     for found, other in sorted(batch.spans(key), key=lambda pair: pair[0] != kind):
         if found != kind:
