@@ -7,7 +7,7 @@ from stackctl import semconv
 from stackctl.collector import ottl
 from stackctl.collector.group import Group
 from stackctl.collector.ottl import Line, is_type, put, span, text
-from stackctl.collector.pricing import UNLISTED
+from stackctl.collector.pricing import OWN_KEYS
 from stackctl.genai import implied, rows
 from stackctl.genai.accounting import counts
 from stackctl.genai.derived import DERIVED_TYPES
@@ -36,13 +36,8 @@ def _ours() -> Group:
     """An application that sends what only the pipeline may write would choose its own cost."""
     return Group(
         "Keys that only this pipeline writes (genai/derived.py) are not taken from outside.",
-        lines=[Line(f"delete_matching_keys(span.attributes, {text(f'^{_pattern(ottl.LIFTED)}')})")]
-        + [Line(f"delete_key(span.attributes, {text(key)})") for key in (*DERIVED_TYPES, *UNLISTED.values())],
+        lines=[Line(f"delete_key(span.attributes, {text(key)})") for key in (*DERIVED_TYPES, *OWN_KEYS)],
     )
-
-
-def _pattern(prefix: str) -> str:
-    return prefix.replace(".", r"\.")
 
 
 def _lifted(every_row: Iterable[Row]) -> list[Group]:
@@ -52,6 +47,9 @@ def _lifted(every_row: Iterable[Row]) -> list[Group]:
     events = dict.fromkeys([*times, *(source.event for source in read)])
     if not events:
         return []
+    keys = [f"{ottl.LIFTED}time.{event}" for event in events]
+    keys += [f"{ottl.LIFTED}{source.key}.{source.event}" for source in read]
+    forged = [Line(f"delete_key(span.attributes, {text(key)})") for key in keys]
     lines = []
     for event in events:
         seen = ottl.path(rows.EventTime(event))
@@ -63,12 +61,13 @@ def _lifted(every_row: Iterable[Row]) -> list[Group]:
         ]
         lines.append(Line(put(seen, "spanevent.time_unix_nano", first)))
     return [
+        Group("Nor are those under which events are read.", forged),
         Group(
             "The first event of each name that a row reads, lifted onto its span.",
             context="spanevent",
             conditions=[f"spanevent.name == {text(event)}" for event in events],
             lines=lines,
-        )
+        ),
     ]
 
 

@@ -26,16 +26,32 @@ UNLISTED: Final = {
     semconv.RESPONSE_MODEL: "stackctl.unlisted.response_model",
 }
 _SLOTS: Final = (("response", semconv.RESPONSE_MODEL), ("request", semconv.REQUEST_MODEL))
+_WAY_KEYS: Final = tuple(
+    f"stackctl.pricing.{name}"
+    for name in ("provider", "row", "own", *(name for slot, _ in _SLOTS for name in (slot, f"{slot} known")))
+)
+# No application chooses what this pipeline hands on to itself.
+OWN_KEYS: Final = (*UNLISTED.values(), *_WAY_KEYS)
 _CELLS: Final = {name: at for at, name in enumerate(pricebook.COLUMNS)}
 _INPUT, _OUTPUT = span(semconv.INPUT_TOKENS), span(semconv.OUTPUT_TOKENS)
 _HOST, _NAME, _KEY = cached("host"), cached("hostname"), cached("host and port")
-_PROVIDER, _ROW, _OWN = cached("provider"), cached("row"), cached("own")
+
+
+def _shared(name: str) -> str:
+    """A value that several groups of statements need: a group's cache is its own, so it lies beside the attributes."""
+    return span(f"{_SHARED}{name}")
+
+
+_SHARED: Final = "stackctl.pricing."
+_PROVIDER, _ROW, _OWN = _shared("provider"), _shared("row"), _shared("own")
 # The book lies beside the spans of a request while they are priced. As a literal in a statement it would be parsed by
 # OTTL, which takes time by the square of its length; a processor before this one sets it, and the last group here
 # takes it off. Text before the file's keeps the Collector from reading it as YAML.
 BOOK_KEY: Final = "stackctl.prices"
 BOOK_PREFIX: Final = "\n"
 _BOOK: Final = f"resource.attributes[{text(BOOK_KEY)}]"
+_OWN_ROWS: Final = cached("own rows")
+_ADDRESS: Final = span(semconv.SERVER_ADDRESS)
 _STATUS: Final = span(semconv.COST_STATUS)
 _EMBEDS: Final = f'{span(semconv.OPERATION)} == "embeddings"'
 
@@ -48,94 +64,97 @@ def groups(book: PriceBook, hosts: Mapping[str, str], extra_models: Iterable[str
         hosts: server address (`host` or `host:port`) to provider, before the shipped rows.
         extra_models: names that may stand on metrics though no row knows them.
     """
-    lines = [
-        *_provider(hosts),
-        *_own_rows(book),
-        *(line for slot, key in _SLOTS for line in _slot(slot, key, bool(book.own))),
-        *_listed(extra_models),
-        *_rates(max((len(price.tiers) for price in book.by_key.values()), default=0), bool(book.own)),
-        *_status(),
-        *_cost(),
-        *_found(),
-    ]
-    why = "Price: provider, model, row and cost of the calls that count (genai/prices.py, prices.csv beside this file)."
+    own = bool(book.own)
+    tiers = max((len(price.tiers) for price in book.by_key.values()), default=0)
+    why = "Price (genai/prices.py): "
     return [
-        Group(why, conditions=[f"{span(semconv.ACCOUNTED)} == true"], lines=lines),
+        _group(f"{why}whom the server's address names.", _address(hosts), f"{_ADDRESS} != nil"),
+        _group(f"{why}without an address, who was said.", _said(), f"{_ADDRESS} == nil"),
+        *(group for slot, key in _SLOTS for group in _slot(slot, key, book)),
+        _group(f"{why}which models stand on metrics: those with a price, and models.extra.", _listed(extra_models)),
+        _group(f"{why}the cost by the row that was found.", [*_rates(tiers, own), *_status(), *_cost(), *_found()]),
+        _group(
+            f"{why}nothing of the way there stays.",
+            [Line(f"delete_key(span.attributes, {text(key)})") for key in _WAY_KEYS],
+        ),
         Group("The book goes.", [Line(f"delete_key(resource.attributes, {text(BOOK_KEY)})")], "resource"),
     ]
 
 
+def _group(why: str, lines: list[Line], *conditions: str) -> Group:
+    """Statements over the calls that count."""
+    return Group(why, lines, conditions=[every(f"{span(semconv.ACCOUNTED)} == true", *conditions)])
+
+
 # --- whose prices -----------------------------------------------------------------------------------------------------
-def _provider(hosts: Mapping[str, str]) -> list[Line]:
-    address, port, sent = span(semconv.SERVER_ADDRESS), span(semconv.SERVER_PORT), span(semconv.PROVIDER)
-    known, unknown = f"{_HOST} != nil", f"{_PROVIDER} == nil"
+def _address(hosts: Mapping[str, str]) -> list[Line]:
+    port, unknown = span(semconv.SERVER_PORT), f"{_PROVIDER} == nil"
     lines = [
-        Line(put(_HOST, f"ToLowerCase({address})", f"{address} != nil"), "Whom the server's address names."),
-        Line(f'replace_pattern({_HOST}, "^[a-z+]+://", "") where {known}'),
-        Line(f'replace_pattern({_HOST}, "(?s)/.*$", "") where {known}'),
-        Line(put(_NAME, _HOST, known)),
-        Line(f'replace_pattern({_NAME}, "(?s)^([^:]*):[^:]*$", "${{1}}") where {known}'),
+        Line(put(_HOST, f"ToLowerCase({_ADDRESS})")),
+        Line(f'replace_pattern({_HOST}, "^[a-z+]+://", "")'),
+        Line(f'replace_pattern({_HOST}, "(?s)/.*$", "")'),
+        Line(put(_NAME, _HOST)),
+        Line(f'replace_pattern({_NAME}, "(?s)^([^:]*):[^:]*$", "${{1}}")'),
     ]
     if hosts:
         lines += [
-            Line(put(_KEY, _HOST, known, f"{_HOST} != {_NAME}"), "The user's own addresses (prices.hosts) first."),
-            Line(put(_KEY, f'Concat([{_NAME}, {port}], ":")', known, f"{_HOST} == {_NAME}", f"{port} != nil")),
+            Line(put(_KEY, _HOST, f"{_HOST} != {_NAME}"), "The user's own addresses (prices.hosts) first."),
+            Line(put(_KEY, f'Concat([{_NAME}, {port}], ":")', f"{_HOST} == {_NAME}", f"{port} != nil")),
         ]
         for at in (_KEY, _NAME):
             lines += [
-                Line(put(_PROVIDER, text(provider), known, unknown, f"{at} == {text(host)}"))
+                Line(put(_PROVIDER, text(provider), unknown, f"{at} == {text(host)}"))
                 for host, provider in hosts.items()
             ]
-    lines += [
-        Line(put(_PROVIDER, text(row.provider), known, unknown, matches(_NAME, f"^(?:{row.host})$")))
-        for row in prices.HOSTS
+    rows = [
+        Line(put(_PROVIDER, text(row.provider), unknown, matches(_NAME, f"^(?:{row.host})$"))) for row in prices.HOSTS
     ]
-    no_address = f"{_HOST} == nil and {unknown}"
-    lines.append(Line("", "Without an address, who was said."))
-    lines += [
-        Line(put(_PROVIDER, text(provider), no_address, f"{sent} == {text(name)}"))
-        for name, provider in prices.PROVIDERS.items()
+    return [*lines, *rows]
+
+
+def _said() -> list[Line]:
+    sent = span(semconv.PROVIDER)
+    lines = [
+        Line(put(_PROVIDER, text(provider), f"{sent} == {text(name)}")) for name, provider in prices.PROVIDERS.items()
     ]
-    lines.append(Line(put(_PROVIDER, sent, no_address, f"{sent} != nil", matches(sent, f"^{PRICE_CELL.pattern}$"))))
-    return lines
+    other = put(_PROVIDER, sent, f"{_PROVIDER} == nil", f"{sent} != nil", matches(sent, f"^{PRICE_CELL.pattern}$"))
+    return [*lines, Line(other)]
 
 
 # --- which row --------------------------------------------------------------------------------------------------------
-def _own_rows(book: PriceBook) -> list[Line]:
-    if not book.own:
-        return []
-    rows = "".join(f"\n{pricebook.row(price)}" for price in book.own.values()) + "\n"
-    return [Line(put(cached("own rows"), text(rows)), "The user's own prices (prices.rows) win in every spelling.")]
-
-
-def _slot(slot: str, key: str, own: bool) -> list[Line]:
+def _slot(slot: str, key: str, book: PriceBook) -> list[Group]:
     """Look a model up in each spelling, the most exact first; the response's before the request's."""
-    name, before = cached(slot), cached(f"{slot} before")
-    needed = [f"{span(key)} != nil", f'Index({span(key)}, ",") < 0']
-    lines = []
+    name = _shared(slot)
+    needed, lines = [f"{span(key)} != nil", f'Index({span(key)}, ",") < 0'], []
+    own_rows = "".join(f"\n{pricebook.row(price)}" for price in book.own.values()) + "\n"
+    own = [Line(put(_OWN_ROWS, text(own_rows)), "The user's own prices (prices.rows) win in every spelling.")]
     if slot == "request":
         same = f"{span(key)} == {span(semconv.RESPONSE_MODEL)}"
         lines.append(Line(put(_known(slot), "true", f"{_known('response')} == true", same)))
         needed.append(f"not ({same})")
-    lines.append(Line(put(name, f"ToLowerCase({span(key)})", *needed), f"The {slot}'s model, as it is."))
-    lines += _lookup(slot, own)
+    lines.append(Line(put(name, f"ToLowerCase({span(key)})", *needed)))
+    lines += [*(own if book.own else []), *_lookup(slot, bool(book.own))]
+    missing = [f"{_ROW} == nil", f"{_known(slot)} == nil", *([f"{_OWN} == nil"] if book.own else [])]
+    spelled = [Line(put(cached("before"), name)), *(own if book.own else [])]
     for rewrite in prices.REWRITES:
         replacement = re.sub(r"\\(\d)", r"${\1}", rewrite.replacement)
-        open_ = f"{name} != nil and ({_ROW} == nil or {_known(slot)} == nil{f' or {_OWN} == nil' if own else ''})"
-        lines.append(
-            Line(f"replace_pattern({name}, {text(rewrite.pattern)}, {text(replacement)}) where {open_}", rewrite.why)
-        )
-        lines += _lookup(slot, own)
-    return [*lines, Line(f"delete_key(span.cache, {text(f'{slot} before')}) where {before} != nil")]
+        spelled.append(Line(f"replace_pattern({name}, {text(rewrite.pattern)}, {text(replacement)})", rewrite.why))
+        spelled += _lookup(slot, bool(book.own))
+    return [
+        _group(f"Price: the {slot}'s model, as it is.", lines),
+        _group(
+            f"Price: the {slot}'s model in other spellings.", spelled, f"{name} != nil", f"({' or '.join(missing)})"
+        ),
+    ]
 
 
 def _known(slot: str) -> str:
-    return cached(f"{slot} known")
+    return _shared(f"{slot} known")
 
 
 def _lookup(slot: str, own: bool) -> list[Line]:
     """Look the spelling reached so far up, where it is a new one."""
-    name, before = cached(slot), cached(f"{slot} before")
+    name, before = _shared(slot), cached("before")
     at, rows = cached("at"), cached("rows")
     fresh = f"{name} != {before}"
     number = f"ParseInt(Substring(SHA256({name}), 0, 2), 16)"
@@ -144,11 +163,19 @@ def _lookup(slot: str, own: bool) -> list[Line]:
     lines = [
         Line(put(at, f"{number} * {pricebook.INDEX_WIDTH} + {len(BOOK_PREFIX)}", fresh)),
         Line(put(rows, f"Substring({_BOOK}, {offset} + {len(BOOK_PREFIX)}, {length})", fresh)),
-        Line(put(_known(slot), "true", fresh, f'Index({rows}, Concat(["\\n", {name}, ","], "")) >= 0')),
+        Line(
+            put(
+                _known(slot),
+                "true",
+                fresh,
+                f"{_known(slot)} == nil",
+                f'Index({rows}, Concat(["\\n", {name}, ","], "")) >= 0',
+            )
+        ),
         *_row(_ROW, rows, name, fresh),
     ]
     if own:
-        lines += _row(_OWN, cached("own rows"), name, fresh)
+        lines += _row(_OWN, _OWN_ROWS, name, fresh)
     return [*lines, Line(put(before, name, fresh))]
 
 
@@ -164,7 +191,7 @@ def _row(into: str, table: str, name: str, fresh: str) -> list[Line]:
 
 def _listed(extra_models: Iterable[str]) -> list[Line]:
     extra = tuple(extra_models)
-    lines = [Line("", "Of the models only those with a price, and models.extra, stand on metrics.")]
+    lines = []
     for slot, key in _SLOTS:
         lines += [Line(put(_known(slot), "true", f"{span(key)} == {text(model)}")) for model in extra]
         lines.append(Line(put(span(UNLISTED[key]), "true", f"{span(key)} != nil", f"{_known(slot)} == nil")))

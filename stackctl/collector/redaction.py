@@ -93,6 +93,7 @@ def attributes(
     exact = _keys(sorted({*content.KEYS, *keep}))
     lines = [
         Line(f"set({platform}, {path})", "Families of keys (FAMILIES), but no content among them."),
+        Line(f"keep_matching_keys({platform}, {text(_FAMILY_LEAD)})"),
         Line(f"keep_matching_keys({platform}, {_whole(content.FAMILIES)})"),
         Line(f"delete_matching_keys({platform}, {text(_CONTENT)})"),
         *_flat(platform, f"keep_matching_keys({platform}, {_whole(content.FAMILIES)})"),
@@ -113,17 +114,19 @@ def attributes(
         *(_masked(platform, Form.WORD)),
         *(_masked(usage, Form.WORD)),
         Line(_replaced(usage, _NOT_LETTERS)),
+        *(_formed(special, key, form) for key, form in sorted(content.FORMS.items())),
         Line(f'merge_maps({path}, {special}, "upsert")'),
-        *(_formed(path, key, form) for key, form in sorted(content.FORMS.items())),
         *(Line(f'merge_maps({path}, {one}, "insert")') for one in (usage, platform)),
     ]
     if allow:
         lines.append(Line(f'merge_maps({path}, {own}, "insert")'))
     if capture:
         lines.append(Line(f'merge_maps({path}, {cache}["content"], "insert")'))
-    return [*lines, *_secrets(path, f'{cache}["values"]')]
+    return [*lines, *_secrets(path, cache)]
 
 
+# Holds for every key of a family, and is quickly judged.
+_FAMILY_LEAD: Final = r"^(gen_ai\.(usage|aggregated_usage)|k8s|container|cloud|faas|otel)\."
 # What Form.CLASS forbids, without its grammar: a family of numbers has no other text worth a closer look.
 _NOT_LETTERS: Final = r"(?s)^.*[^A-Za-z_.].*$"
 
@@ -217,13 +220,34 @@ def _formed(path: str, key: str, form: Form) -> Line:
     return Line(put(value, text(content.MASKED), f"IsString({value})", f"not ({fits})"))
 
 
-def _secrets(path: str, values: str) -> list[Line]:
+def _secrets(path: str, cache: str) -> list[Line]:
     """Masks for what looks like a key, a token or an address; one look at all values tells whether to look closer."""
-    where = f" where {matches(values, content.SECRET_LEAD)}"
+    values, suspect = f'{cache}["values"]', f'{cache}["suspect"]'
     return [
-        Line(f"set({values}, String(Values({path})))", "Masks for secrets (SECRETS)."),
-        *(Line(_replaced(path, secret.pattern, secret.stand_in) + where) for secret in content.SECRETS),
+        Line(
+            f"set({values}, ToLowerCase(String(Values({path}))))",
+            "Masks for secrets (SECRETS), where a sign of one is.",
+        ),
+        Line(put(suspect, "true", _signs(values))),
+        *(
+            Line(f"{_replaced(path, secret.pattern, secret.stand_in)} where {suspect} == true")
+            for secret in content.SECRETS
+        ),
     ]
+
+
+def _signs(lower: str) -> str:
+    """Return the test whether any secret can be in a text, in lower case: searches for literals, which cost little."""
+    return " or ".join(f"Index({lower}, {text(sign)}) >= 0" for sign in SIGNS)
+
+
+# One of these is in every text, in lower case, in which a secret is: what `content.SECRET_LEAD` says as one pattern,
+# whose alternatives Go's engine would try at every letter. A test holds them against SECRETS.
+SIGNS: Final = (
+    *("@", "bearer", "basic", "passw", "secret", "key", "token", "-----begin", "eyj", "akia", "asia", "aiza"),
+    *("sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "xai-", "xai_", "hf-", "hf_", "pplx-", "pplx_", "r8-", "r8_"),
+    *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
+)
 
 
 def _replaced(path: str, pattern: str, stand_in: str = content.MASKED) -> str:
@@ -252,7 +276,7 @@ def _events(allow: Sequence[str], capture: bool) -> Group:
         Line(f"keep_keys({kept}, []) where {unknown}"),
         *named,
         *cleaned,
-        *_secrets(kept, 'spanevent.cache["values"]'),
+        *_secrets(kept, "spanevent.cache"),
     ]
     return Group("Redact: events (EVENTS); those of other names are dropped by the filter behind.", lines, "spanevent")
 
@@ -284,19 +308,20 @@ def _names() -> list[Line]:
     lines.append(Line(put("span.name", operation, f"{operation} != nil", *none)))
     unfit = _unfit("span.name", content.SPAN_NAME, content.SPAN_NAME_CAP)
     lines.append(Line(put("span.name", text(content.UNNAMED), f"{operation} == nil", unfit)))
-    return [*lines, *_masks("span.name", f"{operation} == nil and {matches('span.name', content.SECRET_LEAD)}")]
+    return [*lines, *_masks("span.name", f"{operation} == nil")]
 
 
-def _masks(path: str, where: str) -> list[Line]:
-    return [
-        Line(f"replace_pattern({path}, {text(secret.pattern)}, {text(secret.stand_in)}) where {where}")
+def _masks(path: str, where: str = "") -> list[Line]:
+    """Masks for secrets in one text."""
+    cache = f"{path.partition('.')[0]}.cache"
+    lower, suspect = f'{cache}["lower"]', f'{cache}["suspect {path}"]'
+    lines = [Line(put(lower, f"ToLowerCase({path})", where)), Line(put(suspect, "true", where, f"({_signs(lower)})"))]
+    return lines + [
+        Line(f"replace_pattern({path}, {text(secret.pattern)}, {text(secret.stand_in)}) where {suspect} == true")
         for secret in content.SECRETS
     ]
 
 
 def _text_masks(path: str) -> list[Line]:
     cut = f"Substring({path}, 0, {content.TEXT_CAP}, true)"
-    return [
-        Line(put(path, cut, f"Len({path}) > {content.TEXT_CAP}")),
-        *_masks(path, matches(path, content.SECRET_LEAD)),
-    ]
+    return [Line(put(path, cut, f"Len({path}) > {content.TEXT_CAP}")), *_masks(path)]

@@ -203,7 +203,7 @@ _FIRST_TOKEN: Final = """
     dimensions:
 $dimensions    resource_metrics_key_attributes: [$resource]
     # An exemplar is exposed until the next flush: no more often than Prometheus scrapes.
-    metrics_flush_interval: 2s
+    metrics_flush_interval: 5s
 """
 
 _WHOLE: Final = """\
