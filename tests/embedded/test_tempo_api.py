@@ -226,3 +226,14 @@ def test_an_empty_store_answers(tmp_path_factory: pytest.TempPathFactory) -> Non
         assert client.get("/api/search/tags").json()["tagNames"] == []
         assert client.get("/api/v2/search/tag/span.a/values").json()["tagValues"] == []
         assert client.get(f"/api/traces/{trace_hex(1)}").status_code == 404
+
+
+@pytest.mark.parametrize("where", ["traceDuration >= 500ns", "duration >= 500ns"])
+def test_quantiles_are_answered_as_numbers(http: httpx2.Client, where: str) -> None:
+    """Measured in one statement or segment by segment: both become JSON."""
+    times = {"start": BASE_NS // 10**9 - 10, "end": BASE_NS // 10**9 + 10}
+    answer = http.get(
+        "/api/metrics/query", params={"q": f"{{ {where} }} | quantile_over_time(duration, .5, 1)", **times}
+    )
+    assert answer.status_code == 200
+    assert sorted(one["value"] for one in answer.json()["series"]) == pytest.approx([0.8, 0.9])

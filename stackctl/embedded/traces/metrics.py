@@ -95,7 +95,7 @@ def _split(
     if stage.function == QUANTILES:
         for place, quantile in enumerate(stage.arguments[1:]):
             assert isinstance(quantile, ast.Literal), "parameters are numbers, says the check"
-            found = {step: values[place] / unit for step, values in points.items()}
+            found = {step: float(values[place]) / unit for step, values in points.items()}  # numpy's are no JSON
             yield (("p", float(quantile.value or 0)),), found
     elif stage.function in COUNTING:
         divisor = steps.step_ns / 1e9 if stage.function == "rate" else 1.0
