@@ -10,7 +10,7 @@ a role alone, or the `response.created` of the Responses API.
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import All, Any, Const, Equals, Erase, Has, Not, Row, SpanAttr
+from stackctl.genai.rows import All, Any, Const, Equals, Erase, EventAttr, Field, Has, Not, Row, SpanAttr
 
 _INPUT: Final = SpanAttr(semconv.INPUT_TOKENS)
 _NO_INPUT: Final = All(
@@ -19,6 +19,9 @@ _NO_INPUT: Final = All(
         Any((Not(Has(_INPUT)), Equals(_INPUT, (0,)))),
     )
 )
+
+_STATUS: Final = Field("status")
+_FAILED: Final = All((Has(SpanAttr(semconv.OPERATION)), Equals(_STATUS, (2,))))
 
 
 def _zero_for_unknown(key: str) -> Erase:
@@ -44,4 +47,11 @@ ROWS: Final[tuple[Row, ...]] = (
         Const(True),
         why="pydantic-ai, Langfuse and Vercel 7 give a stream no other sign",
     ),
+    Row(
+        semconv.ERROR_TYPE,
+        EventAttr("exception", "exception.type"),
+        when=_FAILED,
+        why="OpenInference, pydantic-ai and Vercel record the exception only; boards count errors by this key",
+    ),
+    Row(semconv.ERROR_TYPE, _STATUS, Const("_OTHER"), _FAILED, why="the conventions' word for an error not classed"),
 )

@@ -1,17 +1,39 @@
 """Langfuse's Python SDK 5: `langfuse.observation.*`, usage as JSON in the shape of the provider that was called.
 
 It sends neither provider nor address; its OpenAI drop-in names its spans `OpenAI-generation` and `OpenAI-embedding`.
+The model's name is that of the model asked for until an answer begins. On the Responses API the first token is
+`response.created`; only streams tell that API, by what they keep of the answer as metadata.
 """
 
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import Const, Dialect, Field, IsoOffset, JsonField, JsonList, MapValue, Matches, Row, SpanAttr
+from stackctl.genai.rows import (
+    All,
+    Any,
+    Const,
+    Dialect,
+    Equals,
+    Field,
+    Has,
+    IsoOffset,
+    JsonField,
+    JsonList,
+    MapValue,
+    Matches,
+    Not,
+    Row,
+    SpanAttr,
+)
 
 SCOPE: Final = r"^langfuse-sdk$"
 
 _USAGE: Final = SpanAttr("langfuse.observation.usage_details")
 _NAME: Final = Field("name")
+_MODEL: Final = SpanAttr("langfuse.observation.model.name")
+_FIRST: Final = SpanAttr("langfuse.observation.completion_start_time")
+_OBJECT: Final = SpanAttr("langfuse.observation.metadata.object")
+_UNANSWERED: Final = All((Equals(Field("status"), (2,)), Not(Any((Has(_FIRST), Has(_USAGE))))))
 
 
 def _usage(key: str, *paths: str) -> tuple[Row, ...]:
@@ -44,7 +66,9 @@ DIALECT: Final = Dialect(
             SCOPE,
             "no other sign of the provider",
         ),
-        Row(semconv.RESPONSE_MODEL, SpanAttr("langfuse.observation.model.name"), scope=SCOPE),
+        Row(semconv.API_TYPE, _OBJECT, Const("responses"), Matches(_OBJECT, r'^"?response"?$'), SCOPE),
+        Row(semconv.REQUEST_MODEL, _MODEL, when=_UNANSWERED, scope=SCOPE, why="nothing answered a call that failed"),
+        Row(semconv.RESPONSE_MODEL, _MODEL, when=Not(_UNANSWERED), scope=SCOPE),
         *_usage(semconv.INPUT_TOKENS, "prompt_tokens", "input_tokens", "input"),
         *_usage(semconv.OUTPUT_TOKENS, "completion_tokens", "output_tokens", "output"),
         *_usage(
@@ -66,7 +90,7 @@ DIALECT: Final = Dialect(
         ),
         Row(
             semconv.TIME_TO_FIRST_CHUNK,
-            SpanAttr("langfuse.observation.completion_start_time"),
+            _FIRST,
             IsoOffset(),
             scope=SCOPE,
         ),

@@ -2,19 +2,59 @@
 
 The first token is the time of the first chunk event. A stream that broke is sent as OK; its span has neither finish
 reason nor usage. Scopes are `opentelemetry.instrumentation.<library>`, which others use too, so the keys tell it,
-not the scope.
+not the scope. Calls of the Responses API (`openai.response`) name no operation in the older release, and in the newer
+one none where the stream broke; a read of a stored answer has the same name, but no model asked for and no prompt.
 """
 
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import Dialect, EventOffset, EventTime, Extract, JsonList, MapValue, Row, SpanAttr
+from stackctl.genai.rows import (
+    All,
+    Any,
+    Const,
+    Dialect,
+    Equals,
+    Erase,
+    EventOffset,
+    EventTime,
+    Extract,
+    Field,
+    Has,
+    JsonList,
+    MapValue,
+    Not,
+    Row,
+    SpanAttr,
+)
 
+_OPENAI: Final = r"^opentelemetry\.instrumentation\.openai\.v[01]$"
+_RESPONSE: Final = Equals(Field("name"), ("openai.response",))
+_MESSAGES: Final = SpanAttr(semconv.INPUT_MESSAGES)
+_READ_AGAIN: Final = All(
+    (
+        _RESPONSE,
+        Not(Has(SpanAttr(semconv.REQUEST_MODEL))),
+        Not(Has(SpanAttr("gen_ai.prompt.0.role"))),
+        Any((Not(Has(_MESSAGES)), Equals(_MESSAGES, ("[]",)))),
+    )
+)
 _HOST: Final = Extract(r"^[a-z]+://([^/:]+)")
 
 DIALECT: Final = Dialect(
     name="OpenLLMetry",
+    erases=(Erase(semconv.OPERATION, _READ_AGAIN, _OPENAI, "it says `chat` of a stored answer that is read again"),),
     rows=(
+        Row(semconv.OPERATION, SpanAttr(semconv.RESPONSE_ID), Const("fetch_response"), _READ_AGAIN, _OPENAI),
+        Row(
+            semconv.OPERATION,
+            SpanAttr(semconv.REQUEST_MODEL),
+            Const("chat"),
+            _RESPONSE,
+            _OPENAI,
+            "0.44 names no operation of the Responses API, 0.62 none of a stream that broke",
+        ),
+        Row(semconv.API_TYPE, SpanAttr(semconv.REQUEST_MODEL), Const("responses"), _RESPONSE, _OPENAI),
         Row(
             semconv.OPERATION,
             SpanAttr("llm.request.type"),

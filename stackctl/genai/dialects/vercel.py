@@ -1,7 +1,9 @@
 """Vercel AI SDK: version 6 with its own `ai.*` keys, version 7 with @ai-sdk/otel and the conventions' keys.
 
 Version 6 wraps each call (`ai.streamText` around `ai.streamText.doStream`); only the inner ones name a canonical
-operation here. Version 7 repeats an embedding's span; the one that is the call has kind CLIENT.
+operation here. Version 7 repeats an embedding's span, and only the one that is the call has tokens. Its first token is
+the first part of the answer, on the Responses API too; a stream that was aborted ends without status, finish reason or
+usage.
 """
 
 from typing import Final
@@ -14,6 +16,7 @@ from stackctl.genai.rows import (
     Equals,
     Extract,
     Field,
+    Has,
     MapValue,
     Matches,
     Not,
@@ -38,6 +41,16 @@ _OPERATIONS: Final = MapValue(
     closed=True,
 )
 
+_NOT_FAILED: Final = Not(Equals(Field("status"), (2,)))
+_CUT_OFF: Final = All(
+    (
+        Equals(SpanAttr(semconv.OPERATION), ("chat",)),
+        _NOT_FAILED,
+        Not(Has(SpanAttr(semconv.FINISH_REASONS))),
+        Not(Has(SpanAttr(semconv.OUTPUT_TOKENS))),
+    )
+)
+
 
 def _provider(pattern: str, name: str) -> Row:
     return Row(semconv.PROVIDER, _PROVIDER, Const(name), Matches(_PROVIDER, pattern), SCOPE)
@@ -60,8 +73,20 @@ DIALECT: Final = Dialect(
         Row(semconv.API_TYPE, _PROVIDER, Const("responses"), Matches(_PROVIDER, r"\.responses$"), SCOPE),
         Row(semconv.STREAM, _OPERATION, Const(True), Matches(_OPERATION, r"\.doStream$"), SCOPE),
         Row(semconv.STREAM, _OPERATION, Const(False), Matches(_OPERATION, r"\.doGenerate$"), SCOPE),
+        Row(
+            semconv.TIME_TO_FIRST_TEXT,
+            SpanAttr("ai.response.msToFirstChunk"),
+            Scale(0.001),
+            Matches(_PROVIDER, r"\.responses$"),
+            SCOPE,
+            "it stamps the first text, not `response.created`",
+        ),
         Row(semconv.TIME_TO_FIRST_CHUNK, SpanAttr("ai.response.msToFirstChunk"), Scale(0.001), scope=SCOPE),
+        Row(semconv.TIME_TO_FIRST_CHUNK, SpanAttr("ai.stream.msToFirstChunk"), Scale(0.001), scope=SCOPE),
         Row(semconv.TIME_TO_FIRST_CHUNK, SpanAttr("gen_ai.client.operation.time_to_first_chunk"), scope=SCOPE_7),
+        Row(
+            semconv.STREAM, SpanAttr(semconv.OPERATION), Const(True), _CUT_OFF, SCOPE_7, "only a stream ends like that"
+        ),
         Row(semconv.INPUT_TOKENS, SpanAttr("ai.usage.inputTokens"), scope=SCOPE),
         Row(semconv.INPUT_TOKENS, SpanAttr("ai.usage.tokens"), scope=SCOPE, why="embeddings"),
         Row(semconv.OUTPUT_TOKENS, SpanAttr("ai.usage.outputTokens"), scope=SCOPE),
@@ -76,7 +101,18 @@ DIALECT: Final = Dialect(
     wrappers=(
         Wrapper(
             All((Equals(Field("scope"), ("gen_ai",)), Not(Equals(Field("kind"), (_CLIENT,))))),
-            "version 7 writes two spans for an embedding, tokens on one",
+            "version 7's agents and steps are none",
+        ),
+        Wrapper(
+            All(
+                (
+                    Equals(Field("scope"), ("gen_ai",)),
+                    Equals(SpanAttr(semconv.OPERATION), ("embeddings",)),
+                    Not(Has(SpanAttr(semconv.INPUT_TOKENS))),
+                    _NOT_FAILED,
+                )
+            ),
+            "version 7 writes two spans for an embedding, tokens on one; of one that failed both are alike",
         ),
     ),
     content=(
