@@ -78,6 +78,19 @@ OVER_WINDOWS: dict[str, OverWindows] = {
     "ts_of_min_over_time": OverWindows(over_time.ts_of_min_over_time),
 }
 
+_FAR = 21.0  # beyond it e^-x is too small to count
+
+
+def _sinh(v: Floats) -> Floats:
+    """Return the hyperbolic sine with Go's overflow: half of e^x is infinite where e^x is."""
+    return np.where(np.abs(v) > _FAR, np.copysign(np.exp(np.abs(v)) * 0.5, v), np.sinh(v))
+
+
+def _cosh(v: Floats) -> Floats:
+    """Return the hyperbolic cosine, as `_sinh`."""
+    return np.where(np.abs(v) > _FAR, np.exp(np.abs(v)) * 0.5, np.cosh(v))
+
+
 OF_VALUES: dict[str, Callable[[Floats], Floats]] = {
     "abs": np.abs,
     "ceil": np.ceil,
@@ -94,8 +107,8 @@ OF_VALUES: dict[str, Callable[[Floats], Floats]] = {
     "asin": np.arcsin,
     "acos": np.arccos,
     "atan": np.arctan,
-    "sinh": np.sinh,
-    "cosh": np.cosh,
+    "sinh": _sinh,
+    "cosh": _cosh,
     "tanh": np.tanh,
     "asinh": np.arcsinh,
     "acosh": np.arccosh,
