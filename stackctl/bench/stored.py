@@ -24,7 +24,7 @@ from stackctl.embedded.store.seal import Part, place_parts
 from stackctl.stack import EngineConfig
 
 POOL_REQUESTS: Final = 128
-POOL_ROWS: Final = POOL_REQUESTS * SPANS_PER_REQUEST  # as many rows as a row group of the store
+POOL_ROWS: Final = POOL_REQUESTS * SPANS_PER_REQUEST  # some row groups of the store
 _TRACES: Final = POOL_ROWS // SPANS_PER_TRACE
 # What compaction leaves: some hundred thousand rows in a file.
 _GROUPS_PER_SEGMENT: Final = 6

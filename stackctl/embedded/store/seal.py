@@ -15,8 +15,9 @@ from stackctl.embedded.store.log import read_log
 
 log = logging.getLogger("stackctl.store")
 
-# Large enough to compress and scan well, small enough that sealing holds little memory.
-_ROW_GROUP_ROWS: Final = 32_768
+# Large enough to compress and scan well, small enough that sealing holds little memory; who looks for one text reads
+# its column in a whole row group.
+_ROW_GROUP_ROWS: Final = 16_384
 # A reader of one trace unpacks a page of each column; larger ones save less than 1 % of disk.
 _PAGE_BYTES: Final = 32 * 1024
 _BLOOM_FALSE_POSITIVES: Final = 0.01
