@@ -1,18 +1,24 @@
 """What every test may use: the installed command in a hostile shell, and a real stack on free ports."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from stackctl.stack import COMPONENT_BY_NAME
+
 COMMAND = Path(sys.executable).with_name("stackctl")
+# The pinned images as they are loaded here: of the same tag, without the digest.
+IMAGES = {name: f"{COMPONENT_BY_NAME[name].image}:{COMPONENT_BY_NAME[name].tag}" for name in ("otelcol", "prometheus")}
 REALSTACK = "STACKCTL_REALSTACK"
+DOCKER = "STACKCTL_TEST_DOCKER"
 _DEAD = "http://127.0.0.1:9"  # the discard port, where nobody listens
 
 # What a user's shell may hold and stackctl must not follow: proxies, another collector, another model server.
@@ -35,6 +41,13 @@ POISON = {
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "span_and_event",
     "OPENAI_API_KEY": "sk-poison",
     "OPENAI_BASE_URL": _DEAD,
+}
+
+
+# Marker: the variable that says that what it needs is here, and what is said where it is not.
+NEEDED = {
+    "realstack": (REALSTACK, f"{REALSTACK} names no directory with the real servers"),
+    "docker": (DOCKER, f"{DOCKER} is not set: no Docker engine with the images of the Collector and Prometheus"),
 }
 
 
@@ -98,23 +111,34 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out, by name, what needs the real servers where they are not: the one skip of this suite.
+    """Leave out, by name, what needs the real servers or a Docker engine where they are not: the skips of this suite.
 
     Files with slow tests go first, so that no worker waits for them at the end.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-    if os.environ.get(REALSTACK):
-        return
     for item in items:
-        if item.get_closest_marker("realstack"):
-            item.add_marker(pytest.mark.skip(reason=f"{REALSTACK} names no directory with the real servers"))
+        for mark, (variable, reason) in NEEDED.items():
+            if item.get_closest_marker(mark) and not os.environ.get(variable):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
 def realstack() -> Path:
     """The directory with the real servers' programs (prometheus, promtool)."""
     return Path(os.environ[REALSTACK])
+
+
+@pytest.fixture(scope="session")
+def docker_runtime() -> Sequence[str]:
+    """The flags of `up` for the docker runtime: images by their tags, and a stand-in for Tempo, which cannot be had."""
+    import docker
+
+    from tests.docker.standin.image import build
+
+    with contextlib.closing(docker.from_env()) as client:
+        images = {**IMAGES, "tempo": build(client)}
+    return ("--runtime", "docker", *(word for name, image in images.items() for word in ("--image", f"{name}={image}")))
 
 
 @pytest.fixture

@@ -79,3 +79,9 @@ def test_functions_and_modules_stay_small() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
         ]
     assert sorted(lengths)[int(len(lengths) * 0.95)] <= 40
+
+
+def test_readme_names_every_image_with_its_tag() -> None:
+    """The README's table of components is the table in `stack.py`."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([\w/.-]+:[\w.]+)` \|", README, re.M))
+    assert rows == {one.name: f"{one.image}:{one.tag}" for one in stack.COMPONENTS}

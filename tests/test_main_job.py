@@ -1,7 +1,7 @@
 """The main job from outside: the installed command, plain HTTP, and numbers that agree to the last digit."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -29,16 +29,25 @@ COST = f"sum(increase({semconv.LLM_COST}[15m] anchored))"
 Command = Callable[..., Finished]
 
 
+@pytest.fixture(scope="module", params=["embedded", pytest.param("docker", marks=pytest.mark.docker)])
+def up(request: pytest.FixtureRequest) -> Sequence[str]:
+    """The command that starts a stack, on either runtime."""
+    flags = ("--runtime", "embedded")
+    if request.param == "docker":
+        flags = (*request.getfixturevalue("docker_runtime"), "--console", "none")
+    return ("up", *flags, "--ports", "auto")
+
+
 @pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+def command(up: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """The command over a stack of its own, so that its totals are this module's demo alone."""
     home: Path = tmp_path_factory.mktemp("main-job")
 
     def run(*arguments: str) -> Finished:
-        return run_stackctl(*arguments, "--data-dir", home / "data", home=home, timeout=180)
+        return run_stackctl(*arguments, "--data-dir", home / "data", home=home, timeout=400)
 
-    up = run("up", "--runtime", "embedded", "--ports", "auto", "--json")
-    assert up.code == 0, up.stderr
+    started = run(*up, "--json")
+    assert started.code == 0, started.stderr
     yield run
     run("down", "--delete-data")
 
@@ -128,10 +137,10 @@ def test_cost_report_equals_the_demo(command: Command, demo: dict) -> None:
     assert abs(Decimal(report["total"]["cost_usd"]) - Decimal(demo["cost_usd"])) < Decimal("1e-9")
 
 
-def test_totals_survive_down_and_up(command: Command, demo: dict) -> None:
+def test_totals_survive_down_and_up(command: Command, up: Sequence[str], demo: dict) -> None:
     """After `down` and `up` the same totals and the same traces."""
     assert command("down").code == 0
-    assert command("up", "--runtime", "embedded", "--ports", "auto").code == 0
+    assert command(*up).code == 0
     _assert_totals(command, demo)
     assert TempoClient(_endpoints(command)["tempo"]).trace(demo["trace_ids"][0]).spans
 

@@ -53,9 +53,10 @@ def _collector(counts: Mapping[str, Any] | None) -> Iterator[str]:
 
 _COLLECTOR_TROUBLES: Final = (
     ("refused_spans", "span", "refused, for the sender to send again"),
-    ("queued_batches", "batch", "waiting for Tempo"),
+    ("queued_requests", "request", "waiting for Tempo"),
     ("queue_full_spans", "span", "counted and not stored: the queue for Tempo was full"),
     ("failed_spans", "span", "counted and not stored: Tempo refused them"),
+    ("unredacted_spans", "span", "counted and not stored: they could not be redacted"),
 )
 
 _TROUBLES: Final = (
@@ -91,7 +92,7 @@ def _redacted(keys: Any) -> Iterator[str]:
 
 
 def _number(counts: Mapping[str, Any], name: str, noun: str) -> str:
-    value, plural = counts.get(name), f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    value, plural = counts.get(name), f"{noun}s"
     if value is None:
         return f"an unknown number of {plural}"
     return f"{value:,.0f} {noun if value == 1 else plural}"

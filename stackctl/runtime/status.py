@@ -23,12 +23,13 @@ from stackctl.stack import COMPONENTS
 _TIMEOUT_SECONDS = 2.0
 # What `status` tells of the Collector: name, and the PromQL of its sum.
 COLLECTOR_COUNTERS: Mapping[str, str] = {
-    "received_spans": "sum(otelcol_receiver_accepted_spans_total)",
-    "refused_spans": "sum(otelcol_receiver_refused_spans_total)",
-    "sent_spans": "sum(otelcol_exporter_sent_spans_total)",
-    "queued_batches": "sum(otelcol_exporter_queue_size)",
-    "queue_full_spans": "sum(otelcol_exporter_enqueue_failed_spans_total)",
-    "failed_spans": "sum(otelcol_exporter_send_failed_spans_total)",
+    "received_spans": "sum(otelcol_receiver_accepted_spans)",
+    "refused_spans": "sum(otelcol_receiver_refused_spans)",
+    "sent_spans": "sum(otelcol_exporter_sent_spans)",
+    "queued_requests": 'sum(otelcol_exporter_queue_size{exporter="otlp_grpc/tempo"})',
+    "queue_full_spans": "sum(otelcol_exporter_enqueue_failed_spans)",
+    "failed_spans": "sum(otelcol_exporter_send_failed_spans)",
+    "unredacted_spans": 'sum(otelcol_processor_filter_spans_filtered{filter="filter/redacted"})',
 }
 
 

@@ -1,0 +1,63 @@
+"""The shipped folders without stackctl: plain compose, new and old, brings them up as they are."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+
+from stackctl.files import shipped
+from stackctl.runtime.ports import free
+from stackctl.runtime.ready import answers
+from stackctl.stack import ENDPOINT_BY_NAME
+from tests.docker.engine import left_overs
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+READY = {"prometheus": "/-/ready", "tempo": "/ready"}
+WAIT_SECONDS = 180.0
+
+
+@pytest.mark.parametrize("compose", [("docker", "compose"), ("docker-compose",)], ids=["plugin", "legacy"])
+def test_plain_compose_brings_the_folders_up(
+    compose: Sequence[str], tmp_path: Path, docker_runtime: Sequence[str]
+) -> None:
+    """`up -d` with nothing but an `.env`: all that has no profile comes up healthy, and `down -v` leaves nothing."""
+    if subprocess.run([*compose, "version"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{' '.join(compose)} is not installed")
+    for folder in ("compose", "provisioning"):
+        shutil.copytree(shipped(folder), tmp_path / folder)
+    name = f"sc-plain-{token_hex(4)}"
+    ports = free(ENDPOINT_BY_NAME, "127.0.0.1")
+    images = dict(word.split("=", 1) for word in docker_runtime if "=" in word)
+    lines = [
+        f"COMPOSE_PROJECT_NAME={name}",
+        f"STACKCTL_NETWORK={name}",
+        "GRAFANA_ADMIN_PASSWORD=not-used",
+        *(f"STACKCTL_IMAGE_{component.upper()}={image}" for component, image in images.items()),
+        *(f"STACKCTL_PORT_{endpoint.upper()}={port}" for endpoint, port in ports.items()),
+    ]
+    directory = tmp_path / "compose"
+    (directory / ".env").write_text("\n".join(lines))
+    kept = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG")
+    environ = {key: os.environ[key] for key in kept if key in os.environ}
+
+    def run(*arguments: str) -> None:
+        done = subprocess.run(
+            [*compose, *arguments], cwd=directory, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    try:
+        run("up", "-d")
+        waiting = {f"http://127.0.0.1:{ports[endpoint]}{path}" for endpoint, path in READY.items()}
+        deadline = time.monotonic() + WAIT_SECONDS
+        while waiting := {url for url in waiting if not answers(url, None, 2.0)}:
+            assert time.monotonic() < deadline, waiting
+            time.sleep(0.5)
+    finally:
+        run("down", "-v")
+    assert left_overs(name) == []
