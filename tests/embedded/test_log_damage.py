@@ -249,6 +249,25 @@ def test_a_segment_that_goes_under_a_question_is_no_fault(tmp_path: Path) -> Non
     database.close()
 
 
+def test_a_block_that_goes_under_a_question_is_read_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retention takes a block after it was listed: the answer is what is left, not an error."""
+    sample_log(tmp_path)
+    layout = SeriesLayout.below(tmp_path)
+    blocks.seal(layout, 1)
+    again = open_head(tmp_path)
+    again.append([Points(WORK, (9.0,))], NOW_MS + 10_000)
+    reader = SampleReader(tmp_path)
+    listed = SampleReader._open
+
+    def late(self: SampleReader, start_ms: int, end_ms: int) -> list:
+        monkeypatch.undo()
+        assert blocks.forget(layout, NOW_MS + 1000, 2**40) == 1
+        return listed(self, start_ms, end_ms)
+
+    monkeypatch.setattr(SampleReader, "_open", late)
+    assert samples(reader, "work") == {"work": [9]}
+
+
 # --- the process ------------------------------------------------------------------------------------------------------
 def start_over(ingest: IngestProcess, log: Path) -> tuple[dict, str]:
     """Start it again with a log of its own; return its status and what it said."""

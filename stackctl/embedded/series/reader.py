@@ -7,10 +7,11 @@ reads; the ingest process may append, seal and remove meanwhile.
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from .stored import GroupCache, StoredBlock
 # As many as Prometheus keeps by default (storage.exemplars.max_exemplars).
 MAX_EXEMPLARS: Final = 100_000
 ALL_TIME: Final = (-(2**62), 2**62)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class FoundExemplar(NamedTuple):
@@ -63,6 +66,21 @@ class _Opened:
     ids: SeriesIds = field(default_factory=lambda: np.zeros(0, np.int64))  # row to series number
 
 
+def _again(read: Callable[Concatenate["SampleReader", P], T]) -> Callable[Concatenate["SampleReader", P], T]:
+    """Read anew where retention took a block between its listing and its reading."""
+
+    @wraps(read)
+    def reading(self: "SampleReader", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        while True:
+            try:
+                return read(self, *args, **kwargs)
+            except FileNotFoundError:
+                if not self.changed:
+                    raise
+
+    return reading
+
+
 class SampleReader:
     """All samples of a data directory. Safe to call from several threads.
 
@@ -94,6 +112,7 @@ class SampleReader:
                 self.layout.wanted.touch(mode=0o600)
 
     # --- storage ------------------------------------------------------------------------------------------------------
+    @_again
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Series]:
         """Return the series that fulfil all matchers with their samples in [start_ms, end_ms]; none without samples.
 
@@ -115,6 +134,7 @@ class SampleReader:
         joined = ((number, joiner.samples(parts)) for number, parts in found.items() if parts)
         return [Series(self.index.labels[number], *samples) for number, samples in joined if len(samples[0])]
 
+    @_again
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
         """Return the labels of the series that fulfil all matchers and may have samples in the time asked for."""
         with self._lock:
@@ -122,6 +142,7 @@ class SampleReader:
             present = self._present(start_ms, end_ms)
             return [self.index.labels[number] for number in self.index.match(matchers).tolist() if number in present]
 
+    @_again
     def exemplars(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> dict[int, list[FoundExemplar]]:
         """Return exemplars in [start_ms, end_ms] by the number of the series that fulfils all matchers."""
         with self._lock:
@@ -139,6 +160,11 @@ class SampleReader:
                 if late.series in found and start_ms <= late.time_ms <= end_ms:
                     found[late.series].append(late)
         return {number: sorted(few, key=lambda one: one.time_ms) for number, few in found.items() if few}
+
+    @property
+    def changed(self) -> bool:
+        """Whether there are other blocks than when they were last listed."""
+        return blocks(self.layout) != self._blocks
 
     # --- keeping up with the ingest process ---------------------------------------------------------------------------
     def _refresh(self) -> None:
