@@ -16,14 +16,15 @@ from playwright.sync_api import Page, sync_playwright
 from stackctl.runtime.browser import FLAGS, chromium
 
 PICTURES = Path(__file__).resolve().parent.parent / ".pictures"
-SIZE = {"width": 1280, "height": 860}
-# Name, address, theme; `{minutes}` and `{trace}` are put in.
+WIDTH = 1360
+# Name, address, theme, height in pixels; `{minutes}` and `{trace}` are put in.
 SCREENS = (
-    ("home", "/d/home?from=now-{minutes}m&to=now&refresh=", "dark"),
-    ("cost", "/d/cost?from=now-{minutes}m&to=now&refresh=", "light"),
-    ("quality", "/d/quality?from=now-{minutes}m&to=now&refresh=", "dark"),
-    ("trace", "/traces/{trace}", "light"),
+    ("home", "/d/home?from=now-{minutes}m&to=now&refresh=", "dark", 800),
+    ("cost", "/d/cost?from=now-{minutes}m&to=now&refresh=&var-budget=2000", "light", 900),
+    ("quality", "/d/quality?from=now-{minutes}m&to=now&refresh=", "dark", 860),
+    ("trace", "/traces/{trace}", "light", 860),
 )
+WARM_UP_SECONDS = 45  # of traffic before the range that is shown, so that it is full of lines
 
 
 def stackctl(data_dir: str, *arguments: str) -> Any:
@@ -33,6 +34,13 @@ def stackctl(data_dir: str, *arguments: str) -> Any:
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}: {done.stderr}")
     return json.loads(done.stdout) if "--json" in arguments else None
+
+
+def traffic_for(data_dir: str, minutes: int) -> subprocess.Popen[bytes]:
+    """Begin so many minutes of the demo's traffic."""
+    demo = ("demo", "--duration", f"{minutes}m", "--rate", "1.5", "--seed", "3")
+    command = [sys.executable, "-m", "stackctl", "--data-dir", data_dir, *demo]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def settled(page: Page) -> None:
@@ -60,16 +68,22 @@ def main() -> None:
         up = ("up", "--runtime", "embedded", "--ports", "auto", "--capture-content", "--json")
         url = stackctl(data_dir, *up)["endpoints"]["console"]
         try:
-            stackctl(data_dir, "demo", "--duration", f"{minutes}m", "--rate", "1.5", "--seed", "3", "--json")
+            # Still running while the pictures are made: a chart whose traffic has just ended falls to nothing.
+            traffic = traffic_for(data_dir, minutes + 5)
+            time.sleep(WARM_UP_SECONDS + 60 * minutes)
             browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
-            for name, address, theme in SCREENS:
-                page = browser.new_page(viewport=SIZE, color_scheme=theme, device_scale_factor=1.5)
+            for name, address, theme, height in SCREENS:
+                page = browser.new_page(
+                    viewport={"width": WIDTH, "height": height}, color_scheme=theme, device_scale_factor=1.5
+                )
                 trace = telling(url, page) if "{trace}" in address else ""
-                page.goto(url + address.format(minutes=minutes + 1, trace=trace))
+                page.goto(url + address.format(minutes=minutes, trace=trace))
                 settled(page)
                 page.screenshot(path=PICTURES / f"console-{name}.png")
                 page.close()
             browser.close()
+            traffic.terminate()
+            traffic.wait()
         finally:
             stackctl(data_dir, "down", "--delete-data")
 

@@ -55,7 +55,7 @@ class Watched:
             panel.scroll_into_view_if_needed()
         self.until("() => [...document.querySelectorAll('.panel')].every((one) => one.dataset.state)")
 
-    def until(self, condition: str, seconds: float = 20) -> Any:
+    def until(self, condition: str, seconds: float = 40) -> Any:
         """Wait until a function of the page gives something; the page's policy forbids what wait_for_function does."""
         deadline = time.monotonic() + seconds
         while not (found := self.page.evaluate(condition)):

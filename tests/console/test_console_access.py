@@ -95,8 +95,10 @@ UNREACHABLE = """() => [...document.querySelectorAll("body *")].filter((one) => 
 @pytest.mark.parametrize("address", [PAGES[0], "/traces", "/traces/{trace}", "/stack"])
 def test_every_control_by_keyboard(watched: Watched, seeded: Seeded, address: str) -> None:
     """Tab comes to every control, in turn, and nothing that takes a click is out of its reach."""
+    watched.page.add_init_script("setInterval = () => 0")  # nothing is drawn anew while its controls are counted
     page = opened(watched, address, seeded)
-    page.wait_for_load_state("networkidle")  # nothing that is still to come replaces what is counted
+    watched.until("() => document.querySelector('.side :is(.dot, .badge)')")  # the last of the page to come
+    page.wait_for_load_state("networkidle")
     assert page.evaluate(UNREACHABLE) == []
     count = page.evaluate(NUMBERED)
     assert count > 10

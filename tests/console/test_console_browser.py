@@ -151,6 +151,25 @@ def test_a_table_sorts_and_links(watched):
     watched.drawn()
 
 
+def test_new_data_keeps_what_was_chosen_in_a_panel(watched):
+    """After a refresh a table is sorted as it was, a series left out stays out, and the keyboard is where it was."""
+    page = watched.open(f"/d/cost?{RANGE}")
+    table = watched.panel("Models")
+    table.get_by_role("button", name="Calls").click()
+    chart = watched.panel("Cost an hour by model")
+    chart.locator(".series").first.click(modifiers=["Control"])
+    for _ in range(2):
+        answers = page.locator("[data-title=Models] tbody").element_handle()
+        page.get_by_role("button", name="Refresh now").click()
+        table.get_by_role("button", name="Calls").focus()
+        watched.until("() => !document.querySelector('.panel.asking')")
+        answers.wait_for_element_state("hidden")
+        watched.drawn()
+    assert table.locator("[aria-sort=descending]").inner_text().startswith("Calls")
+    assert chart.locator(".series").first.get_attribute("aria-pressed") == "false"
+    assert page.evaluate("() => document.activeElement.textContent").startswith("Calls")
+
+
 def test_a_number_leads_to_the_traces_behind_it(watched, seeded):
     """The failed calls on Home lead to just the traces that hold them."""
     page = watched.open(f"/d/home?{RANGE}")

@@ -3,7 +3,7 @@
 import * as api from "./lib/api.js";
 import { boardAddress } from "./board/view.js";
 import { theme, toggleTheme } from "./lib/colors.js";
-import { h, put, visible } from "./lib/dom.js";
+import { h, keepFocus, put, visible } from "./lib/dom.js";
 import { icon } from "./lib/icons.js";
 
 const HEALTH_MS = 15_000;
@@ -36,7 +36,7 @@ export function shell() {
   put(document.body, h("a.skip", { href: "#main" }, "Skip to the page"), open, side, main);
   side.addEventListener("click", () => document.body.classList.remove("menu-open"));
   const state = { list: [], place: null, health: null };
-  const draw = () => drawMenu(state, boards, pages);
+  const draw = () => keepFocus(side, () => drawMenu(state, boards, pages));
   api.boards().then((found) => { state.list = found; draw(); }, () => {});
   watchHealth(state, draw);
   return { main, update: (place) => { state.place = place; draw(); } };
@@ -61,6 +61,7 @@ function sign(health) {
 function watchHealth(state, draw) {
   const look = async () => {
     if (document.hidden) return;
+    const before = JSON.stringify(state.health);
     try {
       const { components, servers, findings } = await api.stack();
       const well = components.every((one) => one.state === "healthy") && Object.values(servers).every((server) => server.version);
@@ -68,7 +69,7 @@ function watchHealth(state, draw) {
     } catch {
       state.health = { well: false, firing: 0 }; // the console itself does not answer
     }
-    draw();
+    if (JSON.stringify(state.health) !== before) draw();
   };
   setTimeout(look, 1500); // what was opened goes first
   setInterval(look, HEALTH_MS);

@@ -1,7 +1,7 @@
 /** One panel's card: asks when it is seen, draws, and says so when it cannot. */
 
 import { KINDS, SILENT } from "../panels/registry.js";
-import { h, put, visible } from "../lib/dom.js";
+import { h, keepFocus, put, visible } from "../lib/dom.js";
 import { icon } from "../lib/icons.js";
 import { failed, nothing, waiting } from "../ui/states.js";
 import { popButton } from "../ui/popover.js";
@@ -38,6 +38,7 @@ export class Panel {
     this.abort = null;
     this.drawn = null;
     this.marks = [];
+    this.memory = {};
     this.resize = new ResizeObserver(() => this.resized());
     this.resize.observe(this.body);
     put(this.body, waiting());
@@ -125,11 +126,13 @@ export class Panel {
       const linking = { ...context, scope };
       const { clientWidth: width, clientHeight: height } = this.body;
       const link = () => (this.links[0] ? address(this.links[0].url, linking) : null);
-      const drawn = KINDS[definition.type]({ ...answer, frames, panel: definition, width, height, context: linking, link, marks: this.marks, onzoom: context.onzoom });
+      const drawn = KINDS[definition.type]({ ...answer, frames, panel: definition, width, height, context: linking, link, marks: this.marks, memory: this.memory, onzoom: context.onzoom });
       this.clear();
       this.drawn = drawn instanceof Node ? { node: drawn } : drawn;
-      put(this.body, this.drawn.node);
-      this.drawn.mounted?.();
+      keepFocus(this.body, () => {
+        put(this.body, this.drawn.node);
+        this.drawn.mounted?.();
+      });
       this.element.dataset.state = "drawn";
       this.size = [width, height];
     } catch (error) {

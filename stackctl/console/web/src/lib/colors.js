@@ -24,8 +24,8 @@ const HUES = {
   },
 };
 const PALETTE = {
-  dark: ["#73BF69", "#5794F2", "#F2A93B", "#B877D9", "#4CC9C0", "#F2708B", "#C9B458", "#7FA8F5", "#E08A4F", "#A3AEC2", "#D98FD0", "#6FC3E8"],
-  light: ["#3D8F33", "#2F6BD0", "#C27A00", "#8F3BB8", "#0E8C84", "#C9365A", "#8A7400", "#5278D6", "#B85C1A", "#67707F", "#A8449C", "#1F86B3"],
+  dark: ["#A3AEC2", "#5794F2", "#F2A93B", "#B877D9", "#4CC9C0", "#F2708B", "#C9B458", "#7FA8F5", "#E08A4F", "#73BF69", "#D98FD0", "#6FC3E8"],
+  light: ["#67707F", "#2F6BD0", "#C27A00", "#8F3BB8", "#0E8C84", "#C9365A", "#8A7400", "#5278D6", "#B85C1A", "#3D8F33", "#A8449C", "#1F86B3"],
 };
 const system = matchMedia("(prefers-color-scheme: dark)");
 const watchers = new Set();
@@ -105,8 +105,8 @@ export function byName(names) {
   return names.map((name) => palette[taken.get(name)]);
 }
 
-/** The colour of the series at a place. */
-export const byIndex = (index) => PALETTE[theme()][index % PALETTE.dark.length];
+/** The colour of the series at a place; the grey one comes last. */
+export const byIndex = (index) => PALETTE[theme()][(index + 1) % PALETTE.dark.length];
 
 /** A colour with an opacity; takes `#rrggbb` and `rgb(...)`. */
 export function faded(base, opacity) {

@@ -55,17 +55,20 @@ export function put(element, ...children) {
   return append(element, children);
 }
 
+const CONTROLS = "a[href], button, input, select, textarea, summary";
+const nameOf = (control) => control.getAttribute("aria-label") || control.title || control.textContent;
+
 /**
- * Redraw controls without taking the keyboard's place away: what had the focus has it again, by its name.
+ * Redraw without taking the keyboard's place away: the control that had the focus has it again, by its name.
  * @param {HTMLElement} container
  * @param {() => void} redraw
  */
 export function keepFocus(container, redraw) {
   const focused = container.contains(document.activeElement) ? document.activeElement : null;
-  const name = focused?.getAttribute("aria-label") ?? focused?.title;
+  const name = focused?.matches(CONTROLS) ? nameOf(focused) : "";
   redraw();
-  if (!name) return;
-  const same = [...container.querySelectorAll("button, input, select, textarea")].find((one) => (one.getAttribute("aria-label") ?? one.title) === name);
+  if (!name || container.contains(document.activeElement)) return;
+  const same = [...container.querySelectorAll(CONTROLS)].find((one) => nameOf(one) === name);
   same?.focus({ preventScroll: true });
 }
 

@@ -22,6 +22,7 @@ import { draw as traces } from "./traces.js";
  * @property {number} step milliseconds
  * @property {any} context for links
  * @property {import("../board/annotations.js").Mark[]} marks annotations of the board
+ * @property {Record<string, any>} memory what a person chose in the panel, kept while its data changes
  * @property {() => string|null} link address of the panel's first link
  * @property {(range: {from: string, to: string}) => void} onzoom
  * @typedef {Node|{node: Node, mounted?: () => void, destroy?: () => void}} Drawn

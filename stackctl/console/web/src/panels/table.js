@@ -11,13 +11,13 @@ const LONGEST_CELL = 300; // characters shown; the title has the rest, cut too
 const LONGEST_TITLE = 2000;
 
 /** @type {import("./registry.js").Draw} */
-export function draw({ frames, panel, context }) {
+export function draw({ frames, panel, context, memory }) {
   const frame = frames[panel.options?.frameIndex ?? 0] ?? frames[0];
   const fields = (frame?.fields ?? []).filter((field) => !field.config.custom?.hidden && !field.config.custom?.hideFrom?.viz);
   const length = fields[0]?.values.length ?? 0;
   if (!length) return h("div.state", {}, "Nothing in this range");
   const [initial] = panel.options?.sortBy ?? [];
-  const state = { by: initial ? fields.findIndex((field) => displayName(field) === initial.displayName) : -1, down: Boolean(initial?.desc) };
+  const state = (memory.sort ??= { by: initial?.displayName, down: Boolean(initial?.desc) });
   const body = h("tbody");
   const head = h("thead");
   const redraw = () => {
@@ -30,22 +30,23 @@ export function draw({ frames, panel, context }) {
 }
 
 function header(fields, state, redraw) {
-  const column = (field, at) => {
-    const sorted = state.by === at ? (state.down ? "descending" : "ascending") : null;
+  const column = (field) => {
+    const name = displayName(field);
+    const sorted = state.by === name ? (state.down ? "descending" : "ascending") : null;
     const sort = () => {
-      state.down = state.by === at ? !state.down : field.type === "number";
-      state.by = at;
+      state.down = state.by === name ? !state.down : field.type === "number";
+      state.by = name;
       redraw();
     };
-    return h("th", { class: field.type === "number" ? "number" : null, "aria-sort": sorted, scope: "col" }, h("button", { type: "button", onclick: sort }, visible(displayName(field)), sorted && (state.down ? " ↓" : " ↑")));
+    return h("th", { class: field.type === "number" ? "number" : null, "aria-sort": sorted, scope: "col" }, h("button", { type: "button", onclick: sort }, visible(name), sorted && (state.down ? " ↓" : " ↑")));
   };
   return h("tr", {}, fields.map(column));
 }
 
 function order(fields, { by, down }, length) {
   const rows = [...Array(length).keys()];
-  if (by < 0) return rows;
-  const { values } = fields[by];
+  const { values } = fields.find((field) => displayName(field) === by) ?? {};
+  if (!values) return rows;
   return rows.sort((one, other) => {
     const found = compare(values[one], values[other]);
     const missing = values[one] === null || values[other] === null;

@@ -14,7 +14,7 @@ import { emptyText } from "./values.js";
 
 /** @type {import("./registry.js").Draw} */
 export function draw(setup) {
-  const { frames, panel, width, height } = setup;
+  const { frames, panel, width, height, memory } = setup;
   const aligned = align(frames, (field) => field.config.custom?.spanNulls);
   if (!aligned.times.length) return h("div.state", {}, emptyText(panel));
   const options = { showLegend: true, displayMode: "list", ...panel.options?.legend };
@@ -22,7 +22,7 @@ export function draw(setup) {
   const box = h("div.plot");
   let chart = null;
   const redraw = (shown) => chart && show(chart, aligned, shown);
-  const names = options.showLegend && options.displayMode !== "hidden" ? legend(aligned.fields, options, redraw) : null;
+  const names = options.showLegend && options.displayMode !== "hidden" ? legend(aligned.fields, options, redraw, memory) : null;
   const node = h(side ? "div.chart.side" : "div.chart", {}, box, names);
   return {
     node,
@@ -30,6 +30,8 @@ export function draw(setup) {
     mounted() {
       const room = names ? (side ? names.offsetWidth : Math.min(names.offsetHeight, height * 0.4)) : 0;
       chart = build(setup, aligned, box, side ? width - room : width, side ? height : height - room);
+      const shown = aligned.fields.map((field) => !memory.hidden?.has(displayName(field)));
+      if (!shown.every(Boolean)) redraw(shown);
     },
     destroy: () => chart?.destroy(),
   };

@@ -1,7 +1,7 @@
 /** The stack's health: components, endpoints, versions, what the engine counts. */
 
 import * as api from "../lib/api.js";
-import { h, put, visible } from "../lib/dom.js";
+import { h, keepFocus, put, visible } from "../lib/dom.js";
 import { icon } from "../lib/icons.js";
 import { format } from "../format/units.js";
 import { ago, moment } from "../format/times.js";
@@ -28,7 +28,8 @@ export class StackView {
 
   async look() {
     try {
-      put(this.content, report(await api.stack(this.abort.signal)));
+      const found = await api.stack(this.abort.signal);
+      keepFocus(this.content, () => put(this.content, report(found)));
     } catch (error) {
       if (error.name !== "AbortError") put(this.content, failed(error));
     }
