@@ -15,7 +15,7 @@ from stackctl.bench.ports import free_port
 from stackctl.collector.render import CONFIG, CollectorSettings, files
 from stackctl.errors import ComponentUnhealthy
 
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 30.0
 _PATHS: Final = {"traces": "/v1/traces", "metrics": "/v1/metrics", "logs": "/v1/logs"}
 HEADERS: Final = {"Content-Type": "application/x-protobuf"}

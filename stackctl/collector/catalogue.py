@@ -75,6 +75,15 @@ def evaluation_labels() -> list[Group]:
     return [_resource_labels(), Group("Evaluations.", lines, "log")]
 
 
+def sender() -> Group:
+    """Return what makes labels of the resource's attributes that are some."""
+    lines = []
+    for key in RESOURCE_LABELS:
+        resource = f"resource.attributes[{text(key)}]"
+        lines.append(Line(put(f"datapoint.attributes[{text(key)}]", resource, f"{resource} != nil")))
+    return Group("Who sent it stands on every series.", lines, "datapoint")
+
+
 def _dropped(key: str, where: str) -> Line:
     return Line(f"delete_key(log.attributes, {text(key)}) where {where}")
 

@@ -92,7 +92,7 @@ def _processors(settings: CollectorSettings) -> str:
                 [f'metric.name != "{_NAMESPACE}.duration"'],
                 "span_metrics counts calls too, which the catalogue does better.",
             ),
-            _transform("first_token_name", "metric", [renamed]),
+            _transform("first_token_name", "metric", [renamed, catalogue.sender()]),
             _transform("store", "trace", [store]),
             _filter(
                 "evaluations",
@@ -106,7 +106,7 @@ def _processors(settings: CollectorSettings) -> str:
                 "application", "metrics", "metric", application.refused(), "Metrics without a name that may stand."
             ),
             _transform("application", "metric", application.groups(allow)),
-            _transform("clock", "metric", [application.clock(delta_only=False), _writer()]),
+            _transform("clock", "metric", [application.clock(delta_only=False), catalogue.sender(), _writer()]),
             _transform("arrival", "metric", [application.clock()]),
         )
     )
@@ -286,8 +286,6 @@ exporters:
     send_timestamps: false
     metric_expiration: 24h
     translation_strategy: UnderscoreEscapingWithSuffixes
-    resource_constant_labels:
-      included: [service.name, deployment.environment.name]
 
 service:
   extensions: [health_check, file_storage/queue]
