@@ -30,8 +30,9 @@ def test_the_corpus_is_a_store_of_fresh_spans(tmp_path: Path) -> None:
         assert (row["n"], row["traces"]) == (corpus.spans, corpus.spans // 8)
         assert row["ns"] == pytest.approx(3600e9, rel=0.01)
         for sample in corpus.samples:
-            data = otlp.trace(session, otlp.trace_id_hex(sample.tid_hi, sample.tid_lo))
-            assert data is not None
+            stored = otlp.trace(session, otlp.trace_id_hex(sample.tid_hi, sample.tid_lo))
+            assert stored is not None
+            data = otlp.message(stored)
             spans = [span for resource in data.resource_spans for scope in resource.scope_spans for span in scope.spans]
             assert len(spans) == 8
             assert {span.parent_span_id for span in spans} == {b"", spans[0].span_id}

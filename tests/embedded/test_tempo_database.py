@@ -14,6 +14,7 @@ from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.search import SearchRequest, search
 from stackctl.embedded.traces.session import Session
+from stackctl.embedded.traces.tracejson import trace_json
 from stackctl.errors import UpstreamFailed
 from stackctl.traceql import compile_query
 
@@ -91,6 +92,6 @@ def test_cycles_of_parents_end(database: SpanDatabase) -> None:
         assert {span["spanID"] for span in found["spanSet"]["spans"]} == {span_hex(1), span_hex(2)}
         data = otlp.trace(session, trace_hex(1))
     assert data is not None
-    trace = traces.trace(otlp.trace_json(data, "batches"))
+    trace = traces.trace(trace_json(data, "batches"))
     assert trace is not None
     assert [(span.name, depth) for span, depth in walk(trace)] == [("root", 0), ("child", 1), ("a", 0), ("b", 1)]

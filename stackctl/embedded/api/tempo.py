@@ -27,6 +27,7 @@ from stackctl.embedded.traces.metrics import MetricSeries, measure, series_json
 from stackctl.embedded.traces.search import search
 from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.tags import INTRINSIC_TAGS, tag_field, tag_names, tag_values
+from stackctl.embedded.traces.tracejson import trace_json
 from stackctl.errors import NotFound, QueryInvalid, QueryUnsupported, StackctlError, UpstreamFailed
 from stackctl.stack import COMPONENTS, EngineConfig
 
@@ -99,18 +100,18 @@ class TempoApi:
     @_answered
     def trace(self, request: Request) -> Response:
         """`/api/traces/{id}`: the trace as JSON, or as protobuf where that is accepted."""
-        data = self._trace(request)
+        found = self._trace(request)
         if PROTOBUF in request.headers.get("accept", ""):
-            return Response(data.SerializeToString(), media_type=PROTOBUF)
-        return _json(otlp.trace_json(data, "batches"))
+            return Response(otlp.message(found).SerializeToString(), media_type=PROTOBUF)
+        return _json(trace_json(found, "batches"))
 
     @_answered
     def trace_v2(self, request: Request) -> Response:
         """`/api/v2/traces/{id}`: the trace inside an envelope that could say that it is partial."""
-        data = self._trace(request)
+        found = self._trace(request)
         if PROTOBUF in request.headers.get("accept", ""):
-            return Response(_field(1, data.SerializeToString()), media_type=PROTOBUF)
-        return _json({"trace": otlp.trace_json(data, "resourceSpans"), "metrics": {}})
+            return Response(_field(1, otlp.message(found).SerializeToString()), media_type=PROTOBUF)
+        return _json({"trace": trace_json(found, "resourceSpans"), "metrics": {}})
 
     @_answered
     def search(self, request: Request) -> Response:
@@ -166,12 +167,12 @@ class TempoApi:
         with self._slots, self._database.session() as session:
             return question(session)
 
-    def _trace(self, request: Request) -> Any:
+    def _trace(self, request: Request) -> otlp.StoredTrace:
         wanted = trace_id(request.path_params["trace_id"])
-        data = self._run(lambda session: otlp.trace(session, wanted))
-        if data is None:
+        found: otlp.StoredTrace | None = self._run(lambda session: otlp.trace(session, wanted))
+        if found is None:
             raise NotFound(f"trace {wanted} not found", next_step="search for traces: /api/search")
-        return data
+        return found
 
     def _values(self, request: Request) -> list[dict[str, str]]:
         field = tag_field(request.path_params["tag"])

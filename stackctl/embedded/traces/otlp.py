@@ -1,21 +1,21 @@
-"""Stored rows back to OTLP: ids, values and whole traces, as protobuf messages and as Tempo's JSON of them."""
+"""Stored rows back to OTLP: ids, values and whole traces."""
 
-import base64
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from stackctl import semconv
 from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, AttributeColumn
 from stackctl.embedded.traces.session import Session
 
-_MASK: Final = 2**64 - 1
+MASK: Final = 2**64 - 1
 # Columns of an evaluation to the attributes of its event.
 _EVALUATION: Final = {
     "name": semconv.EVALUATION_NAME,
@@ -24,19 +24,19 @@ _EVALUATION: Final = {
     "error_type": semconv.ERROR_TYPE,
     "response_id": semconv.RESPONSE_ID,
 }
-_KINDS: Final = {number: name for name, number in Span.SpanKind.items()}
-_CODES: Final = {number: name for name, number in Status.StatusCode.items()}
 Row = Mapping[str, Any]
+# An event or a link of a span, as its JSON column has it.
+Event = Mapping[str, Any]
 
 
 def trace_id_hex(high: int, low: int) -> str:
     """Return a trace id as 32 hex digits, from its two signed halves."""
-    return f"{high & _MASK:016x}{low & _MASK:016x}"
+    return f"{high & MASK:016x}{low & MASK:016x}"
 
 
 def span_id_hex(number: int) -> str:
     """Return a span id as 16 hex digits."""
-    return f"{number & _MASK:016x}"
+    return f"{number & MASK:016x}"
 
 
 def signed(hexadecimal: str) -> int:
@@ -44,48 +44,85 @@ def signed(hexadecimal: str) -> int:
     return int.from_bytes(bytes.fromhex(hexadecimal), "big", signed=True)
 
 
-def trace(session: Session, trace_id: str) -> TracesData | None:
-    """Put a trace together.
+@dataclass(frozen=True)
+class StoredTrace:
+    """What the store has of a trace.
+
+    Attributes:
+        rows: its spans in order of their start.
+        columns: attribute columns with a value in one of them.
+        judged: evaluations by the span that they judge, as events.
+    """
+
+    rows: Sequence[Row]
+    columns: Sequence[AttributeColumn]
+    judged: Mapping[int, Sequence[Event]]
+
+    def resources(self) -> Iterator[tuple[dict[str, Any], list[tuple[str, str, list[Row]]]]]:
+        """Yield each resource's attributes, and name, version and spans of its scopes."""
+        found: dict[bytes, tuple[dict[str, Any], dict[tuple[str, str], list[Row]]]] = {}
+        for row in self.rows:
+            resource = self._attributes(row, "resource", row["rrest"])
+            key = orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)
+            scopes = found.setdefault(key, (resource, {}))[1]
+            scopes.setdefault((row["scope"] or "", row["scope_version"] or ""), []).append(row)
+        for resource, scopes in found.values():
+            yield resource, [(*scope, rows) for scope, rows in scopes.items()]
+
+    def attributes(self, row: Row) -> dict[str, Any]:
+        """Return a span's attributes."""
+        return self._attributes(row, "span", row["rest"])
+
+    def events(self, row: Row) -> list[Event]:
+        """Return a span's events: its own, then the evaluations of it."""
+        own: list[Event] = orjson.loads(row["events"]) if row["events"] else []
+        return [*own, *self.judged.get(row["span_id"], ())]
+
+    def links(self, row: Row) -> list[Event]:
+        """Return a span's links, with ids in hex."""
+        found: list[Event] = orjson.loads(row["links"]) if row["links"] else []
+        return found
+
+    def _attributes(self, row: Row, scope: str, rest: str | None) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for column in self.columns:
+            value = row.get(column.name) if column.scope == scope else None
+            if value is not None:
+                found[column.key] = _array(value) if column.key in JSON_TEXT_ARRAYS else value
+        return found | (orjson.loads(rest) if rest else {})
+
+
+def trace(session: Session, trace_id: str) -> StoredTrace | None:
+    """Look for a trace.
 
     Args:
         trace_id: 32 hex digits.
 
     Returns:
-        its spans by resource and scope, evaluations as events of the spans that they judge; None where none is stored.
+        None where none of its spans is stored.
     """
     key = (signed(trace_id[:16]), signed(trace_id[16:]))
     rows = session.spans_of([key])
     if not rows:
         return None
-    events: dict[int, list[Span.Event]] = defaultdict(list)
+    judged: dict[int, list[Event]] = defaultdict(list)
     for row in session.evaluations_of(key):
-        events[row["span_id"]].append(_evaluation(row))
-    return _message(rows, list(session.schema.attributes()), events)
+        judged[row["span_id"]].append(_evaluation(row))
+    filled = {name for row in rows for name, value in row.items() if value is not None}
+    return StoredTrace(rows, [column for column in session.schema.attributes() if column.name in filled], judged)
 
 
-def trace_json(data: TracesData, key: str) -> dict[str, Any]:
-    """Return a trace as Tempo's JSON: protobuf's mapping, ids in base64.
-
-    Written out, since protobuf's own `MessageToDict` takes longer than finding the trace.
-
-    Args:
-        key: what the list of resource spans is called: `batches` (v1) or `resourceSpans` (v2).
-    """
-    return {
-        key: [
-            {
-                "resource": _given(attributes=_attributes_json(resource.resource.attributes)),
-                "scopeSpans": [
-                    {
-                        "scope": _given(name=scope.scope.name, version=scope.scope.version),
-                        "spans": [_span_json(span) for span in scope.spans],
-                    }
-                    for scope in resource.scope_spans
-                ],
-            }
-            for resource in data.resource_spans
-        ]
-    }
+def message(found: StoredTrace) -> TracesData:
+    """Return a trace as OTLP has it: by resource and scope."""
+    data = TracesData()
+    for attributes, scopes in found.resources():
+        resource = data.resource_spans.add()
+        resource.resource.attributes.extend(key_values(attributes))
+        for name, version, rows in scopes:
+            scope = resource.scope_spans.add()
+            scope.scope.name, scope.scope.version = name, version
+            scope.spans.extend(_span(found, row) for row in rows)
+    return data
 
 
 def any_value(value: Any) -> AnyValue:
@@ -127,56 +164,6 @@ def key_value_json(key: str, value: Any) -> dict[str, Any]:
     return {"key": key, "value": _value_json(any_value(value))}
 
 
-def _span_json(span: Span) -> dict[str, Any]:
-    events = [
-        _given(
-            timeUnixNano=_long(event.time_unix_nano),
-            name=event.name,
-            attributes=_attributes_json(event.attributes),
-        )
-        for event in span.events
-    ]
-    links = [
-        _given(
-            traceId=_base64(link.trace_id), spanId=_base64(link.span_id), attributes=_attributes_json(link.attributes)
-        )
-        for link in span.links
-    ]
-    found = _given(
-        traceId=_base64(span.trace_id),
-        spanId=_base64(span.span_id),
-        parentSpanId=_base64(span.parent_span_id),
-        name=span.name,
-        kind=_KINDS[span.kind] if span.kind else "",
-        startTimeUnixNano=_long(span.start_time_unix_nano),
-        endTimeUnixNano=_long(span.end_time_unix_nano),
-        attributes=_attributes_json(span.attributes),
-        events=events,
-        links=links,
-    )
-    if span.HasField("status"):
-        found["status"] = _given(message=span.status.message, code=_CODES[span.status.code] if span.status.code else "")
-    return found
-
-
-def _given(**fields: Any) -> dict[str, Any]:
-    """Return the fields that are not empty: protobuf's JSON leaves out what has its default value."""
-    return {name: value for name, value in fields.items() if value}
-
-
-def _long(number: int) -> str:
-    """Return a 64-bit number as protobuf's JSON has it: as text, since JavaScript's numbers are doubles."""
-    return str(number) if number else ""
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _attributes_json(attributes: Iterable[KeyValue]) -> list[dict[str, Any]]:
-    return [_given(key=pair.key) | {"value": _value_json(pair.value)} for pair in attributes]
-
-
 def _value_json(value: AnyValue) -> dict[str, Any]:
     match value.WhichOneof("value"):
         case "string_value":
@@ -192,29 +179,8 @@ def _value_json(value: AnyValue) -> dict[str, Any]:
     return MessageToDict(value)
 
 
-def _message(
-    rows: Sequence[Row], columns: Sequence[AttributeColumn], events: Mapping[int, list[Span.Event]]
-) -> TracesData:
-    filled = {name for row in rows for name, value in row.items() if value is not None}
-    used = [column for column in columns if column.name in filled]
-    resources: dict[bytes, ResourceSpans] = {}
-    scopes: dict[tuple[bytes, str, str], ScopeSpans] = {}
-    for row in rows:
-        resource = _attributes(row, used, "resource", row["rrest"])
-        key = orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)
-        if key not in resources:
-            resources[key] = ResourceSpans()
-            resources[key].resource.attributes.extend(key_values(resource))
-        scope = (key, row["scope"] or "", row["scope_version"] or "")
-        if scope not in scopes:
-            scopes[scope] = resources[key].scope_spans.add()
-            scopes[scope].scope.name, scopes[scope].scope.version = scope[1:]
-        scopes[scope].spans.append(_span(row, used, events.get(row["span_id"], ())))
-    return TracesData(resource_spans=resources.values())
-
-
-def _span(row: Row, columns: Sequence[AttributeColumn], judged: Iterable[Span.Event]) -> Span:
-    start = row["start_ns"] & _MASK
+def _span(found: StoredTrace, row: Row) -> Span:
+    start = row["start_ns"] & MASK
     span = Span(
         trace_id=bytes.fromhex(trace_id_hex(row["tid_hi"], row["tid_lo"])),
         span_id=bytes.fromhex(span_id_hex(row["span_id"])),
@@ -222,10 +188,10 @@ def _span(row: Row, columns: Sequence[AttributeColumn], judged: Iterable[Span.Ev
         name=row["name"] or "",
         kind=_enum(row["kind"]),
         start_time_unix_nano=start,
-        end_time_unix_nano=(start + row["dur_ns"]) & _MASK,
-        attributes=key_values(_attributes(row, columns, "span", row["rest"])),
-        events=[*map(_event, orjson.loads(row["events"] or "[]")), *judged],
-        links=map(_link, orjson.loads(row["links"] or "[]")),
+        end_time_unix_nano=(start + row["dur_ns"]) & MASK,
+        attributes=key_values(found.attributes(row)),
+        events=map(_event, found.events(row)),
+        links=map(_link, found.links(row)),
     )
     if row["status"] or row["status_msg"]:
         span.status.code = _enum(row["status"])
@@ -238,15 +204,6 @@ def _enum(number: int | None) -> Any:
     return number or 0
 
 
-def _attributes(row: Row, columns: Sequence[AttributeColumn], scope: str, rest: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for column in columns:
-        value = row.get(column.name) if column.scope == scope else None
-        if value is not None:
-            found[column.key] = _array(value) if column.key in JSON_TEXT_ARRAYS else value
-    return found | (orjson.loads(rest) if rest else {})
-
-
 def _array(text: Any) -> Any:
     """Return the array that a JSON text column holds; a text that is no JSON array stays text."""
     try:
@@ -256,7 +213,7 @@ def _array(text: Any) -> Any:
     return value if isinstance(value, list) else text
 
 
-def _event(event: Mapping[str, Any]) -> Span.Event:
+def _event(event: Event) -> Span.Event:
     return Span.Event(
         name=event.get("name") or "",
         time_unix_nano=event.get("time_ns", 0),
@@ -264,7 +221,7 @@ def _event(event: Mapping[str, Any]) -> Span.Event:
     )
 
 
-def _link(link: Mapping[str, Any]) -> Span.Link:
+def _link(link: Event) -> Span.Link:
     return Span.Link(
         trace_id=bytes.fromhex(link["trace_id"]),
         span_id=bytes.fromhex(link["span_id"]),
@@ -272,8 +229,6 @@ def _link(link: Mapping[str, Any]) -> Span.Link:
     )
 
 
-def _evaluation(row: Row) -> Span.Event:
+def _evaluation(row: Row) -> Event:
     attributes = {key: row[column] for column, key in _EVALUATION.items() if row[column] is not None}
-    return Span.Event(
-        name=semconv.EVALUATION_EVENT, time_unix_nano=row["time_ns"] or 0, attributes=key_values(attributes)
-    )
+    return {"name": semconv.EVALUATION_EVENT, "time_ns": row["time_ns"] or 0, "attributes": attributes}
