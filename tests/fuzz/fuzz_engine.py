@@ -22,7 +22,7 @@ import psutil
 from stackctl.stack import EngineConfig
 from tests.realstack import free_port
 
-REQUESTS = int(os.environ.get("STACKCTL_FUZZ", "3000"))
+REQUESTS = int(os.environ.get("STACKCTL_FUZZ", "1500"))
 SEED = int(os.environ.get("STACKCTL_FUZZ_SEED", "20261125"))
 ANSWER_SECONDS = 150.0
 """No request may take longer: a little more than the time that a query may have."""

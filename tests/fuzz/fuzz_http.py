@@ -1,6 +1,7 @@
 """Hostile HTTP: paths, headers and bodies that a parser, a router or a file system may trip over."""
 
 import random
+from collections.abc import Sequence
 
 PATHS = (
     "/", "//", "/..", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc%2fpasswd", "/v1/traces/..",
@@ -16,6 +17,12 @@ METHODS = (
     "GET", "GET", "POST", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW",
     "G\0T", "", "X" * 5000, "PRI",
 )  # fmt: skip
+POSTED = ("/v1/traces", "/v1/metrics", "/v1/logs", "/api/v1/query", "/api/v1/series", "/api/v1/query_range")
+ASKED = (
+    "/-/ready", "/ready", "/-/status", "/api/v1/query?query=1", "/api/search?q=%7B%7D", "/api/v1/labels", "/api/echo",
+    "/api/traces/1", "/api/v2/search/tags", "/api/status/buildinfo", "/api/v1/status/buildinfo",
+)  # fmt: skip
+FORMS = ("application/x-protobuf", "application/json", "application/x-www-form-urlencoded")
 VERSIONS = ("HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9.9", "HTTX/1.1", "", "HTTP/1.1.1")
 HEADERS = (
     "Host: 127.0.0.1", "Host: localhost:4318", "Host: evil.example", "Host:", "Host: 127.0.0.1\r\nHost: evil.example",
@@ -51,16 +58,23 @@ def request(chance: random.Random) -> bytes:
     """Return the bytes of one request, or of what passes for one."""
     if chance.random() < 0.05:
         return chance.choice(RAW)
-    method, version = chance.choice(METHODS), chance.choice(VERSIONS)
-    path = chance.choice(PATHS)
-    if chance.random() < 0.4:
-        method, path = (
-            "POST",
-            chance.choice(("/v1/traces", "/v1/metrics", "/v1/logs", "/api/v1/query", "/api/v1/series")),
-        )
-    lines = [f"{method} {path} {version}"]
-    if chance.random() < 0.8:
+    # Mostly one odd thing at a time: two of them are refused for the first one.
+    odd = chance.choice(("method", "path", "version", "headers", "headers", "separator", "body", "all"))
+
+    def pick(what: str, usual: str, choices: Sequence[str]) -> str:
+        return chance.choice(choices) if odd in (what, "all") else usual
+
+    posts = chance.random() < 0.5
+    path = pick("path", chance.choice(POSTED if posts else ASKED), PATHS)
+    lines = [f"{pick('method', 'POST' if posts else 'GET', METHODS)} {path} {pick('version', 'HTTP/1.1', VERSIONS)}"]
+    if odd != "all" or chance.random() < 0.8:
         lines.append("Host: 127.0.0.1")
-    lines += chance.sample(HEADERS, chance.randint(0, 4))
-    head = chance.choice(("\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r")).join(lines)
-    return head.encode("latin-1", "replace") + b"\r\n\r\n" + chance.choice(BODIES)
+    body = chance.choice(BODIES) if posts or odd in ("body", "all") else b""
+    if odd == "headers":
+        lines += chance.sample(HEADERS, chance.randint(1, 3))
+    elif odd == "all":
+        lines += chance.sample(HEADERS, chance.randint(0, 4))
+    elif body:
+        lines += [f"Content-Length: {len(body)}", f"Content-Type: {chance.choice(FORMS)}"]
+    head = pick("separator", "\r\n", ("\n", "\r", "\r\n\t", "\n\r")).join(lines)
+    return head.encode("latin-1", "replace") + b"\r\n\r\n" + body

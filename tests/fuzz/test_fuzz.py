@@ -143,7 +143,7 @@ def test_otlp_over_grpc(engine: Engine) -> None:
 
 
 def test_bombs(engine: Engine) -> None:
-    """A hundred thousand label values, thousands of attributes and services, megabytes of keys, arrays in arrays."""
+    """Tens of thousands of label values, thousands of attributes and services, megabytes of keys, arrays in arrays."""
     source = chance("bombs")
     traces = [
         fuzz_otlp.model_bomb(source, 5000),
@@ -153,7 +153,7 @@ def test_bombs(engine: Engine) -> None:
     traces += [fuzz_otlp.nested(depth) for depth in (5, 32, 33, 90, 99, 101, 1000, 20_000)]
     traces += [fuzz_otlp.key_bomb(source, 3000, 20) for _ in range(5)]
     bombs = [("traces", body) for body in traces] + [
-        ("metrics", fuzz_otlp.label_bomb(20_000, first)) for first in range(0, 100_000, 20_000)
+        ("metrics", fuzz_otlp.label_bomb(20_000, first)) for first in range(0, min(20 * REQUESTS, 100_000), 20_000)
     ]
     headers = {"content-type": "application/x-protobuf"}
     cases = (Case(f"bomb {kind} {len(body)}", posted(f"/v1/{kind}", body, headers)) for kind, body in bombs)
