@@ -432,7 +432,7 @@ def _choose(
     row: Row, flags: Mapping[str, Any], environ: Mapping[str, str], in_file: Mapping[str, Any]
 ) -> tuple[Any, str]:
     if flags.get(row.key) is not None:
-        return flags[row.key], "--" + row.key.replace("_", "-")
+        return flags[row.key], "--" + row.key.replace("_", "-").replace("image.", "image ")
     if row.env in environ:
         return environ[row.env], row.env
     if row.key in in_file:

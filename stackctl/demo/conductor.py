@@ -68,7 +68,7 @@ def perform(job: Job, target: Target, answered: Callable[[int], None]) -> Outcom
             )
     if not outcome.flushed:
         raise ProblemFound(
-            "the stack did not take all of the demo's telemetry", next_step="see why: stackctl logs ingest"
+            "the stack did not take all of the demo's telemetry", next_step="see why: stackctl logs"
         )
     return outcome
 

@@ -107,7 +107,7 @@ def wait_for_totals(
         if clock() > deadline:
             raise NotConverged(
                 f"after {wait_seconds:.0f} s the stack's totals differ from the demo's tally: " + "; ".join(lines),
-                next_step="if another demo ran at the same time, that is why; else look at: stackctl logs ingest",
+                next_step="if another demo ran at the same time, that is why; else look at: stackctl logs",
             )
         time.sleep(_PAUSE_SECONDS)
 
@@ -126,7 +126,7 @@ def wait_for_traces(
             if clock() > deadline:
                 raise NotConverged(
                     f"{len(missing)} of {len(trace_ids)} traces cannot be read back, the first is {missing[0]}",
-                    next_step="look at: stackctl logs query",
+                    next_step="look at: stackctl logs",
                 )
             time.sleep(_PAUSE_SECONDS)
 

@@ -37,7 +37,7 @@ from stackctl.stack import COMPONENTS, EngineConfig
 if TYPE_CHECKING:
     from docker import DockerClient
 
-READY_SECONDS = 120.0  # Tempo alone says for its first 15 s that it is not ready
+READY_SECONDS = 180.0  # Tempo alone is not ready for its first 15 s; a busy machine takes its time
 PROOF_SECONDS = 60.0  # a sample is scraped on its way, a span may wait for a connection
 _PAUSE_SECONDS = 0.2
 _SHOWN_LINES = 10

@@ -46,6 +46,7 @@ def choose_docker(start: Start, running: state.RunningStack | None = None) -> Do
 
     Raises:
         EnvironmentLacks: docker was asked for, or runs, and the machine cannot.
+        Misuse: docker was asked for with what it does not do.
     """
     settings = start.loaded.settings
     wanted = running.runtime if running else settings.runtime
@@ -55,7 +56,7 @@ def choose_docker(start: Start, running: state.RunningStack | None = None) -> Do
     docker = DockerUp(start, running)
     try:
         docker.check()
-    except EnvironmentLacks as lack:
+    except (EnvironmentLacks, Misuse) as lack:  # the other runtime may do what this one refuses
         if wanted == state.DOCKER:
             raise
         _refuse_sampling(start)

@@ -47,11 +47,20 @@ async def serve(outer: int, inner: int) -> asyncio.Server:
 
 async def main() -> int:
     """Run the engine and the ports until told to stop."""
-    engine = await asyncio.create_subprocess_exec(*ENGINE)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, engine.terminate)
     servers = [await serve(outer, inner) for outer, inner in PORTS.items()]
-    code = await engine.wait()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    while True:  # a start that a busy machine made too long is tried again, as Tempo itself would just take longer
+        engine = await asyncio.create_subprocess_exec(*ENGINE)
+        ended, told = asyncio.create_task(engine.wait()), asyncio.create_task(stopping.wait())
+        await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.is_set():
+            if engine.returncode is None:
+                engine.terminate()
+            break
+        told.cancel()
+    code = await ended
     for server in servers:
         server.close()
     return code
