@@ -1,0 +1,55 @@
+"""Canaries in every string field of every capture, through the real Collector: none is in anything that it writes."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.collector.real import to_files, until
+from tests.stored import texts
+from tests.test_canaries import KEPT, SENTENCE, VARIANTS, WORD, Canaries, _canaries_in, _field, _requests
+
+pytestmark = pytest.mark.realstack
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """What survived: form of a canary to the places whose canary is in some file, with the file."""
+
+    survivors: dict[str, set[tuple[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Poisoned:
+    """Every capture in every variant; then all files: stored spans and metrics, series, own metrics, log, queue."""
+    directory = tmp_path_factory.mktemp("canaries")
+    forms = {SENTENCE: Canaries(SENTENCE), WORD: Canaries(WORD)}
+    with to_files(directory) as collector:
+        for canaries in forms.values():
+            for variant in VARIANTS:
+                for signal, request in _requests(variant, canaries.put):
+                    answer = collector.send(signal.name.lower(), request.SerializeToString())
+                    assert answer == 200
+        until(lambda: "llm_evaluations_total" in collector.http.get(collector.derived).text, "the evaluations")
+        for name, url in (("derived", collector.derived), ("own", collector.own)):
+            (directory / f"{name}.txt").write_text(collector.http.get(url).text)
+    for configuration in (*directory.glob("*.yaml"), directory / "prices.csv"):
+        configuration.unlink()
+    found = {(*one, path) for path, text in texts(directory) for one in _canaries_in(text)}
+    return Poisoned(
+        {
+            form: {(canaries.places.get(number, "bytes"), file) for kind, number, file in found if kind == form}
+            for form, canaries in forms.items()
+        }
+    )
+
+
+def test_no_sentence_passes_the_collector(poisoned: Poisoned) -> None:
+    """What people write is in no output, no log and no metric of the Collector, whichever field it came in."""
+    assert poisoned.survivors[SENTENCE] == set()
+
+
+def test_ids_pass_where_they_belong_only(poisoned: Poisoned) -> None:
+    """A word that looks like an id passes in the fields in which the embedded engine keeps one, and nowhere else."""
+    left = {_field(place) for place, _ in poisoned.survivors[WORD]}
+    assert left - {place for places in KEPT.values() for place in places} == set()
+    assert {"service.name", "gen_ai.request.model", "gen_ai.response.id", "user.id"} <= left
