@@ -444,6 +444,28 @@ def test_only_what_is_seen_asks_and_what_is_left_stops(watched):
     assert any("gen_ai_operation_name%2C+le" in one for one in asked)
 
 
+def test_what_the_network_cut_off_is_asked_again(watched):
+    """A connection that breaks costs a query nothing but a moment; one that never comes back is said."""
+    watched.allowed = ("ERR_CONNECTION_RESET",)
+    broken = []
+
+    def breaks(route):
+        broken.append(route.request.post_data)
+        if broken.count(route.request.post_data) == 1:
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    watched.page.route("**/api/v1/query", breaks)
+    page = watched.open(f"/d/home?{RANGE}&refresh=")
+    assert page.locator("[data-state=failed]").count() == 0
+    assert len(broken) > 1
+    page.unroute_all(behavior="wait")
+    page.route("**/api/v1/query", lambda route: route.abort("connectionreset"))
+    watched.open(f"/d/home?{RANGE}&refresh=")
+    assert "The console does not answer" in watched.panel("Calls").inner_text()
+
+
 @pytest.fixture
 def empty_stack(tmp_path_factory):
     """The console's address of a stack that has seen nothing."""

@@ -1,6 +1,7 @@
 /** Asking the console's own server, and nobody else. */
 
 const TOKEN_KEY = "stackctl.token";
+const AGAIN_AFTER_MS = [100, 400, 0]; // waits between attempts
 
 /** The event of a stack that asks for its token. */
 export const LOCKED = "stackctl:locked";
@@ -31,16 +32,24 @@ export function setToken(token) {
 async function ask(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN_KEY);
   const headers = token ? { ...options.headers, authorization: `Bearer ${token}` } : options.headers;
-  let answer;
-  try {
-    answer = await fetch(path, { ...options, headers });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError("The console does not answer. Does the stack still run?", 0);
-  }
+  const answer = await fetched(path, { ...options, headers });
   if (answer.ok) return answer.json();
   if (answer.status === 401) dispatchEvent(new Event(LOCKED));
   throw new ApiError(await message(answer), answer.status);
+}
+
+/** Everything here only reads, so what a change of the machine's networks cut off is asked again. */
+async function fetched(path, options) {
+  for (const wait of AGAIN_AFTER_MS) {
+    try {
+      return await fetch(path, options);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+      options.signal?.throwIfAborted();
+    }
+  }
+  throw new ApiError("The console does not answer. Does the stack still run?", 0);
 }
 
 async function message(answer) {
