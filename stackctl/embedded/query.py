@@ -6,6 +6,7 @@ with one line on stderr when a port is taken.
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -117,6 +118,8 @@ async def _until_told(config: EngineConfig) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the process; return its exit code."""
+    # Before pyarrow is imported, which the applications do: its own allocator keeps twice what hot spans need.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         with suppress(KeyboardInterrupt):

@@ -18,6 +18,8 @@ from stackctl.embedded.store.layout import EVALUATIONS, SPANS, Layout, Sealed, w
 
 # Pieces of one log file beyond which they are merged: few enough for a fast scan, many enough to merge seldom.
 _MAX_PIECES = 24
+# Of a log file, which may be large when a process starts.
+_READ_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -143,12 +145,20 @@ class _Tail:
 
     def follow(self, committed: int) -> None:
         """Decode what came since, up to the newest acknowledged frame."""
-        size = self.path.stat().st_size
-        if size <= self.offset or self.last_seq >= committed:
-            return
+        at_once = _READ_BYTES
+        while self.last_seq < committed and (left := self.path.stat().st_size - self.offset) > 0:
+            before = self.offset
+            self._read(at_once, committed)
+            if self.offset == before:  # a frame larger than that, or damage as large, or one that is still written
+                if at_once >= left:
+                    return
+                at_once *= 2
+
+    def _read(self, size: int, committed: int) -> None:
+        """Decode the frames in some bytes; one that is cut at their end is there the next time."""
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            data = memoryview(file.read(size - self.offset))
+            data = memoryview(file.read(size))
         start = self.offset
         for item in scan(data):
             if isinstance(item, Gap):
@@ -158,15 +168,15 @@ class _Tail:
                 break
             self._take(item)
             self.offset = start + item.end
-        _merge(self.spans)
-        _merge(self.evaluations)
 
     def _take(self, frame: StoredFrame) -> None:
         spans, evaluations = frame.spans(), frame.evaluations()
         if spans is not None:
             self.spans.append(spans)
+            _merge(self.spans)
         if evaluations is not None:
             self.evaluations.append(evaluations)
+            _merge(self.evaluations)
         self.last_seq = frame.seq
 
 
