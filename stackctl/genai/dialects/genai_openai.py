@@ -8,7 +8,8 @@ non-normative/migration.md.
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import Dialect, MapValue, Row, SpanAttr
+from stackctl.genai.dialects.litellm import ESTIMATED
+from stackctl.genai.rows import Dialect, MapValue, Not, Row, SpanAttr
 
 # v1.33, v1.35 and v1.37 renamed values along with the key.
 PROVIDER_NAMES: Final = MapValue(
@@ -30,13 +31,15 @@ PROVIDER_NAMES: Final = MapValue(
         ("Groq", "groq"),
     )
 )
+# LiteLLM repeats what it counted itself under the old names.
+_SENT: Final = Not(ESTIMATED)
 
 DIALECT: Final = Dialect(
     name="GenAI conventions",
     rows=(
         Row(semconv.PROVIDER, SpanAttr("gen_ai.system"), PROVIDER_NAMES, why="renamed in v1.37"),
-        Row(semconv.INPUT_TOKENS, SpanAttr("gen_ai.usage.prompt_tokens"), why="renamed in v1.28"),
-        Row(semconv.OUTPUT_TOKENS, SpanAttr("gen_ai.usage.completion_tokens"), why="renamed in v1.28"),
+        Row(semconv.INPUT_TOKENS, SpanAttr("gen_ai.usage.prompt_tokens"), when=_SENT, why="renamed in v1.28"),
+        Row(semconv.OUTPUT_TOKENS, SpanAttr("gen_ai.usage.completion_tokens"), when=_SENT, why="renamed in v1.28"),
         Row(
             semconv.CACHE_WRITE_TOKENS,
             SpanAttr("gen_ai.usage.cache_creation.input_tokens"),

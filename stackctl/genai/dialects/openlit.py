@@ -25,9 +25,17 @@ _ESTIMATED: Final = All(
 
 DIALECT: Final = Dialect(
     name="OpenLIT",
-    erases=tuple(
-        Erase(key, _ESTIMATED, _OPENAI, "an estimate is no usage")
-        for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS)
+    erases=(
+        *(
+            Erase(key, _ESTIMATED, _OPENAI, "an estimate is no usage")
+            for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS)
+        ),
+        Erase(
+            semconv.TOOL_NAME,
+            Equals(SpanAttr(semconv.OPERATION), semconv.INFERENCE_OPERATIONS),
+            SCOPE,
+            "the tools that the model asked for are its answer",
+        ),
     ),
     rows=(
         Row(

@@ -9,7 +9,7 @@ package below, a call has two spans of two scopes: `accounting.exclude_scopes` m
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import All, Const, Dialect, Equals, Field, Has, Not, Row, SpanAttr
+from stackctl.genai.rows import All, Const, Dialect, Equals, Erase, Field, Has, Not, Row, SpanAttr
 
 SCOPE: Final = r"^pydantic-ai$"
 _CUT_OFF: Final = All(
@@ -23,6 +23,14 @@ _CUT_OFF: Final = All(
 
 DIALECT: Final = Dialect(
     name="pydantic-ai",
+    erases=(
+        Erase(
+            semconv.RESPONSE_MODEL,
+            All((_CUT_OFF, Not(Has(SpanAttr(semconv.RESPONSE_ID))))),
+            SCOPE,
+            "until an answer begins it is the model asked for",
+        ),
+    ),
     rows=(
         Row(semconv.TIME_TO_FIRST_CHUNK, SpanAttr("gen_ai.client.operation.time_to_first_chunk"), scope=SCOPE),
         Row(semconv.STREAM, SpanAttr(semconv.OPERATION), Const(True), _CUT_OFF, SCOPE, "only a stream ends like that"),

@@ -1,7 +1,8 @@
 """Vercel AI SDK: version 6 with its own `ai.*` keys, version 7 with @ai-sdk/otel and the conventions' keys.
 
 Version 6 wraps each call (`ai.streamText` around `ai.streamText.doStream`); only the inner ones name a canonical
-operation here. Version 7 repeats an embedding's span, and only the one that is the call has tokens. Its first token is
+operation here. Each try of a call is such a span, and none says whether another followed. A stream that broke has none.
+Version 7 repeats an embedding's span, and only the one that is the call has tokens. Its first token is
 the first part of the answer, on the Responses API too; a stream that was aborted ends without status, finish reason or
 usage.
 """
