@@ -55,8 +55,8 @@ def settled(page: Page) -> None:
 
 
 def telling(url: str, page: Page) -> str:
-    """Return a trace with a first token, several turns and no error."""
-    page.goto(f"{url}/traces?first=250&status=ok")
+    """Return a trace with a first token, a price and no error."""
+    page.goto(f"{url}/traces?first=250&cost=0.0005&status=ok")
     page.wait_for_selector(".traces tbody a")
     return str(page.locator(".traces tbody a").first.get_attribute("href")).rsplit("/", 1)[1]
 

@@ -33,6 +33,14 @@ const TIME_STEPS = [
   ...[1, 2, 7, 14, 30, 90, 365].map((count) => count * DAY),
 ];
 
+const LABEL_HALF_PX = 24;
+
+/** True for a moment so near the right edge that its label would be cut off. */
+function cutOff(u, at) {
+  const { min, max } = u.scales.x;
+  return ((max - at) / (max - min)) * u.width < LABEL_HALF_PX - 8; // 8 px of padding are beyond the edge
+}
+
 /** The axis of time. */
 export function timeAxis({ text, grid }) {
   return {
@@ -44,7 +52,7 @@ export function timeAxis({ text, grid }) {
     incrs: TIME_STEPS,
     grid: { stroke: grid, width: 1 },
     ticks: { show: false },
-    values: (_, splits, __, ___, step) => splits.map((at) => tick(at, step)),
+    values: (u, splits, _, __, step) => splits.map((at) => (cutOff(u, at) ? "" : tick(at, step))),
   };
 }
 
