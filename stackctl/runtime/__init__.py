@@ -1,8 +1,9 @@
-"""The only starter of processes: choose a runtime, start it, prove that it works, find it again, stop it.
+"""The only starter of processes and containers: choose a runtime, start it, prove it, find it again, stop it.
 
-- `up`: the named steps from settings to a proven stack
-- `supervisor`: the process that keeps the engine's two processes running
+- `up`: which runtime, and its steps; `embedded_up` and `docker_up`: those steps; `start`: what one run has found
+- `engine`, `images`, `containers`: what the Docker engine says; `compose`, `project`: what it is told, and by which files
+- `supervisor`: the process that keeps processes of ours running
 - `state`: the file by which every command finds the stack
 - `probe`: a span and a sample sent in and read back
-- `ports`, `logs`, `down`, `status`: what their names say
+- `ports`, `logs`, `log_source`, `down`, `status`: what their names say
 """

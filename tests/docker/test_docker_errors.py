@@ -134,6 +134,27 @@ def test_what_docker_does_not_do_is_refused_by_name(up: Up, flags: Sequence[str]
     assert_refused(up(*flags), 2, "the docker runtime", "leave --")
 
 
+def test_a_user_who_may_not_use_the_socket(tmp_path: Path) -> None:
+    """Exit 3, and the remedy is the group, not another engine."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become a user without rights")
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", 12345, 12345)
+    # May look into this user's directories, where the command is installed, but not write to the socket.
+    rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    become = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", *rights)
+    done = subprocess.run(
+        [*become, COMMAND, "up", "--runtime", "docker"],
+        env=hostile_environment(tmp_path / "home"),
+        cwd=tmp_path / "home",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    finished = Finished(done.returncode, done.stdout, done.stderr)
+    assert_refused(finished, 3, "this user may not use the Docker socket", "usermod -aG docker")
+
+
 def test_no_compose_command(up: Up, tmp_path: Path) -> None:
     """An engine alone is not enough: exit 3, with what is to be installed."""
     (tmp_path / "bin").mkdir()

@@ -11,14 +11,32 @@ from secrets import token_hex
 import pytest
 
 from stackctl.files import shipped
+from stackctl.runtime import project
 from stackctl.runtime.ports import free
 from stackctl.runtime.ready import answers
 from stackctl.stack import ENDPOINT_BY_NAME
+from tests.conftest import run_stackctl
 from tests.docker.engine import left_overs
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 READY = {"prometheus": "/-/ready", "tempo": "/ready"}
 WAIT_SECONDS = 180.0
+
+
+def test_stackctl_works_with_the_legacy_compose(tmp_path: Path, docker_runtime: Sequence[str]) -> None:
+    """Where only `docker-compose` is installed it is taken, and `up` ends as proven as with the plugin."""
+    if shutil.which("docker-compose") is None:
+        pytest.skip("docker-compose is not installed")
+    (tmp_path / "empty").mkdir()
+    flags = ("--console", "none", "--ports", "auto", "--data-dir", tmp_path / "data")
+    without_plugin = {"DOCKER_CONFIG": str(tmp_path / "empty")}
+    try:
+        up = run_stackctl("up", *docker_runtime, *flags, "--json", home=tmp_path, env=without_plugin, timeout=400)
+        assert up.code == 0, up.stderr
+        assert {row["state"] for row in up.json()["components"]} == {"healthy"}
+    finally:
+        run_stackctl("down", "--delete-data", "--data-dir", tmp_path / "data", home=tmp_path)
+    assert left_overs(project.name_of(tmp_path / "data")) == []
 
 
 @pytest.mark.parametrize("compose", [("docker", "compose"), ("docker-compose",)], ids=["plugin", "legacy"])

@@ -80,7 +80,7 @@ def test_containers_run_as_the_file_says(started: dict) -> None:
         )
         user, *rest = docker("inspect", "-f", shape, container).split(" ", 1)
         assert rest == ["true [ALL] 512 true [no-new-privileges:true] map[max-file:3 max-size:10m]"]
-        assert user != "0:0" or service == "queue-owner"
+        assert user != "0:0" or service == "volume-owner"
         hosts = docker(
             "inspect", "-f", "{{range .HostConfig.PortBindings}}{{range .}}{{.HostIp}} {{end}}{{end}}", container
         )
@@ -114,7 +114,7 @@ def test_status_and_logs_look_at_the_containers(command: Command, started: dict)
     assert {line.split()[1] for line in command("logs", "-n", "200").stdout.splitlines()} >= {"otelcol", "prometheus"}
     none = command("logs", "nonsense")
     assert none.code == 1
-    assert "name one of: otelcol, prometheus, queue-owner, tempo" in none.stderr
+    assert "name one of: otelcol, prometheus, tempo, volume-owner" in none.stderr
 
 
 def test_a_changed_retention_recreates_only_what_it_touches(command: Command, up: Sequence[str], started: dict) -> None:

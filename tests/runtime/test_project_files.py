@@ -52,7 +52,7 @@ def test_images_are_the_pins_of_the_one_table() -> None:
     found = services()
     for component in COMPONENTS:
         assert found[component.name]["image"] == f"${{STACKCTL_IMAGE_{component.name.upper()}:-{component.reference}}}"
-    assert found.keys() == {component.name for component in COMPONENTS} | {"queue-owner"}
+    assert found.keys() == {component.name for component in COMPONENTS} | {"volume-owner"}
     text = COMPOSE.read_text()
     assert "build:" not in text
     assert "latest" not in text
@@ -67,7 +67,7 @@ def test_every_service_is_hardened() -> None:
         assert row["pids_limit"] > 0, name
         assert row["mem_limit"], name
         assert row["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
-        if name == "queue-owner":
+        if name == "volume-owner":
             assert (row["network_mode"], row["restart"], row["cap_add"]) == ("none", "no", ["CHOWN"])
             continue
         assert row["restart"] == "unless-stopped", name
