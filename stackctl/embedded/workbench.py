@@ -1,5 +1,6 @@
 """The work of a worker process: groups in, prepared groups out."""
 
+import gc
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ def serve(channel: socket.socket) -> None:
         setup: Setup = receive(channel)[0]
         pipeline = Pipeline(setup.config, book=setup.book)
         preparer = Preparer(Line(pipeline, Derivation(setup.config.extra_models, book=setup.book)))
+        gc.freeze()  # as in the ingest process
         send(channel, READY)
         while True:
             send(channel, _done(pipeline, preparer, *receive(channel)))

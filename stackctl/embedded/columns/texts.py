@@ -48,11 +48,13 @@ def unclean(columns: Mapping[str, tuple[str, Column]]) -> list[str]:
     suspects: list[str] = []
     for form, names in groups.items():
         cap = content.TEXT_CAP
-        pieces = [text_bytes(columns[name][1]) for name in names]
-        if not _surely_clean(form, cap, np.concatenate([data for data, _ in pieces]), max(size for _, size in pieces)):
-            suspects += (
-                name for name, piece in zip(names, pieces, strict=True) if not _surely_clean(form, cap, *piece)
-            )
+        read = {name: text_bytes(columns[name][1]) for name in names}
+        pieces = {name: piece for name, piece in read.items() if not _inert(form, *piece)}
+        if not pieces:
+            continue
+        whole = np.concatenate([data for data, _ in pieces.values()])
+        if not _surely_clean(form, cap, whole, max(size for _, size in pieces.values())):
+            suspects += (name for name, piece in pieces.items() if not _surely_clean(form, cap, *piece))
     return suspects
 
 
@@ -75,6 +77,11 @@ def each_distinct(column: Column, change: Callable[[str], str | None]) -> Column
     return changed.take(encoded.indices)
 
 
+def _inert(form: Form, data: npt.NDArray[np.uint8], longest: int) -> bool:
+    """Whether texts are of a form and have no byte that a secret needs: one look where others would take three."""
+    return form in _INERT and longest <= content.FORM_CAPS[form] and not data.tobytes().translate(None, _INERT[form])
+
+
 def _surely_clean(form: Form, cap: int, data: npt.NDArray[np.uint8], longest: int) -> bool:
     if not len(data):
         return True
@@ -83,6 +90,5 @@ def _surely_clean(form: Form, cap: int, data: npt.NDArray[np.uint8], longest: in
     if form not in _ALLOWED or longest > content.FORM_CAPS[form]:
         return False
     raw = data.tobytes()
-    # What is left without some bytes: a fifth of the time of looking each byte up.
-    left = raw.translate(None, _INERT[form])
-    return not left or (not left.translate(None, _ALLOWED[form]) and not _SECRET_LEAD.search(raw))
+    # What is left without the allowed bytes: a fifth of the time of looking each byte up.
+    return not raw.translate(None, _ALLOWED[form]) and not _SECRET_LEAD.search(raw)

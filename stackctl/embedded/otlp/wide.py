@@ -53,7 +53,8 @@ def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
     columns["rrest"] = pivot(resource.field("resource").field("attributes"), "r", columns, resource_row)
     names = [*CORE.names, *(name for name in columns if name not in CORE.names)]
     table = pa.table({name: columns[name] for name in names})
-    return Flat(table, parents(resources)[resource_row], _valid_ids(span))
+    trace, here = columns["tid_hi"].to_numpy() | columns["tid_lo"].to_numpy(), columns["span_id"].to_numpy()
+    return Flat(table, parents(resources)[resource_row], np.logical_and(trace, here))
 
 
 def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
@@ -94,13 +95,6 @@ def _scope(scope: Structs, rows: Ints) -> dict[str, Any]:
 def _text(message: Structs, field: str) -> Texts:
     """A text field of an optional message; empty where the message is absent, as protobuf reads it."""
     return message.field(field).fill_null(jsontext.EMPTY)
-
-
-def _valid_ids(span: Structs) -> npt.NDArray[np.bool_]:
-    trace_id, span_id = span.field("trace_id"), span.field("span_id")
-    high, low = big_endian(trace_id, 16, 0), big_endian(trace_id, 16, 8)
-    found: npt.NDArray[np.bool_] = np.logical_and(high | low, big_endian(span_id, 8, 0))
-    return found
 
 
 def big_endian(column: Texts, width: int, offset: int) -> Ints:

@@ -31,6 +31,8 @@ IDENTITY: Final = (
 )
 # Combinations remembered for one list of labels; senders choose the texts, so the memory is emptied when full.
 _REMEMBERED: Final = 20_000
+# Combinations that there may be, so few that a table of all of them is made faster than records are sorted.
+_COUNTED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Labelling:
 
 
 def _combinations(columns: Sequence[Coded], picked: Codes) -> tuple[Codes, Codes]:
-    """Return for each distinct combination of codes the first that has it, and for each record its combination."""
+    """Return for each distinct combination of codes a record that has it, and for each record its combination."""
     mixed = np.zeros(len(picked), np.int64)
     span = 1
     for column in columns:
@@ -119,8 +121,20 @@ def _combinations(columns: Sequence[Coded], picked: Codes) -> tuple[Codes, Codes
             span = len(distinct)
         mixed = mixed * len(column.texts) + column.codes[picked]
         span *= len(column.texts)
+    if span <= _COUNTED:
+        return _counted(mixed, span)
     _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
     return first.astype(np.int64), inverse.astype(np.int64)
+
+
+def _counted(mixed: Codes, span: int) -> tuple[Codes, Codes]:
+    """`_combinations` of small numbers, without sorting them: one record that has each, and each record's place."""
+    holder = np.full(span, -1)
+    holder[mixed] = np.arange(len(mixed))
+    present = np.flatnonzero(holder >= 0)
+    places = np.zeros(span, np.int64)
+    places[present] = np.arange(len(present))
+    return holder[present], places[mixed]
 
 
 def _code(batch: Batch, label: Label, coded: dict[int, Coded]) -> Coded:
