@@ -17,8 +17,10 @@ from stackctl.genai.rows import Convert, Row, Scalar, Source, ValueType, When
 # What was read from a span's events before the rows run: the redaction drops these keys as it does all unknown ones.
 LIFTED: Final = "stackctl.lifted."
 
-WHOLE: Final = r"^[+-]?[0-9]{1,18}$"
-NUMBER: Final = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
+WHOLE: Final = r"^-?[0-9]{1,18}$"
+NUMBER: Final = r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
+# Beyond it a float64 is no exact whole number.
+_EXACT: Final = "9007199254740992.0"
 TRUTH: Final = "^(?i)(true|false)$"
 
 _FIELDS: Final = {
@@ -175,8 +177,10 @@ def converted(how: Convert, source: str, target: str, to: ValueType, guard: str)
         case rows.Copy():
             return [typed(target, source, to, guard)]
         case rows.Scale(factor):
+            number = f"(IsDouble({source}) or {matches(source, NUMBER)})"
             scaled = f"Double({source}) * {literal(factor)}"
-            return [typed(target, scaled, to, guard, f"(IsDouble({source}) or {matches(source, NUMBER)})")]
+            exact = f"{scaled} >= -{_EXACT} and {scaled} <= {_EXACT}" if to == "i" else ""
+            return [typed(target, scaled, to, every(guard, number, exact), known=True)]
         case rows.Const(value):
             return [put(target, literal(value), guard)]
         case rows.MapValue(pairs, closed):
@@ -185,7 +189,7 @@ def converted(how: Convert, source: str, target: str, to: ValueType, guard: str)
             member = json_cache(source)
             for step in steps:
                 member += f"[{int(step)}]" if step.isdecimal() else f"[{text(step)}]"
-            return [typed(target, member, to, guard, f"{member} != nil")]
+            return [typed(target, member, to, every(guard, f"{member} != nil"))]
         case rows.JsonList():
             return _json_list(source, target, guard)
         case rows.IsoOffset():
@@ -199,19 +203,21 @@ def converted(how: Convert, source: str, target: str, to: ValueType, guard: str)
             return [typed(target, group, to, guard)]
 
 
-def typed(target: str, value: str, to: ValueType, guard: str = "", known: str = "") -> str:
+def typed(target: str, value: str, to: ValueType, guard: str = "", known: bool = False) -> str:
     """Return the statement that sets a target to a value in a type; what has no reading in it sets nothing.
 
     Args:
-        known: a test already made that the value is a number, for numbers.
+        known: whether the guard says already that the value is a number.
     """
     match to:
         case "s":
-            return put(target, f"String({value})", guard, known)
+            return put(target, f"String({value})", guard)
         case "i":
             return put(target, f"Int({value})", guard, f"(IsInt({value}) or {matches(value, WHOLE)})")
         case "d":
-            return put(target, f"Double({value})", guard, known or f"(IsDouble({value}) or {matches(value, NUMBER)})")
+            return put(
+                target, f"Double({value})", guard, "" if known else f"(IsDouble({value}) or {matches(value, NUMBER)})"
+            )
         case "b":
             return put(target, f"Bool(ToLowerCase(String({value})))", guard, matches(f"String({value})", TRUTH))
 

@@ -23,7 +23,9 @@ Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @contextmanager
-def to_files(directory: Path, settings: CollectorSettings | None = None) -> Iterator[RealCollector]:
+def to_files(
+    directory: Path, settings: CollectorSettings | None = None, overrides: Sequence[str] = ()
+) -> Iterator[RealCollector]:
     """Run the real Collector; spans and applications' metrics go to files of the directory instead of servers."""
     override = f"""\
 exporters:
@@ -36,7 +38,7 @@ service:
     traces/store: {{exporters: [file/spans]}}
     metrics/application: {{exporters: [file/metrics]}}
 """
-    with running(program("otelcol-contrib"), directory, settings, [override]) as collector:
+    with running(program("otelcol-contrib"), directory, settings, [override, *overrides]) as collector:
         yield collector
 
 

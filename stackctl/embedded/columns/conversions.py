@@ -14,8 +14,9 @@ from .arrow import ARROW_TYPES, FALSE, NULLS, Column, pc
 from .batch import Batch
 from .conditions import compiled
 
-_WHOLE = r"^[+-]?[0-9]{1,18}$"
-_NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
+# What Arrow reads, so no plus sign.
+_WHOLE = r"^-?[0-9]{1,18}$"
+_NUMBER = r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _LARGEST_EXACT = pa.scalar(2.0**53, pa.float64())
 _TRUTHS = pa.array(["true", "false"], pa.string())
