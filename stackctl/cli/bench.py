@@ -11,7 +11,7 @@ from stackctl.cli.context import DataDirFlag, JsonFlag, emit, options, say
 from stackctl.errors import Misuse, ProblemFound
 
 if TYPE_CHECKING:
-    from stackctl.reports import ConsoleReport, IngestReport, PromqlReport, QueryReport, StartReport
+    from stackctl.reports import CollectorReport, ConsoleReport, IngestReport, PromqlReport, QueryReport, StartReport
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Load:
         seed: what generated inputs follow from; None for new ones.
         queries: how many are compared.
         prometheus: the program of a real Prometheus; None to look where STACKCTL_REALSTACK says.
+        collector: the program of a real Collector, likewise.
     """
 
     seconds: float
@@ -37,6 +38,7 @@ class Load:
     seed: int | None
     queries: int
     prometheus: Path | None
+    collector: Path | None
 
 
 @dataclass(frozen=True)
@@ -170,11 +172,38 @@ def _render_promql(report: "PromqlReport") -> None:
     typer.echo(f"refused        {report.refused}; empty {report.empty}")
 
 
+def _run_collector(load: Load) -> "CollectorReport":
+    from stackctl.bench.collector import measure
+
+    return measure(load.collector, load.runs, say)
+
+
+def _collector_problems(report: "CollectorReport", _: Load) -> list[str]:
+    from stackctl.bench.collector import problems
+
+    return problems(report)
+
+
+def _render_collector(report: "CollectorReport") -> None:
+    typer.echo(f"bare           {report.bare_ms:.1f} ms of processor time per 1,000 spans, received and sent on")
+    typer.echo(f"3 price rows   {report.small_ms:.1f} ms, the whole pipeline")
+    typer.echo(f"{report.price_rows:,} rows     {report.full_ms:.1f} ms, x {report.times:.2f}")
+    typer.echo(f"load           {report.load_average:.1f}")
+
+
 CASES: tuple[Case, ...] = (
     Case("ingest", "spans a second that the embedded engine takes", _run_ingest, _render_ingest, _ingest_problems),
     Case("query", "how quickly spans are found among millions", _run_query, _render_query, _query_problems),
     Case("console", "how quickly Home is shown in Chromium", _run_console, _render_console, _console_problems),
     Case("promql", "agreement with a real Prometheus", _run_promql, _render_promql, _promql_problems, alone=True),
+    Case(
+        "collector",
+        "processor time of a span in a real Collector",
+        _run_collector,
+        _render_collector,
+        _collector_problems,
+        alone=True,
+    ),
     Case("start", "seconds from `up` to a proven stack", _run_start, _render_start, lambda _report, _load: []),
 )
 
@@ -186,7 +215,7 @@ def register(root: typer.Typer) -> None:
     def bench(
         ctx: typer.Context,
         cases: Annotated[
-            list[str] | None, typer.Argument(help="Which cases; all but promql when none is named.")
+            list[str] | None, typer.Argument(help="Which cases; all but promql and collector when none is named.")
         ] = None,
         seconds: Annotated[float, typer.Option(min=1, help="How long load is sent.")] = 30.0,
         rate: Annotated[float, typer.Option(min=0, help="Spans a second; 0 for as fast as they are taken.")] = 0.0,
@@ -197,13 +226,16 @@ def register(root: typer.Typer) -> None:
         prometheus_program: Annotated[
             Path | None, typer.Option(help="A real Prometheus; else the one in the directory STACKCTL_REALSTACK.")
         ] = None,
+        collector_program: Annotated[
+            Path | None, typer.Option(help="A real Collector; else the one in the directory STACKCTL_REALSTACK.")
+        ] = None,
         json: JsonFlag = False,
         data_dir: DataDirFlag = None,
     ) -> None:
         """Measure the product on this machine, in stacks of its own."""
         opts = options(ctx, data_dir, json)
         broken: list[str] = []
-        load = Load(seconds, rate, runs, spans, data_dir, seed, queries, prometheus_program)
+        load = Load(seconds, rate, runs, spans, data_dir, seed, queries, prometheus_program, collector_program)
         for case in _chosen(cases or []):
             report = case.run(load)
             emit(report, opts, case.render)
