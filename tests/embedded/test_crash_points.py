@@ -144,11 +144,11 @@ def test_a_kill_at_any_change_loses_and_doubles_nothing(tmp_path: Path, disk: Cr
     live(tmp_path / "whole", Sender())
     disk.release()
     check(tmp_path / "whole")
-    changes = disk.changes
-    assert {"create", "pwritev", "fdatasync", "rename", "unlink", "write_parquet", "_write_samples"} <= set(disk.names)
+    changes, names = disk.changes, disk.names
+    assert {"create", "pwritev", "fdatasync", "rename", "unlink", "write_parquet", "_write_samples"} <= set(names)
     first_start = range(1, 15)
     for dies_at in sorted({*first_start, *range(1 + SEED % STEP, changes + 1, STEP)}):
-        for halfway in (False, True):
+        for halfway in (False, True) if names[dies_at - 1] == "pwritev" else (False,):
             data_dir, sender = tmp_path / f"{dies_at}{halfway}", Sender()
             assert die(disk, data_dir, sender, dies_at, halfway)
             assert not die(disk, data_dir, sender, 10**9, halfway)
