@@ -259,11 +259,18 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["2", "999", "x", ""])
 def test_a_newer_format_is_refused(tmp_path: Path, version: str) -> None:
-    """Data of a newer stackctl is not touched."""
-    open_store(tmp_path).close()
+    """Data of a newer stackctl is not touched: not a byte of it is another afterwards."""
+    store = open_store(tmp_path)
+    store.append(frame(1))
+    with newest_log(store).open("ab") as file:
+        file.write(b"what a newer format may have here")
+    store.close()
     (Layout.below(tmp_path).root / "format").write_text(version)
+    (Layout.below(tmp_path).root / ".newer.tmp").write_text("not ours to remove")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(StoreUnusable, match="format"):
         open_store(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_data_is_for_its_owner_only(tmp_path: Path) -> None:
