@@ -278,7 +278,7 @@ class DockerUp:
 
     @property
     def _compose_directory(self) -> Path:
-        return self._start.data_dir / project.DIRECTORY / "compose"
+        return state.compose_directory(self._start.data_dir)
 
     @property
     def _services(self) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from stackctl.runtime import containers, engine, project, state
+from stackctl.runtime import containers, engine, state
 from stackctl.runtime.lock import exclusive
 from stackctl.runtime.start import end
 
@@ -22,9 +22,8 @@ def down(data_dir: Path, *, delete: bool, tell: Callable[[str], None]) -> bool:
         ran = stack is not None and stack.alive()
         if stack is not None:
             _end_processes(stack)
-        if (data_dir / project.DIRECTORY).is_dir():
-            name = stack.project if stack and stack.project else project.name_of(data_dir)
-            ran |= _remove_containers(name, data_dir, delete=delete, tell=tell)
+        if state.compose_directory(data_dir).is_dir():
+            ran |= _remove_containers(stack.project if stack else None, data_dir, delete=delete, tell=tell)
         state.forget(data_dir)
         if delete:
             state.delete_data(data_dir)
@@ -39,10 +38,18 @@ def _end_processes(stack: state.RunningStack) -> None:
             end(component.process)
 
 
-def _remove_containers(name: str, data_dir: Path, *, delete: bool, tell: Callable[[str], None]) -> bool:
-    """Remove the containers and the network of a project, with `delete` its volumes too; true when there were any."""
+def _remove_containers(name: str | None, data_dir: Path, *, delete: bool, tell: Callable[[str], None]) -> bool:
+    """Remove the containers and the network of a project, with `delete` its volumes too; true when there were any.
+
+    Args:
+        name: of the project; None where the state file is lost, and its usual name is looked for.
+    """
+    if name is None:
+        from stackctl.runtime import project  # heavy, and seldom needed
+
+        name = project.name_of(data_dir)
     client = engine.connect()
-    containers.refuse_foreign(client, name, data_dir / project.DIRECTORY / "compose")
+    containers.refuse_foreign(client, name, state.compose_directory(data_dir))
     found = containers.belongings(client, name)
     volumes = found.volumes if delete else frozenset[str]()
     containers.remove(client, containers.Belongings(found.containers, found.networks, volumes), tell)

@@ -14,13 +14,13 @@ from stackctl.collector.render import CollectorSettings, files
 from stackctl.errors import StoreUnusable
 from stackctl.files import shipped
 from stackctl.genai.content import CONTENT_CAP
+from stackctl.runtime.console import GRAFANA
+from stackctl.runtime.state import PROJECT_DIRECTORY
 from stackctl.settings import Settings
 from stackctl.stack import COMPONENT_BY_NAME, ENDPOINT_BY_NAME
 
-DIRECTORY = "docker"
 PLAIN_NAME = "stackctl"  # of the project, and of its network, where the data directory is the usual one
 PASSWORD = "GRAFANA_ADMIN_PASSWORD"
-GRAFANA = "grafana"
 _OWNERS_FILE, _ANYONES_FILE, _ANYONES_FOLDER = (
     0o600,
     0o644,
@@ -98,7 +98,7 @@ def render(settings: Settings, name: str, ports: Mapping[str, int], with_grafana
     Raises:
         SettingsInvalid: the price book of the settings is none.
     """
-    directory = settings.data_dir / DIRECTORY
+    directory = settings.data_dir / PROJECT_DIRECTORY
     found = dict(_shipped_files())
     for file, text in files(CollectorSettings.of(settings, settings.sample_percent)).items():
         found[f"compose/otelcol/{file}"] = text.encode()

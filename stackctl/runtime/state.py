@@ -19,8 +19,9 @@ from stackctl.errors import StackNotRunning, StoreUnusable
 
 STATE_FILE = "stack.json"
 FORMAT = 1
+PROJECT_DIRECTORY = "docker"  # the files of the docker runtime's compose project
 # Everything the stack puts into its data directory; `down --delete-data` removes these and nothing else.
-OWNED = (STATE_FILE, "run", "logs", "spans", "series", "rules", "lock", "docker")
+OWNED = (STATE_FILE, "run", "logs", "spans", "series", "rules", "lock", PROJECT_DIRECTORY)
 
 STARTING, HEALTHY, UNHEALTHY, STOPPED = "starting", "healthy", "unhealthy", "stopped"
 EMBEDDED, DOCKER = "embedded", "docker"
@@ -142,6 +143,11 @@ class RunningStack:
         """Return the bearer token the endpoints ask for; None on loopback."""
         return self.token_file.read_text(encoding="utf-8").strip() if self.token_file else None
 
+    @property
+    def compose_directory(self) -> Path:
+        """Where the files of its compose project lie."""
+        return compose_directory(self.data_dir)
+
     def url(self, endpoint: str) -> str:
         """Return the address of an endpoint.
 
@@ -164,6 +170,11 @@ class RunningStack:
         draft.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
         draft.chmod(0o600)
         draft.replace(path)
+
+
+def compose_directory(data_dir: Path) -> Path:
+    """Return where `compose.yaml` and `.env` of a data directory's compose project lie."""
+    return data_dir / PROJECT_DIRECTORY / "compose"
 
 
 def read(data_dir: Path) -> RunningStack | None:

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 import orjson
 import psutil
 
-from stackctl.clients import PrometheusClient
 from stackctl.errors import StackctlError
 from stackctl.reports import ComponentReport, StackReport, StatusReport
-from stackctl.runtime import containers, engine, project, state
+from stackctl.runtime import console, containers, engine, state
 from stackctl.runtime.logs import timestamp
 from stackctl.stack import COMPONENTS
 
@@ -69,6 +68,8 @@ def healthy(found: StackReport) -> bool:
 
 def collector_counters(stack: state.RunningStack) -> Mapping[str, float] | None:
     """Return the sums of the Collector's own counters, as Prometheus has them; None when it does not answer."""
+    from stackctl.clients import PrometheusClient  # heavy, and of use with containers only
+
     counters: dict[str, float] = {}
     try:
         with PrometheusClient(stack.url("prometheus"), stack.token()) as prometheus:
@@ -123,9 +124,7 @@ def _containers(stack: state.RunningStack, name: str) -> Iterator[ComponentRepor
 
 
 def _password_file(stack: state.RunningStack) -> str | None:
-    if project.GRAFANA not in stack.services:
-        return None
-    return str(stack.data_dir / project.DIRECTORY / "compose" / ".env")
+    return str(stack.compose_directory / ".env") if console.GRAFANA in stack.services else None
 
 
 def disk_bytes(data_dir: Path) -> int:

@@ -1,15 +1,18 @@
 """`stackctl up`: choose the runtime, run its steps, or bring what runs to the settings; ends with a proven stack."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from stackctl.errors import EnvironmentLacks, Misuse, StackctlError
-from stackctl.runtime import embedded_up, state
-from stackctl.runtime.docker_up import DockerUp
+from stackctl.runtime import embedded_up, engine, state
 from stackctl.runtime.lock import exclusive
 from stackctl.runtime.start import Start, stop_supervisor
 from stackctl.runtime.supervisor import config_path
 from stackctl.settings import AUTO, DEFAULT, Loaded
 from stackctl.stack import EngineConfig
+
+if TYPE_CHECKING:
+    from stackctl.runtime.docker_up import DockerUp
 
 __all__ = ["Start", "stop_supervisor", "up"]
 
@@ -41,7 +44,7 @@ def up(
     return start
 
 
-def choose_docker(start: Start, running: state.RunningStack | None = None) -> DockerUp | None:
+def choose_docker(start: Start, running: state.RunningStack | None = None) -> "DockerUp | None":
     """Return the docker runtime's run when that is to be taken, None for the embedded one, and say why.
 
     Raises:
@@ -53,8 +56,12 @@ def choose_docker(start: Start, running: state.RunningStack | None = None) -> Do
     if wanted == state.EMBEDDED:
         _refuse_sampling(start)
         return None
-    docker = DockerUp(start, running)
     try:
+        if (absent := engine.trouble()) is not None:
+            raise absent
+        from stackctl.runtime.docker_up import DockerUp  # heavy, and of no use without an engine
+
+        docker = DockerUp(start, running)
         docker.check()
     except (EnvironmentLacks, Misuse) as lack:  # the other runtime may do what this one refuses
         if wanted == state.DOCKER:
@@ -65,7 +72,7 @@ def choose_docker(start: Start, running: state.RunningStack | None = None) -> Do
     return docker
 
 
-def _run(start: Start, docker: DockerUp | None) -> None:
+def _run(start: Start, docker: "DockerUp | None") -> None:
     """Run the steps of a runtime; what they had started is gone when one fails."""
     try:
         if docker is None:
@@ -84,7 +91,7 @@ def _run(start: Start, docker: DockerUp | None) -> None:
         raise
 
 
-def _undo(start: Start, docker: DockerUp) -> None:
+def _undo(start: Start, docker: "DockerUp") -> None:
     try:
         docker.undo()
     except StackctlError as error:  # the one that made us stop is the one to raise
