@@ -123,6 +123,14 @@ def test_a_segment_within_the_time_needs_no_condition(segments: list[Segment]) -
     assert PROBE_SERVICE in cut
 
 
+def test_what_is_the_same_in_every_row_is_known(segments: list[Segment]) -> None:
+    """A column without gaps and with one value only is told by the footer; one with a gap is not."""
+    known = segments[3].constants
+    assert (known["dur_ns"], known["kind"], known["scope"]) == (10_000_000, 1, "tests")
+    assert {"name", "s:model:s", "s:tokens:d", "r:service.name:s"}.isdisjoint(known)
+    assert segments[1].constants["s:model:s"] == "b"
+
+
 def test_what_looks_beyond_the_span_is_left_out() -> None:
     """A condition without its parts about trace, parent and children holds wherever the whole condition holds."""
     for whole, rest in (

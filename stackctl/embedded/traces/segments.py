@@ -5,7 +5,7 @@ Segments never change, so each is looked at once. A question then opens only tho
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -31,11 +31,13 @@ class ColumnFacts:
     Attributes:
         low: smallest value, None where it is not known; `high` the largest.
         filters: a bloom filter for each row group with a value, None where there are none.
+        everywhere: every row has a value.
     """
 
     low: Any
     high: Any
     filters: BloomFilters | None
+    everywhere: bool = False
 
 
 class Part(Protocol):
@@ -94,6 +96,15 @@ class Segment:
     rest_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     has_probe: bool = False
     tags: frozenset[str] = frozenset()
+
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """Columns with the same value in every row: what is known need not be read."""
+        return {
+            name: facts.low
+            for name, facts in self.columns.items()
+            if facts.everywhere and isinstance(facts.low, str | int) and facts.low == facts.high
+        }
 
     @property
     def first_ns(self) -> int:
@@ -240,6 +251,7 @@ def _facts(file: FilterFile, chunks: Sequence[Any]) -> ColumnFacts | None:
     statistics = [chunk.statistics for chunk in chunks]
     pairs = list(zip(chunks, statistics, strict=True))
     filled = [(c, s) for c, s in pairs if s is None or not s.has_null_count or s.null_count < c.num_values]
+    everywhere = all(s is not None and s.has_null_count and not s.null_count for s in statistics)
     if not filled:
         return None
     known = all(s is not None and s.has_min_max for _, s in filled)
@@ -247,6 +259,7 @@ def _facts(file: FilterFile, chunks: Sequence[Any]) -> ColumnFacts | None:
         min(s.min for _, s in filled) if known else None,
         max(s.max for _, s in filled) if known else None,
         _filters(file, [c for c, _ in filled]),
+        everywhere,
     )
 
 

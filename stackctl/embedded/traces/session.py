@@ -3,7 +3,7 @@
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -30,6 +30,7 @@ _UNREADABLE: Final = re.compile(r"Failed to read file|[Cc]annot open file|No fil
 _HOT_NAME: Final = re.compile(r"\bhot_(\d+)\b")
 # What conditions on time and service read.
 _CONDITIONED: Final = ("start_ns", "dur_ns", SERVICE)
+_SPAN_KEYS: Final = frozenset({"tid_hi", "tid_lo", "span_id", "start_ns"})  # read whatever is known
 # More traces than these stand in nearly every segment anyway.
 _PROBED_TRACES: Final = 50
 TraceKey = tuple[int, int]
@@ -101,7 +102,7 @@ class Session:
         condition = f"tid_hi {_one_of(highs)} AND tid_lo {_one_of(lows)}"
         names = sorted(CORE if columns is None else set(columns))
         if columns is None:
-            rows = [row for parts in _alike(found) for row in self.rows(_whole(parts, condition))]
+            rows = [row | parts[0].constants for parts in _alike(found) for row in self.rows(_whole(parts, condition))]
         else:
             rows = self.rows(_from_files(found, names, condition)) if found else []
         rows += [row for piece in self.hot for row in piece.rows_of(highs, None if columns is None else names)]
@@ -259,17 +260,18 @@ def _have(parts: Iterable[Part], column: str) -> bool:
 
 
 def _alike(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
-    """Yield segments by what columns they have, and have values in: one statement reads those that are alike."""
-    groups: Mapping[tuple[frozenset[str], frozenset[str]], list[Segment]] = defaultdict(list)
+    """Yield segments by their columns and what is known of these: one statement reads those that are alike."""
+    groups: Mapping[Hashable, list[Segment]] = defaultdict(list)
     for part in segments:
-        groups[part.names, frozenset(part.columns)].append(part)
+        groups[part.names, frozenset(part.columns), frozenset(part.constants.items())].append(part)
     yield from groups.values()
 
 
 def _whole(segments: Sequence[Segment], condition: str) -> str:
-    """Return a SELECT of every column that has a value, over segments that are alike."""
-    empty = ", ".join(identifier(name) for name in sorted(segments[0].names.difference(segments[0].columns)))
-    columns = f"* EXCLUDE ({empty})" if empty else "*"
+    """Return a SELECT of the columns with values, different ones, over segments that are alike."""
+    known = segments[0].names.difference(segments[0].columns).union(segments[0].constants).difference(_SPAN_KEYS)
+    left_out = ", ".join(identifier(name) for name in sorted(known))
+    columns = f"* EXCLUDE ({left_out})" if left_out else "*"
     paths = ", ".join(text(str(part.path)) for part in segments)
     return f"SELECT {columns} FROM read_parquet([{paths}]) WHERE {condition}"
 
