@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from stackctl.embedded.columns import Pipeline
@@ -110,11 +111,10 @@ def send(channel: socket.socket, message: Any, bodies: Sequence[bytes] = ()) -> 
         WorkerLost: nobody reads.
     """
     packed = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    sizes = struct.pack(f"<{len(bodies)}Q", *map(len, bodies))
-    total = sum(map(len, bodies))
-    apart = bodies if total > _SEPARATE_BYTES * len(bodies) else [b"".join(bodies)]
+    sizes = [len(body) for body in bodies]
+    head = _HEAD.pack(len(packed), len(bodies)) + struct.pack(f"<{len(bodies)}Q", *sizes)
     try:
-        for buffer in (_HEAD.pack(len(packed), len(bodies)) + sizes + packed, *apart):
+        for buffer in (head + packed, *(bodies if _apart(sizes) else [b"".join(bodies)])):
             channel.sendall(buffer)
     except OSError as error:
         raise WorkerLost from error
@@ -129,22 +129,27 @@ def receive(channel: socket.socket) -> tuple[Any, list[bytes]]:
     size, count = _HEAD.unpack(_exactly(channel, _HEAD.size))
     sizes = struct.unpack(f"<{count}Q", _exactly(channel, 8 * count))
     message = pickle.loads(_exactly(channel, size))  # from our own process
-    view, bodies, at = _exactly(channel, sum(sizes)), [], 0
-    for one in sizes:
-        bodies.append(bytes(view[at : at + one]))
-        at += one
-    return message, bodies
+    if _apart(sizes):
+        return message, [_exactly(channel, one) for one in sizes]
+    whole = _exactly(channel, sum(sizes))
+    ends = list(accumulate(sizes, initial=0))
+    return message, [whole[start:end] for start, end in pairwise(ends)]
 
 
-def _exactly(channel: socket.socket, size: int) -> memoryview:
-    view = memoryview(bytearray(size))
-    done = 0
+def _apart(sizes: Sequence[int]) -> bool:
+    """Whether each body goes by itself, straight out of and into its own memory."""
+    return sum(sizes) > _SEPARATE_BYTES * len(sizes)
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes:
+    parts: list[bytes] = []
+    left = size
     try:
-        while done < size:
-            count = channel.recv_into(view[done:], 0, socket.MSG_WAITALL)
-            if not count:
+        while left:
+            parts.append(channel.recv(left, socket.MSG_WAITALL))
+            if not parts[-1]:
                 raise WorkerLost
-            done += count
+            left -= len(parts[-1])
     except OSError as error:
         raise WorkerLost from error
-    return view
+    return parts[0] if len(parts) == 1 else b"".join(parts)
