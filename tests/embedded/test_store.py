@@ -147,6 +147,23 @@ def test_a_refused_write_keeps_nothing_and_the_disk_may_recover(tmp_path: Path) 
     assert found(tmp_path) == [1, 3]
 
 
+def test_a_frame_that_readers_cannot_be_told_of_is_stored_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once durable it is acknowledged, and its repetition known; the next frame makes it visible."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    store = open_store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", refuse)
+        assert store.append(frame(1)) == 1
+    assert frame(1).digests[0] in store.digests
+    store.append(frame(2))
+    assert found(tmp_path) == [1, 2]
+
+
 def test_sealing_swaps_the_log_for_a_segment_without_a_span_twice_or_missing(tmp_path: Path) -> None:
     """Before, between and after sealing and trimming, a reader sees every span exactly once."""
     store, reader = open_store(tmp_path, rows=10), SpanReader(tmp_path)

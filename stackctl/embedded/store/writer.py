@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -190,7 +191,9 @@ class SpanStore:
 
     def _publish(self) -> None:
         """Tell readers how far they may read. Not synced: recovery finds the frames themselves."""
-        os.pwrite(self._committed, self.last_seq.to_bytes(8, "little"), 0)
+        # Some file systems need space even to overwrite. The frame is durable: readers see it with the next one.
+        with suppress(OSError):
+            os.pwrite(self._committed, self.last_seq.to_bytes(8, "little"), 0)
 
     def _recover(self) -> _Open:
         """Read what is there: sequence, recent digests, and the newest log file with its torn tail cut."""
