@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from stackctl.embedded.otlp import decode
 
@@ -37,11 +37,13 @@ def request_of(
     name: str = "chat gpt-4o-mini",
     seconds: float = 1.0,
     events: Sequence[tuple[str, float, Mapping[str, Any]]] = (),
+    failed: bool = False,
 ) -> ExportTraceServiceRequest:
     """Return a request of one scope whose spans have these attributes.
 
     Args:
         events: name, seconds after the start, attributes; on every span.
+        failed: give every span the status of an error.
     """
     request = ExportTraceServiceRequest()
     group = request.resource_spans.add()
@@ -58,6 +60,8 @@ def request_of(
             end_time_unix_nano=START_NS + round(seconds * 1e9),
         )
         span.attributes.extend(_pairs(attributes))
+        if failed:
+            span.status.code = Status.STATUS_CODE_ERROR
         for event, offset, values in events:
             span.events.add(name=event, time_unix_nano=START_NS + round(offset * 1e9), attributes=_pairs(values))
     return request

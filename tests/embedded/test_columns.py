@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import json
+from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,8 @@ from span_tables import HERE, SIMULATOR, TRUTH, captured, decoded, spans_of
 from stackctl import semconv
 from stackctl.embedded.columns import Pipeline, holds
 from stackctl.embedded.columns.batch import Batch
+from stackctl.embedded.series.derive import Derivation
+from stackctl.embedded.series.increments import Increments
 from stackctl.errors import SettingsInvalid
 from stackctl.genai import prices
 from stackctl.genai.dialects import DIALECTS
@@ -405,6 +408,25 @@ def test_an_invented_dialect_needs_rows_alone() -> None:
     assert calls[0][f"s:{semconv.COST_USD}:d"] == pytest.approx(0.0002142)
     assert f"s:{semconv.ACCOUNTED}:b" not in pipeline.process(outer).to_pylist()[0]
     assert f"s:{semconv.OPERATION}:s" not in pipeline.process(spans_of(attributes, scope="other")).to_pylist()[0]
+
+
+def test_boards_count_an_invented_dialect() -> None:
+    """The series that boards draw hold an invented library's call, tokens, cost, first token and coverage once."""
+    pipeline = Pipeline(CONFIG, (*DIALECTS, INVENTED))
+    attributes = {"zz.kind": "LLM", "zz.model": "gpt-4o-mini", "zz.usage": '{"in":{"total":1200}}'}
+    events = [("zz.first", 0.25, {}), ("zz.end", 1.0, {"out": 57})]
+    inner = spans_of(attributes, {"zz.kind": "TOOL"}, scope="zz.sdk", events=events)
+    outer = spans_of(attributes, scope="zz.sdk", events=events, name="zz outer")
+    counted = Increments.merge([Derivation().from_spans(pipeline.process(table)) for table in (inner, outer)])
+    sums: dict[str, float] = defaultdict(float)
+    for block in counted.blocks:
+        # Of a histogram the observations, of a counter what was added.
+        sums[block.name] += float(block.values[:, : len(block.bounds) + 1].sum())
+    of_calls = (semconv.LLM_REQUESTS, semconv.LLM_COST_REQUESTS, semconv.LLM_REQUEST_DURATION)
+    timed = (semconv.LLM_TIME_TO_FIRST_TOKEN, semconv.LLM_OUTPUT_RATE)
+    assert [sums[name] for name in (*of_calls, *timed)] == [1.0] * 5
+    assert sums[semconv.LLM_TOKENS] == 1257
+    assert sums[semconv.LLM_COST] == pytest.approx(0.0002142)
 
 
 # --- failures and settings --------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ _USAGE: Final = SpanAttr("metadata.usage_object")
 _MODEL: Final = SpanAttr("litellm.provider.model")
 _ANSWER: Final = SpanAttr(semconv.RESPONSE_ID)
 # LiteLLM's words for providers that the conventions call otherwise: docs.litellm.ai/docs/providers.
-_RENAMED: Final = (
+RENAMED: Final = (
     ("text-completion-openai", "openai"),
     ("azure", "azure.ai.openai"),
     ("azure_text", "azure.ai.openai"),
@@ -90,10 +90,10 @@ DIALECT: Final = Dialect(
         Row(semconv.OPERATION, SpanAttr("litellm.call_type"), _CALL_TYPES, scope=SCOPE),
         Row(semconv.API_TYPE, SpanAttr("llm.request.type"), _RESPONSES, scope=SCOPE),
         Row(semconv.API_TYPE, SpanAttr("litellm.call_type"), _RESPONSES, scope=SCOPE),
-        Row(semconv.PROVIDER, SpanAttr("gen_ai.system"), MapValue(_RENAMED), scope=SCOPE),
+        Row(semconv.PROVIDER, SpanAttr("gen_ai.system"), MapValue(RENAMED), scope=SCOPE),
         *(
             Row(semconv.PROVIDER, _MODEL, Const(name), Matches(_MODEL, f"^{prefix}/"), SCOPE)
-            for prefix, name in _RENAMED
+            for prefix, name in RENAMED
         ),
         Row(semconv.PROVIDER, _MODEL, Extract(r"^([a-z][a-z0-9_]*)/"), scope=SCOPE),
         *(
