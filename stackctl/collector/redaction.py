@@ -12,17 +12,17 @@ from typing import Final
 
 from stackctl import semconv
 from stackctl.collector.group import Group
-from stackctl.collector.ottl import Line, matches, put, span, text
+from stackctl.collector.ottl import Line, holds, matches, put, span, text
 from stackctl.collector.pricing import UNLISTED
 from stackctl.genai import content, rows
 from stackctl.genai.content import Form
+from stackctl.genai.rows import Equals, SpanAttr
 
 # Set by the last statement; the branch that stores spans takes it off again.
 DONE: Final = "stackctl.redacted"
 MARKS: Final = (DONE, *UNLISTED.values())
 _CONTENT: Final = rf"^(?:{'|'.join(content.CONTENT_KEYS)})$"
 _ODD_KEY: Final = rf"{content.ODD_KEY}|^.{{129}}"
-_NAME_PARTS: Final = (semconv.TOOL_NAME, semconv.AGENT_NAME, semconv.REQUEST_MODEL, semconv.DATA_SOURCE_ID)
 # Keys whose lists are kept as JSON text, since their form is that of a list.
 _LISTS: Final = tuple(key for key, form in content.FORMS.items() if form is Form.WORDS and key not in rows.KEY_TYPES)
 
@@ -299,16 +299,19 @@ def _span(capture: bool) -> Group:
 def _names() -> list[Line]:
     """A call's name is built of its vetted parts, as the conventions do; others stay where they look like code's."""
     operation = span(semconv.OPERATION)
-    lines = []
-    for at, key in enumerate(_NAME_PARTS):
-        absent = [f"{span(other)} == nil" for other in _NAME_PARTS[:at]]
-        parts = f'Concat([{operation}, {span(key)}], " ")'
-        lines.append(Line(put("span.name", parts, f"{operation} != nil", *absent, f"{span(key)} != nil")))
-    none = [f"{span(key)} == nil" for key in _NAME_PARTS]
-    lines.append(Line(put("span.name", operation, f"{operation} != nil", *none)))
+    known = f"{operation} != nil"
+    # The last that is set stays, so that the part that goes first stands last.
+    named = [put("span.name", _named_by(key), known, f"{span(key)} != nil") for key in reversed(content.NAME_PARTS)]
+    lines = [Line(put("span.name", operation, known)), *map(Line, named)]
+    call, part = Equals(SpanAttr(semconv.OPERATION), semconv.INFERENCE_OPERATIONS), content.CALL_NAME_PART
+    lines.append(Line(put("span.name", _named_by(part), holds(call), f"{span(part)} != nil")))
     unfit = _unfit("span.name", content.SPAN_NAME, content.SPAN_NAME_CAP)
     lines.append(Line(put("span.name", text(content.UNNAMED), f"{operation} == nil", unfit)))
     return [*lines, *_masks("span.name", f"{operation} == nil")]
+
+
+def _named_by(key: str) -> str:
+    return f'Concat([{span(semconv.OPERATION)}, {span(key)}], " ")'
 
 
 def _masks(path: str, where: str = "") -> list[Line]:

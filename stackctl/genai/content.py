@@ -234,6 +234,10 @@ FORMS: Final[Mapping[str, Form]] = {
 }
 
 # --- names, events, links ---------------------------------------------------------------------------------------------
+# What stands behind the operation in the name of a span that has one, the first that it has. Of a call to a model it is
+# the model, whichever agent or tool it is of.
+NAME_PARTS: Final = (semconv.TOOL_NAME, semconv.AGENT_NAME, semconv.REQUEST_MODEL, semconv.DATA_SOURCE_ID)
+CALL_NAME_PART: Final = semconv.REQUEST_MODEL
 # A span name from code: up to three words of letters and joints, or one with a small number; no id, no token.
 _WORD: Final = r"[A-Za-z_]+([._:/-][A-Za-z_]+)*"
 # The same, or a route: its parts are letters, templates or a version.

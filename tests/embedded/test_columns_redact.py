@@ -174,6 +174,12 @@ def test_exceptions_keep_their_type_only() -> None:
         ({semconv.OPERATION: "execute_tool", semconv.TOOL_NAME: "get_weather"}, "x y z", "execute_tool get_weather"),
         ({semconv.OPERATION: "retrieval", semconv.DATA_SOURCE_ID: "handbook"}, "retrieval q", "retrieval handbook"),
         ({semconv.OPERATION: "chat"}, "anything at all", "chat"),
+        ({semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "o3", semconv.AGENT_NAME: "desk"}, "chat o3", "chat o3"),
+        (
+            {semconv.OPERATION: "invoke_agent", semconv.REQUEST_MODEL: "o3", semconv.AGENT_NAME: "desk"},
+            "",
+            "invoke_agent desk",
+        ),
         ({semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "tell me a joke"}, "chat", "chat [masked]"),
         ({}, "rag.answer", "rag.answer"),
         ({}, "What is the capital of France?", content.UNNAMED),

@@ -181,18 +181,21 @@ _EVALUATION_KEYS: Final = (
 _UNNAMED: Final = pa.scalar(content.UNNAMED, pa.string())
 _EMPTY: Final = pa.scalar("", pa.string())
 _SPACE: Final = pa.scalar(" ", pa.string())
+
+
 # Which attribute stands behind the operation in a call's name, by the conventions: the first that a span has.
-_NAME_PARTS: Final = (semconv.TOOL_NAME, semconv.AGENT_NAME, semconv.REQUEST_MODEL, semconv.DATA_SOURCE_ID)
-
-
 def _call_names(batch: Batch) -> Column | None:
     """Names of spans with an operation, built as the conventions do of attributes already cleaned; null for others."""
     operation = batch.span(semconv.OPERATION, "s")
     if operation is None:
         return None
-    behind = [column for column in (batch.span(key, "s") for key in _NAME_PARTS) if column is not None]
+    behind = [column for column in (batch.span(key, "s") for key in content.NAME_PARTS) if column is not None]
     if not behind:
         return operation
+    of_call = batch.span(content.CALL_NAME_PART, "s")
+    if of_call is not None:
+        calls = pc.is_in(operation, pa.array(semconv.INFERENCE_OPERATIONS))
+        behind.insert(0, pc.if_else(calls, of_call, None))
     joined = pc.binary_join_element_wise(operation, pc.coalesce(*behind), _SPACE)
     return pc.coalesce(joined, operation)  # an operation without any of the parts is the name
 
