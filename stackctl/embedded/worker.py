@@ -5,10 +5,12 @@ parent closes the socket or dies; signals of a terminal or of `down` are the par
 """
 
 import ctypes
+import importlib
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -16,6 +18,7 @@ from typing import Final
 from stackctl.embedded.ingest import keep_memory
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_NICE: Final = 5  # a third of the share of an ordinary thread that wants the same core
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,11 +34,25 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     keep_memory()
     # Imported after `keep_memory`, see there.
+    loading = threading.Thread(target=_load_gently)
+    loading.start()
+    loading.join()
     from stackctl.embedded.workbench import serve
 
     with socket.socket(fileno=handle) as channel:
         serve(channel)
     return 0
+
+
+def _load_gently() -> None:
+    """Import what the work needs, in a thread that gives way to others.
+
+    A worker comes when there is load; a second of imports beside it would hold up every acknowledgement meanwhile. The
+    process cannot become nice for a while only: Linux lets nobody back. A thread can, since it ends.
+    """
+    if sys.platform == "linux":  # elsewhere threads have no priority of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+    importlib.import_module("stackctl.embedded.workbench")
 
 
 def _dies_with(parent: int) -> bool:
