@@ -141,7 +141,7 @@ def disk_bytes(data_dir: Path) -> int:
 def _component(stack: state.RunningStack, component: state.ComponentState) -> ComponentReport:
     return ComponentReport(
         name=component.name,
-        state=component.state,
+        state=component.state if stack.supervised() else state.STOPPED,  # they die with their supervisor
         version=stack.version,
         endpoint=stack.endpoints.get(component.endpoint),
         since=timestamp(component.since) if component.since else None,
