@@ -57,6 +57,16 @@ def test_duckdb_reads_the_store_and_nothing_else(database: SpanDatabase, stateme
         session.rows(statement)
 
 
+def test_settings_hold_for_every_session(database: SpanDatabase) -> None:
+    """Sessions run at the same time, too, keep footers and look for no relations among Python's variables."""
+    found = []
+    with database.session() as one, database.session() as other:
+        for session in (one, other):
+            names = ("parquet_metadata_cache", "python_enable_replacements", "enable_external_access", "memory_limit")
+            found.append(session.rows(f"SELECT {', '.join(f'current_setting({n!r})' for n in names)}")[0].values())
+    assert [list(values) for values in found] == [[True, False, False, "488.2 MiB"]] * 2
+
+
 def test_a_statement_that_takes_too_long_is_interrupted(data_dir: Path) -> None:
     """Time is bounded: the statement ends with an error that says so, and the next one works."""
     slow = SpanDatabase(SpanReader(data_dir), data_dir / "spans", timeout=0.2)

@@ -142,6 +142,12 @@ class Session:
         )
         return found
 
+    def release(self) -> None:
+        """Take back from DuckDB what it got for these statements."""
+        for number, named in enumerate(self._named):
+            if named is None:
+                self.cursor.unregister(f"hot_{number}")
+
     def check_time(self, began: float) -> None:
         """Give up between statements that together take too long.
 
