@@ -187,6 +187,7 @@ def _collector_problems(report: "CollectorReport", _: Load) -> list[str]:
 def _render_collector(report: "CollectorReport") -> None:
     typer.echo(f"bare           {report.bare_ms:.1f} ms of processor time per 1,000 spans, received and sent on")
     typer.echo(f"3 price rows   {report.small_ms:.1f} ms, the whole pipeline")
+    typer.echo(f"               {report.folded_ms:.1f} ms, where every other model is `other` on metrics")
     typer.echo(f"{report.price_rows:,} rows     {report.full_ms:.1f} ms, x {report.times:.2f}")
     typer.echo(f"load           {report.load_average:.1f}")
 

@@ -11,10 +11,12 @@ from typing import Final
 
 from stackctl.genai.pricebook import cells
 from stackctl.genai.prices import Price, PriceBook
+from stackctl.stack import PRICE_CELL
 
 # The model stands first: whether any provider has it is asked as well as what one of them takes for it.
 COLUMNS: Final = ("model", "provider", "input", "cache_read", "cache_write", "output", "tiers", "context_window")
 SECTIONS: Final = 256
+EXTRA: Final = "="  # before a name of `models.extra`, which is no model that has a price
 _OFFSET_DIGITS: Final = 8
 # "# a7 00012345 00000678" and a line feed.
 INDEX_WIDTH: Final = 2 + 2 + 1 + _OFFSET_DIGITS + 1 + _OFFSET_DIGITS + 1
@@ -39,11 +41,19 @@ def row(price: Price) -> str:
     return ",".join((price.model.lower(), price.provider, *(numbers[column] for column in COLUMNS[2:])))
 
 
-def csv(book: PriceBook) -> str:
-    """Return the whole file."""
+def csv(book: PriceBook, extra_models: Iterable[str] = ()) -> str:
+    """Return the whole file.
+
+    Args:
+        extra_models: names without a price that may stand on metrics, as they are written; rows of a name alone. One
+            of other characters than a name's may stand nowhere, so it is left out.
+    """
     sections: list[list[str]] = [[] for _ in range(SECTIONS)]
     for price in sorted(book.by_key.values(), key=lambda one: (one.model, one.provider)):
         sections[section(price.model.lower())].append(row(price))
+    for model in extra_models:
+        if PRICE_CELL.fullmatch(model):
+            sections[section(model)].append(f"{EXTRA}{model}{',' * (len(COLUMNS) - 1)}")
     head = "".join(f"# {line}\n" for line in _remarks(book)) + ",".join(COLUMNS)
     index, body = [], ""
     start = INDEX_WIDTH * SECTIONS + len(head)

@@ -50,7 +50,7 @@ _PROVIDER, _ROW, _OWN = _shared("provider"), _shared("row"), _shared("own")
 BOOK_KEY: Final = "stackctl.prices"
 BOOK_PREFIX: Final = "\n"
 _BOOK: Final = f"resource.attributes[{text(BOOK_KEY)}]"
-_OWN_ROWS: Final = cached("own rows")
+_OWN_ROWS, _ROWS = cached("own rows"), cached("rows")
 _ADDRESS: Final = span(semconv.SERVER_ADDRESS)
 _STATUS: Final = span(semconv.COST_STATUS)
 _EMBEDS: Final = f'{span(semconv.OPERATION)} == "embeddings"'
@@ -71,7 +71,9 @@ def groups(book: PriceBook, hosts: Mapping[str, str], extra_models: Iterable[str
         _group(f"{why}whom the server's address names.", _address(hosts), f"{_ADDRESS} != nil"),
         _group(f"{why}without an address, who was said.", _said(), f"{_ADDRESS} == nil"),
         *(group for slot, key in _SLOTS for group in _slot(slot, key, book)),
-        _group(f"{why}which models stand on metrics: those with a price, and models.extra.", _listed(extra_models)),
+        _group(
+            f"{why}which models stand on metrics: those with a price, and models.extra.", _listed(any(extra_models))
+        ),
         _group(f"{why}the cost by the row that was found.", [*_rates(tiers, own), *_status(), *_cost(), *_found()]),
         _group(
             f"{why}nothing of the way there stays.",
@@ -155,24 +157,12 @@ def _known(slot: str) -> str:
 def _lookup(slot: str, own: bool) -> list[Line]:
     """Look the spelling reached so far up, where it is a new one."""
     name, before = _shared(slot), cached("before")
-    at, rows = cached("at"), cached("rows")
     fresh = f"{name} != {before}"
-    number = f"ParseInt(Substring(SHA256({name}), 0, 2), 16)"
-    cell = f"Substring({_BOOK}, {at} + {{}}, {pricebook.DIGITS})"
-    offset, length = (f"Int({cell.format(start)})" for start in (pricebook.OFFSET_AT, pricebook.LENGTH_AT))
+    named = f'Index({_ROWS}, Concat(["\\n", {name}, ","], "")) >= 0'
     lines = [
-        Line(put(at, f"{number} * {pricebook.INDEX_WIDTH} + {len(BOOK_PREFIX)}", fresh)),
-        Line(put(rows, f"Substring({_BOOK}, {offset} + {len(BOOK_PREFIX)}, {length})", fresh)),
-        Line(
-            put(
-                _known(slot),
-                "true",
-                fresh,
-                f"{_known(slot)} == nil",
-                f'Index({rows}, Concat(["\\n", {name}, ","], "")) >= 0',
-            )
-        ),
-        *_row(_ROW, rows, name, fresh),
+        *_section(name, fresh),
+        Line(put(_known(slot), "true", fresh, f"{_known(slot)} == nil", named)),
+        *_row(_ROW, _ROWS, name, fresh),
     ]
     if own:
         lines += _row(_OWN, _OWN_ROWS, name, fresh)
@@ -189,13 +179,28 @@ def _row(into: str, table: str, name: str, fresh: str) -> list[Line]:
     ]
 
 
-def _listed(extra_models: Iterable[str]) -> list[Line]:
-    extra = tuple(extra_models)
+def _listed(extra: bool) -> list[Line]:
     lines = []
     for slot, key in _SLOTS:
-        lines += [Line(put(_known(slot), "true", f"{span(key)} == {text(model)}")) for model in extra]
-        lines.append(Line(put(span(UNLISTED[key]), "true", f"{span(key)} != nil", f"{_known(slot)} == nil")))
+        model, unknown = span(key), f"{span(key)} != nil and {_known(slot)} == nil"
+        if extra:
+            named = f'Index({_ROWS}, Concat(["\\n{pricebook.EXTRA}", {model}, ","], "")) >= 0'
+            lines += _section(model, unknown)
+            lines.append(Line(put(_known(slot), "true", unknown, f'Index({model}, ",") < 0', named)))
+        lines.append(Line(put(span(UNLISTED[key]), "true", unknown)))
     return lines
+
+
+def _section(name: str, where: str) -> list[Line]:
+    """Take the section of the book in which a name would be."""
+    at = cached("at")
+    number = f"ParseInt(Substring(SHA256({name}), 0, 2), 16)"
+    cell = f"Substring({_BOOK}, {at} + {{}}, {pricebook.DIGITS})"
+    offset, length = (f"Int({cell.format(start)})" for start in (pricebook.OFFSET_AT, pricebook.LENGTH_AT))
+    return [
+        Line(put(at, f"{number} * {pricebook.INDEX_WIDTH} + {len(BOOK_PREFIX)}", where)),
+        Line(put(_ROWS, f"Substring({_BOOK}, {offset} + {len(BOOK_PREFIX)}, {length})", where)),
+    ]
 
 
 # --- what it came to --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ _NAMESPACE: Final = "first_token"
 
 def files(settings: CollectorSettings) -> dict[str, str]:
     """Return the files that lie beside each other in the Collector's directory: name to text."""
-    return {CONFIG: config(settings), PRICES: pricebook.csv(settings.book)}
+    return {CONFIG: config(settings), PRICES: pricebook.csv(settings.book, settings.extra_models)}
 
 
 def config(settings: CollectorSettings) -> str:

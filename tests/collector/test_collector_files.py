@@ -45,7 +45,7 @@ def test_file_says_where_each_block_comes_from() -> None:
 def test_each_setting_renders_another_file(settings: CollectorSettings) -> None:
     """What a user sets changes the file, and the file stays YAML."""
     text = files(settings)[CONFIG]
-    assert text != RENDERED[CONFIG]
+    assert files(settings) != RENDERED
     assert yaml.safe_load(text)["service"]["pipelines"]
 
 
@@ -66,3 +66,10 @@ def test_an_empty_book_is_a_file_with_an_index() -> None:
     """A book without a row renders too: every section is there and empty."""
     lines = pricebook.csv(PriceBook([])).splitlines()
     assert len([line for line in lines if re.fullmatch(r"# [0-9a-f]{2} \d{8} 00000001", line)]) == pricebook.SECTIONS
+
+
+def test_extra_models_are_rows_of_a_name_alone() -> None:
+    """`models.extra` stands in the book under names that no model has; what is no name of a model is left out."""
+    plain, extra = pricebook.csv(shipped()), pricebook.csv(shipped(), ("llama3:8b", "no, name"))
+    assert set(extra.splitlines()) - set(plain.splitlines()) >= {"=llama3:8b,,,,,,,"}
+    assert "no, name" not in extra
