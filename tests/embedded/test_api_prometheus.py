@@ -7,7 +7,10 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
@@ -23,7 +26,7 @@ from stackctl.embedded.series.head import Head, Pace
 from stackctl.embedded.series.increments import EXEMPLAR, Block, Increments
 from stackctl.embedded.series.points import Points
 from stackctl.embedded.series.reader import ALL_TIME, SampleReader
-from stackctl.promql import Matcher
+from stackctl.promql import Matcher, Result, Series
 from tests.realstack import RealPrometheus, prometheus
 
 START = 1_700_000_000_000
@@ -427,3 +430,16 @@ def test_old_blocks_go_by_age_and_by_size(tmp_path: Path) -> None:
 def test_matchers_choose_as_prometheus_does(filled: Path, matcher: Matcher, jobs: set[str]) -> None:
     """Regular expressions are anchored, and a label that is absent is an empty one."""
     assert {one.labels["job"] for one in SampleReader(filled).select([matcher], *ALL_TIME)} == jobs
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(width=64) | st.integers(-(10**15), 10**15).map(float), max_size=30))
+def test_many_values_are_written_as_each_of_them(values: list[float]) -> None:
+    """A line's numbers are written at once, and read as they would one by one."""
+    series = Series({"a": 'x"'}, np.arange(len(values)) * 500, np.array(values, np.float64))
+    answer, _ = promjson.data(Result("matrix", [series]), 0)
+    written = orjson.loads(orjson.dumps(answer))["result"][0]
+    assert written == {
+        "metric": {"a": 'x"'},
+        "values": [[at * 0.5, value_text(value)] for at, value in enumerate(values)],
+    }
