@@ -112,17 +112,19 @@ def test_a_killed_container(command: Command, up: Sequence[str], component: str)
     assert {row["name"]: row["state"] for row in told.json()["components"]}[component] == "stopped"
     assert mended.code == 0, mended.stderr
     assert sender.refused == 0, "while the queue has room nothing is refused"
-    _assert_all_stored(before["endpoints"]["tempo"], sender)
+    _assert_all_stored(before["endpoints"]["tempo"], sender, killed)
     _assert_counted(before["endpoints"]["prometheus"], sender, killed if component == "otelcol" else None)
 
 
-def _assert_all_stored(url: str, sender: Sender) -> None:
+def _assert_all_stored(url: str, sender: Sender, killed: float) -> None:
     """Every acknowledged trace is found by its id, with all its spans; the queue may still be sending."""
     missing = set(sender.acknowledged)
     deadline = time.monotonic() + 120
     with TempoClient(url) as tempo:
         while missing := {trace_id for trace_id in missing if not _whole(tempo, trace_id)}:
-            assert time.monotonic() < deadline, f"{len(missing)} of {len(sender.acknowledged)} traces are lost"
+            ages = sorted(round(sender.acknowledged[trace_id] - killed, 3) for trace_id in missing)
+            told = f"{len(missing)} of {len(sender.acknowledged)} traces are lost, acknowledged {ages} s after the kill"
+            assert time.monotonic() < deadline, told
             time.sleep(1)
 
 

@@ -32,6 +32,8 @@ FROM {base}
 COPY site /site
 COPY tempo /tempo
 ENV PYTHONPATH=/site PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+# Tempo stores spans as they come; the engine prices them anew, so it must know whose prices the captures' server bills.
+ENV STACKCTL_PRICES_HOSTS=127.0.0.1=openai,localhost=openai
 USER 10001:10001
 ENTRYPOINT ["/tempo"]
 """
