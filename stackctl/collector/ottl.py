@@ -211,7 +211,7 @@ def typed(target: str, value: str, to: ValueType, guard: str = "", known: bool =
     """
     match to:
         case "s":
-            return put(target, f"String({value})", guard)
+            return put(target, f"String({value})", guard, readable(value) if value.endswith("]") else "")
         case "i":
             return put(target, f"Int({value})", guard, f"(IsInt({value}) or {matches(value, WHOLE)})")
         case "d":
@@ -220,6 +220,11 @@ def typed(target: str, value: str, to: ValueType, guard: str = "", known: bool =
             )
         case "b":
             return put(target, f"Bool(ToLowerCase(String({value})))", guard, matches(f"String({value})", TRUTH))
+
+
+def readable(value: str) -> str:
+    """Return the test that a value is anything but bytes, whose text would be an encoding of whatever they hold."""
+    return either(*(f"{test}({value})" for test in ("IsString", "IsInt", "IsDouble", "IsBool", "IsList", "IsMap")))
 
 
 def json_cache(source: str) -> str:

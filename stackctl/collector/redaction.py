@@ -16,6 +16,7 @@ from stackctl.collector.ottl import Line, holds, matches, put, span, text
 from stackctl.collector.pricing import UNLISTED
 from stackctl.genai import content, rows
 from stackctl.genai.content import Form
+from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import Equals, SpanAttr
 
 # Set by the last statement; the branch that stores spans takes it off again.
@@ -110,6 +111,7 @@ def attributes(
         *_flat(path, f"keep_keys({path}, {exact})"),
         Line(f"set({special}, {path})", "Their text in its form: most are plain words, the others by key (FORMS)."),
         Line(f"keep_keys({special}, {_keys(sorted(content.FORMS))})"),
+        *_without_bytes(path),
         *(_masked(path, Form.WORD)),
         *(_masked(platform, Form.WORD)),
         *(_masked(usage, Form.WORD)),
@@ -142,6 +144,16 @@ def _keys(keys: Iterable[str]) -> str:
 def _flat(path: str, keep: str) -> list[Line]:
     """Lists and maps become keys of their own, which nobody knows."""
     return [Line(f"flatten({path})"), Line(keep)]
+
+
+def _without_bytes(path: str) -> list[Line]:
+    """Bytes could hold any text. Canonical keys have their types by now; no function tells bytes in a whole map."""
+    lines = [Line("", "No bytes; lists and maps are gone by now.")]
+    for key in sorted(content.KEYS - rows.KEY_TYPES.keys() - DERIVED_TYPES.keys()):
+        value = f"{path}[{text(key)}]"
+        scalar = " or ".join(f"{test}({value})" for test in ("IsString", "IsInt", "IsDouble", "IsBool"))
+        lines.append(Line(f"delete_key({path}, {text(key)}) where {value} != nil and not ({scalar})"))
+    return lines
 
 
 def _own(path: str, own: str, allow: Sequence[str]) -> list[Line]:
@@ -268,7 +280,9 @@ def _events(allow: Sequence[str], capture: bool) -> Group:
     cleaned = []
     for key in keys:
         value = f"{kept}[{text(key)}]"
-        cleaned.append(Line(f"delete_key({kept}, {text(key)}) where IsList({value}) or IsMap({value})"))
+        cleaned.append(
+            Line(f"delete_key({kept}, {text(key)}) where {value} != nil and not (IsString({value}) or IsBool({value}))")
+        )
         form = content.FORMS.get(key, Form.WORD)
         cleaned.append(_formed(kept, key, form))
     unknown = " and ".join(f"{name} != {text(event)}" for event in content.EVENTS)
