@@ -106,7 +106,7 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
             tables = [schema.empty_table(), *(part.read() for part in group)]
             writer.write_table(pa.concat_tables(tables, promote_options="default"), row_group_size=_ROW_GROUP_ROWS)
             # A little at a time: all of a segment at once would hold up what the log syncs meanwhile.
-            _sync_file(path)
+            sync_file(path)
 
 
 def _row_groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
