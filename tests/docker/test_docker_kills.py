@@ -24,7 +24,7 @@ SPANS = 5  # of one request, which is one trace
 PAUSE_SECONDS = 0.2
 BEFORE_SECONDS = 8.0
 AWAY_SECONDS = {"otelcol": 5.0, "prometheus": 20.0, "tempo": 120.0}
-SCRAPE_SECONDS = 2.0  # compose/prometheus/prometheus.yml; half a second more for the scrape itself
+BATCH_SECONDS = 1.0  # what a count waits in the Collector before it can be scraped: a batch of 0.2 s, and its way
 CALL = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": "openai",
@@ -136,15 +136,14 @@ def _whole(tempo: TempoClient, trace_id: str) -> bool:
 
 
 def _assert_counted(url: str, sender: Sender, collector_killed: float | None) -> None:
-    """The counter says what was acknowledged; after the Collector's death it may lack the last scrape interval."""
-    sent = SPANS * len(sender.acknowledged)
-    unscraped = 0
-    if collector_killed is not None:
-        last = [moment for moment in sender.acknowledged.values() if moment < collector_killed]
-        unscraped = SPANS * sum(moment > collector_killed - SCRAPE_SECONDS - 0.5 for moment in last)
+    """The counter says what was acknowledged; of what the Collector held when it died it lacks what was not scraped."""
+    sent, unscraped = SPANS * len(sender.acknowledged), 0
     query = f'sum(increase({semconv.LLM_REQUESTS}{{service_name="{sender.service}"}}[15m] anchored))'
     deadline = time.monotonic() + 60
     with PrometheusClient(url) as prometheus:
+        if collector_killed is not None:
+            reached = _last_scrape(prometheus, collector_killed) - BATCH_SECONDS
+            unscraped = SPANS * sum(reached < moment < collector_killed for moment in sender.acknowledged.values())
         while True:
             found = prometheus.instant(query)
             counted = found[0].value if found else 0.0
@@ -152,4 +151,12 @@ def _assert_counted(url: str, sender: Sender, collector_killed: float | None) ->
                 break
             assert time.monotonic() < deadline, f"{counted} of {sent}, at most {unscraped} may lack"
             time.sleep(1)
+    if collector_killed is not None:
+        print(f"the last scrape was {collector_killed - reached - BATCH_SECONDS:.1f} s before the kill")
     print(f"{sender.service}: {sent:.0f} acknowledged, {counted:.0f} counted, {unscraped} might lack")
+
+
+def _last_scrape(prometheus: PrometheusClient, moment: float) -> float:
+    """Return when the catalogue was last scraped before a moment, in seconds since the epoch."""
+    query = 'timestamp(up{job="stackctl-catalogue"} == 1)'
+    return max(sample.value for sample in prometheus.instant(query, moment))
