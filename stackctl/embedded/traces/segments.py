@@ -3,6 +3,7 @@
 Segments never change, so each is looked at once. A question then opens only those that may have an answer.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -190,7 +191,7 @@ class Window:
 
 
 class Catalogue:
-    """The segments that were looked at.
+    """The segments that were looked at, each once. Safe from several threads.
 
     Args:
         complete: adds to a segment what only reading it tells.
@@ -199,6 +200,7 @@ class Catalogue:
     def __init__(self, complete: Callable[[Segment], Segment] = lambda segment: segment) -> None:
         self._complete = complete
         self._known: dict[Path, Segment] = {}
+        self._looking = threading.Lock()
 
     def learn(self, paths: Iterable[Path]) -> None:
         """Look at the files that are not known yet, beside who asks for others.
@@ -207,8 +209,7 @@ class Catalogue:
             FileNotFoundError: a file is gone.
         """
         for path in paths:
-            if path not in self._known:
-                self._known[path] = self._complete(read(path))
+            self._one(path)
 
     def of(self, paths: Iterable[Path]) -> list[Segment]:
         """Return the segments of these files; others are forgotten.
@@ -216,9 +217,18 @@ class Catalogue:
         Raises:
             FileNotFoundError: a file is gone.
         """
-        wanted = tuple(paths)
-        self._known = {path: self._known.get(path) or self._complete(read(path)) for path in wanted}
-        return [self._known[path] for path in wanted]
+        found = {path: self._one(path) for path in paths}
+        self._known = dict(found)
+        return list(found.values())
+
+    def _one(self, path: Path) -> Segment:
+        known = self._known.get(path)
+        if known is not None:
+            return known
+        with self._looking:  # who comes second waits for what the first one finds
+            known = self._known.get(path) or self._complete(read(path))
+            self._known[path] = known
+            return known
 
 
 def read(path: Path) -> Segment:
