@@ -1,22 +1,24 @@
 """The captures of real libraries, sent to the real Collector: the same calls, tokens and money as from the engine."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from stackctl.clients import TempoClient
+from stackctl import semconv
+from stackctl.clients import PrometheusClient, TempoClient
+from stackctl.clients.traces import Span
 from stackctl.errors import NotFound
 from tests.conftest import LiveStack, run_stackctl
 from tests.test_captures import (
     NAMES,
+    _shown,
     _stack_with_captures,
     _trace_ids,
     calls,
     test_calls_are_counted_once,
     test_evaluations_are_counted_by_verdict,
     test_sums_equal_the_spans,
-    total,
 )
 
 __all__ = [
@@ -24,7 +26,6 @@ __all__ = [
     "test_calls_are_counted_once",
     "test_evaluations_are_counted_by_verdict",
     "test_sums_equal_the_spans",
-    "total",
 ]
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -39,6 +40,27 @@ def captured(docker_runtime: Sequence[str], tmp_path_factory: pytest.TempPathFac
             yield stack
     finally:
         run_stackctl("down", "--delete-data", "--data-dir", home / "data", home=home)
+
+
+@pytest.fixture(scope="module")
+def total(captured: LiveStack, calls: dict[str, list[Span]]) -> Callable[[str], float | None]:
+    """Sum of a metric over everything that was sent, once calls and, flushed apart, first tokens are counted."""
+    prometheus = PrometheusClient(captured.endpoints["prometheus"])
+
+    def ask(query: str) -> float | None:
+        found = prometheus.instant(f"sum(increase({query}[15m] anchored))")
+        return found[0].value if found else None
+
+    spans = [span for found in calls.values() for span in found]
+    wanted = {
+        semconv.LLM_REQUESTS: len(spans),
+        f"{semconv.LLM_TIME_TO_FIRST_TOKEN}_count": sum(_shown(span)["first_chunk"] is not None for span in spans),
+    }
+    deadline = time.monotonic() + 90
+    while {query: ask(query) for query in wanted} != wanted and time.monotonic() < deadline:
+        time.sleep(1)
+    assert {query: ask(query) for query in wanted} == wanted
+    return ask
 
 
 def _wait_for_traces(stack: LiveStack) -> None:
