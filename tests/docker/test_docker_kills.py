@@ -159,5 +159,5 @@ def _assert_counted(url: str, sender: Sender, collector_killed: float | None) ->
 
 def _last_scrape(prometheus: PrometheusClient, moment: float) -> float:
     """Return when the catalogue was last scraped before a moment, in seconds since the epoch."""
-    query = 'timestamp(up{job="stackctl-catalogue"} == 1)'
+    query = 'timestamp(up{job="stackctl-catalogue"})'  # of a selector alone: of an expression it is the query's time
     return max(sample.value for sample in prometheus.instant(query, moment))
