@@ -111,7 +111,7 @@ def test_status_and_logs_look_at_the_containers(command: Command, started: dict)
     assert shown.code == 0, shown.stderr
     assert len(shown.stdout.splitlines()) == 3
     assert all("Z prometheus " in line for line in shown.stdout.splitlines())
-    assert {line.split()[1] for line in command("logs", "-n", "200").stdout.splitlines()} >= {"otelcol", "prometheus"}
+    assert {line.split()[1] for line in command("logs", "-n", "200").stdout.splitlines()} >= {"tempo", "prometheus"}
     none = command("logs", "nonsense")
     assert none.code == 1
     assert "name one of: otelcol, prometheus, tempo, volume-owner" in none.stderr
