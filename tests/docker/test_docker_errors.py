@@ -86,7 +86,7 @@ def test_a_port_that_a_container_holds(up: Up, docker_runtime: Sequence[str]) ->
         port = docker("port", name, "9090").rpartition(":")[2]
         refused = up(*docker_runtime, "--ports", f"tempo={port},{_free('otlp_grpc', 'otlp_http', 'prometheus')}")
     finally:
-        docker("rm", "-f", name)
+        docker("rm", "-f", "-v", name)
     assert_refused(refused, 3, f"port {port} (tempo) is taken by the container {name}", f"docker stop {name}")
 
 
@@ -108,7 +108,7 @@ def test_a_project_of_the_same_name_that_is_not_ours(tmp_path: Path, docker_runt
         assert_refused(refused, 3, f"project or network {name} is there already", "--data-dir DIR")
         assert list(containers(name)) == ["theirs"]
     finally:
-        docker("rm", "-f", theirs)
+        docker("rm", "-f", "-v", theirs)
     assert left_overs(name) == []
 
 
