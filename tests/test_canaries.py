@@ -38,14 +38,20 @@ KEPT = {
     "who sent it": ("service.name", "deployment.environment", "deployment.environment.name"),
     "with what": ("telemetry.sdk.version", "telemetry.auto.version"),
     "whom it called": ("server.address",),
-    "the model asked for": (semconv.REQUEST_MODEL, "ai.model.id", "llm.invocation_parameters/model"),
-    "the model that answered": (semconv.RESPONSE_MODEL, "llm.model_name", "langfuse.observation.model.name"),
+    "the model asked for": (
+        *(semconv.REQUEST_MODEL, "ai.model.id", "llm.invocation_parameters/model"),
+        "embedding.invocation_parameters/model",
+    ),
+    "the model that answered": (
+        *(semconv.RESPONSE_MODEL, "llm.model_name", "embedding.model_name", "langfuse.observation.model.name"),
+    ),
     "the provider's id of the answer, and of its configuration": (
         semconv.RESPONSE_ID,
         "output.value/id",
         "openai.response.system_fingerprint",
         "gen_ai.openai.response.system_fingerprint",
     ),
+    "the provider's id of a tool's call": ("gen_ai.tool.call.id",),
     "whose conversation": (
         *(semconv.CONVERSATION_ID, semconv.SESSION_ID, "traceloop.association.properties.session_id"),
         "ai.telemetry.metadata.sessionId",
