@@ -67,9 +67,7 @@ def perform(job: Job, target: Target, answered: Callable[[int], None]) -> Outcom
                 next_step="see whether the stack is well: stackctl status",
             )
     if not outcome.flushed:
-        raise ProblemFound(
-            "the stack did not take all of the demo's telemetry", next_step="see why: stackctl logs"
-        )
+        raise ProblemFound("the stack did not take all of the demo's telemetry", next_step="see why: stackctl logs")
     return outcome
 
 
