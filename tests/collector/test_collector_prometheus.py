@@ -93,8 +93,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     override = f"""\
 exporters:
   otlp_http/prometheus: {{endpoint: "http://127.0.0.1:{port}/api/v1/otlp"}}
-connectors:
-  span_metrics/first_token: {{metrics_flush_interval: 1s}}
 service:
   pipelines:
     traces/store: {{exporters: [nop]}}
