@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -37,16 +38,25 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
+@dataclass(frozen=True)
+class Both:
+    """Two servers with the same samples up to `end`, unix seconds: the engine goes on writing some."""
+
+    clients: tuple[PrometheusClient, PrometheusClient]
+    end: float
+
+
 @pytest.fixture(scope="module")
-def both(stack: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PrometheusClient, ...]]:
+def both(stack: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """The engine after a demo, and the real Prometheus with the engine's samples."""
     home = tmp_path_factory.mktemp("agree")
     done = run_stackctl("demo", "--requests", "60", "--seed", "5", "--data-dir", stack.data_dir, home=home)
     assert done.code == 0, done.stderr
     time.sleep(1)
     ours = PrometheusClient(stack.endpoints["prometheus"])
-    with realstack.prometheus(Path(home, "real"), _open_metrics(stack.endpoints["prometheus"], time.time())) as real:
-        yield ours, PrometheusClient(real.url)
+    taken = time.time()
+    with realstack.prometheus(Path(home, "real"), _open_metrics(stack.endpoints["prometheus"], taken)) as real:
+        yield Both((ours, PrometheusClient(real.url)), float(int(taken)))
 
 
 def _points(client: PrometheusClient, text: str, instant: bool, end: float) -> Points:
@@ -67,16 +77,15 @@ def _agree(ours: Points, real: Points) -> bool:
     )
 
 
-def test_board_queries_agree_with_the_real_prometheus(both: tuple[PrometheusClient, ...]) -> None:
+def test_board_queries_agree_with_the_real_prometheus(both: Both) -> None:
     """Every PromQL query of every board gives the same series and, to 1e-9, the same values; most of them not empty."""
-    end = float(int(time.time()))
     differing, filled, asked = [], 0, 0
     for board in render.boards():
         macros = queries.values(board, WINDOW_SECONDS)
         for query in queries.of(board):
             if query.language == "promql":
                 text = queries.substituted(query.text, macros)
-                ours, real = (_points(client, text, query.instant, end) for client in both)
+                ours, real = (_points(client, text, query.instant, both.end) for client in both.clients)
                 asked, filled = asked + 1, filled + bool(real)
                 if not _agree(ours, real):
                     differing.append((query.board, query.panel, text))

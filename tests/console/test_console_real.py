@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import httpx2
 import pytest
@@ -15,10 +16,19 @@ from tests.test_boards_agree import _open_metrics
 pytestmark = pytest.mark.realstack
 
 
+@dataclass(frozen=True)
+class OverReal:
+    """A console's address, and until when its Prometheus has the engine's samples, unix milliseconds."""
+
+    url: str
+    end_ms: int
+
+
 @pytest.fixture(scope="module")
-def over_real(seeded: Seeded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def over_real(seeded: Seeded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OverReal]:
     """A console over the real Prometheus, which holds the engine's samples, and the engine's traces."""
-    text = _open_metrics(seeded.endpoints["prometheus"], time.time())
+    taken = time.time()
+    text = _open_metrics(seeded.endpoints["prometheus"], taken)
     port = realstack.free_port()
     with realstack.prometheus(tmp_path_factory.mktemp("console-real") / "real", text) as real:
         flags = ["--prometheus", real.url, "--tempo", seeded.endpoints["tempo"], "--port", str(port)]
@@ -26,7 +36,7 @@ def over_real(seeded: Seeded, tmp_path_factory: pytest.TempPathFactory) -> Itera
         url = f"http://127.0.0.1:{port}"
         try:
             _wait(url)
-            yield url
+            yield OverReal(url, int(taken) * 1000)
         finally:
             process.terminate()
             process.wait(10)
@@ -57,10 +67,10 @@ def numbers(watched: Watched, board: str, start: int, end: int) -> dict[str, lis
 
 @pytest.mark.parametrize("board", ["home", "cost", "latency", "quality", "rag", "throughput"])
 def test_the_same_boards_the_same_numbers(
-    board: str, seeded: Seeded, over_real: str, watch_page: Callable[[str], Watched]
+    board: str, seeded: Seeded, over_real: OverReal, watch_page: Callable[[str], Watched]
 ) -> None:
     """Every stat, gauge, bar, table cell and legend shows the same text over either server."""
-    end = int(time.time()) * 1000
-    shown = [numbers(watch_page(url), board, end - 1_800_000, end) for url in (seeded.url, over_real)]
+    end = over_real.end_ms
+    shown = [numbers(watch_page(url), board, end - 1_800_000, end) for url in (seeded.url, over_real.url)]
     assert shown[0] == shown[1]
     assert sum(len(texts) for texts in shown[0].values()) > 5
