@@ -23,13 +23,12 @@ from typing import Any, Final
 from stackctl import semconv
 from stackctl.bench import collector_server
 from stackctl.bench.collector_server import RealCollector
+from stackctl.bench.realstack import program
+from stackctl.bench.requests import add_attribute
 from stackctl.collector.render import CollectorSettings
-from stackctl.errors import EnvironmentLacks
 from stackctl.genai.prices import Price, PriceBook, shipped
 from stackctl.reports import CollectorReport
 
-REALSTACK: Final = "STACKCTL_REALSTACK"
-PROGRAM: Final = "otelcol-contrib"
 MOST_TIMES: Final = 1.5
 SPANS_PER_REQUEST: Final = 100
 _REQUESTS: Final = 30
@@ -37,25 +36,6 @@ _WARM_REQUESTS: Final = 10
 _UNKNOWN_SHARE: Final = 0.1
 _SMALL_ROWS: Final = 3
 _SETTLE_SECONDS: Final = 1.5
-
-
-def program(path: Path | None) -> Path:
-    """Return the real Collector's program.
-
-    Args:
-        path: where it was said to be; None for the directory that the environment variable names.
-
-    Raises:
-        EnvironmentLacks: there is none.
-    """
-    directory = os.environ.get(REALSTACK, "")
-    found = path or (Path(directory, PROGRAM) if directory else None)
-    if found is None or not found.is_file():
-        raise EnvironmentLacks(
-            f"there is no real Collector to measure{'' if found is None else f' at {found}'}",
-            next_step=f"name the contrib Collector's program (--collector-program), or its directory ({REALSTACK})",
-        )
-    return found
 
 
 def measure(path: Path | None, runs: int, say: Callable[[str], None]) -> CollectorReport:
@@ -69,7 +49,7 @@ def measure(path: Path | None, runs: int, say: Callable[[str], None]) -> Collect
     Raises:
         EnvironmentLacks: there is no Collector.
     """
-    found = program(path)
+    found = program("otelcol-contrib", path, "--collector-program")
     whole = shipped()
     small = PriceBook(list(whole.by_key.values())[:: len(whole.by_key) // _SMALL_ROWS][:_SMALL_ROWS])
     names = tuple(dict.fromkeys(model for _, model in whole.by_key))
@@ -168,7 +148,8 @@ class _Requests:
 
         request = ExportTraceServiceRequest()
         resource = request.resource_spans.add()
-        _set(resource.resource.attributes, {semconv.SERVICE_NAME: "bench", semconv.SERVICE_INSTANCE_ID: "1"})
+        for key, value in {semconv.SERVICE_NAME: "bench", semconv.SERVICE_INSTANCE_ID: "1"}.items():
+            add_attribute(resource.resource.attributes, key, value)
         scope = resource.scope_spans.add()
         scope.scope.name = "opentelemetry.instrumentation.genai.openai"
         for _ in range(SPANS_PER_REQUEST):
@@ -183,40 +164,24 @@ class _Requests:
         span.name, span.kind = f"chat {model}", 3
         span.start_time_unix_nano = time.time_ns() - 10**9
         span.end_time_unix_nano = time.time_ns()
-        _set(
-            span.attributes,
-            {
-                semconv.OPERATION: "chat",
-                semconv.PROVIDER: price.provider,
-                semconv.REQUEST_MODEL: model,
-                semconv.RESPONSE_MODEL: model,
-                semconv.RESPONSE_ID: f"chatcmpl-{draw.randbytes(12).hex()}",
-                semconv.STREAM: True,
-                semconv.TIME_TO_FIRST_CHUNK: draw.random(),
-                semconv.INPUT_TOKENS: draw.randrange(10_000),
-                semconv.OUTPUT_TOKENS: draw.randrange(1, 1000),
-                semconv.CONVERSATION_ID: draw.randbytes(8).hex(),
-                semconv.INPUT_MESSAGES: '[{"role": "user", "parts": [{"type": "text", "content": "What is it?"}]}]' * 4,
-                semconv.OUTPUT_MESSAGES: '[{"role": "assistant", "parts": [{"type": "text", "content": "It."}]}]' * 4,
-                "gen_ai.request.temperature": 0.2,
-                "gen_ai.request.max_tokens": 1000,
-            },
-        )
-
-
-def _set(attributes: Any, values: dict[str, str | bool | int | float]) -> None:
-    for key, value in values.items():
-        pair = attributes.add()
-        pair.key = key
-        match value:
-            case bool():
-                pair.value.bool_value = value
-            case int():
-                pair.value.int_value = value
-            case float():
-                pair.value.double_value = value
-            case str():
-                pair.value.string_value = value
+        values: dict[str, str | bool | int | float] = {
+            semconv.OPERATION: "chat",
+            semconv.PROVIDER: price.provider,
+            semconv.REQUEST_MODEL: model,
+            semconv.RESPONSE_MODEL: model,
+            semconv.RESPONSE_ID: f"chatcmpl-{draw.randbytes(12).hex()}",
+            semconv.STREAM: True,
+            semconv.TIME_TO_FIRST_CHUNK: draw.random(),
+            semconv.INPUT_TOKENS: draw.randrange(10_000),
+            semconv.OUTPUT_TOKENS: draw.randrange(1, 1000),
+            semconv.CONVERSATION_ID: draw.randbytes(8).hex(),
+            semconv.INPUT_MESSAGES: '[{"role": "user", "parts": [{"type": "text", "content": "What is it?"}]}]' * 4,
+            semconv.OUTPUT_MESSAGES: '[{"role": "assistant", "parts": [{"type": "text", "content": "It."}]}]' * 4,
+            "gen_ai.request.temperature": 0.2,
+            "gen_ai.request.max_tokens": 1000,
+        }
+        for key, value in values.items():
+            add_attribute(span.attributes, key, value)
 
 
 @contextmanager

@@ -15,10 +15,9 @@ from typing import Final
 from stackctl.bench import promql_compare, promql_corpus, promql_features, promql_series, promql_server
 from stackctl.bench.promql_compare import Verdict
 from stackctl.bench.promql_corpus import Query
-from stackctl.errors import EnvironmentLacks
+from stackctl.bench.realstack import program
 from stackctl.reports import PromqlReport
 
-REALSTACK: Final = "STACKCTL_REALSTACK"
 QUERIES: Final = 5_000
 MOST_REFUSED: Final = 0.01
 MOST_ROUNDING: Final = 0.005
@@ -26,25 +25,6 @@ LEAST_ANSWERED: Final = 0.9
 LEAST_OF_EACH: Final = 20
 _COMPOSED_SHARE: Final = 0.1
 _SHOWN: Final = 20
-
-
-def program(path: Path | None) -> Path:
-    """Return the real Prometheus' program.
-
-    Args:
-        path: where it was said to be; None for the directory that the environment variable names.
-
-    Raises:
-        EnvironmentLacks: there is none.
-    """
-    directory = os.environ.get(REALSTACK, "")
-    found = path or (Path(directory, "prometheus") if directory else None)
-    if found is None or not found.is_file():
-        raise EnvironmentLacks(
-            f"there is no real Prometheus to compare with{'' if found is None else f' at {found}'}",
-            next_step=f"name the program of Prometheus 3.15 (--prometheus-program), or its directory ({REALSTACK})",
-        )
-    return found
 
 
 @dataclass
@@ -87,7 +67,7 @@ def measure(prometheus: Path | None, seed: int | None, queries: int, tell: Calla
         EnvironmentLacks: there is no real Prometheus.
         ComponentUnhealthy: it does not start.
     """
-    found = program(prometheus)
+    found = program("prometheus", prometheus, "--prometheus-program")
     used = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     tell(f"seed {used}")
     series = promql_series.make(used)

@@ -128,7 +128,7 @@ class Template:
             end_time_unix_nano=int.from_bytes(_marker("end", number, 8), "little"),
         )
         for key, value in _attributes(number, operation, model).items():
-            _add(span.attributes, key, value)
+            add_attribute(span.attributes, key, value)
         return bytes(ScopeSpans(spans=[span]).SerializeToString())
 
     def _locate(self, spans: bytes) -> None:
@@ -229,14 +229,19 @@ def _envelope(service: str, spans_size: int) -> bytes:
         "telemetry.sdk.language": "python",
         "host.name": "bench",
     }.items():
-        _add(resource.attributes, key, value)
+        add_attribute(resource.attributes, key, value)
     scope = ScopeSpans(scope=InstrumentationScope(name="stackctl.bench", version="1")).SerializeToString()
     head = ResourceSpans(resource=resource).SerializeToString()
     inner = b"\x12" + _varint(len(scope) + spans_size) + scope  # ResourceSpans.scope_spans
     return b"\x0a" + _varint(len(head) + len(inner) + spans_size) + head + inner  # request.resource_spans
 
 
-def _add(attributes: Any, key: str, value: Any) -> None:
+def add_attribute(attributes: Any, key: str, value: Any) -> None:
+    """Add one to the attributes of an OTLP message.
+
+    Args:
+        value: of a scalar type, or a sequence of texts.
+    """
     pair = attributes.add()
     pair.key = key
     match value:

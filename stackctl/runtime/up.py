@@ -36,6 +36,7 @@ def up(
         if stack is not None:
             _refuse_fixed(start, stack, EngineConfig.read(config_path(start.data_dir)))
         if stack is not None and stack.runtime == state.EMBEDDED:
+            _refuse_sampling(start)
             embedded_up.bring_to(start, stack)
             return start
         at_step("choosing the runtime")

@@ -69,6 +69,13 @@ def test_up_again_changes_nothing_and_says_the_same(stack, tmp_path):
     assert state.find(stack.data_dir).components == before.components
 
 
+def test_a_running_engine_is_not_asked_to_sample(stack, tmp_path):
+    """What a running stack cannot do is refused by name, not passed over."""
+    refused = up(tmp_path, stack.data_dir, "--sample", "10")
+    assert refused.code == 2
+    assert "does not sample" in refused.stderr
+
+
 def test_changed_settings_are_applied_and_said(tmp_path, data_dir):
     """Another retention restarts the engine with it, keeps the ports, and tells what changed."""
     first = up(tmp_path, data_dir, "--ports", "auto", "--json").json()

@@ -135,6 +135,16 @@ def test_single_spans_are_unique_and_taken_over_both_protocols(tmp_path: Path) -
     assert count_spans(ingest.data_dir) == (acked, acked)
 
 
+@pytest.mark.parametrize(("case", "program"), [("promql", "prometheus"), ("collector", "otelcol-contrib")])
+def test_a_missing_program_is_named(stackctl_cli: Callable, tmp_path: Path, case: str, program: str) -> None:
+    """A benchmark of a real server that is not there says which program it wants, and how to name it."""
+    flag = f"--{program.partition('-')[0].replace('otelcol', 'collector')}-program"
+    done = stackctl_cli("bench", case, flag, tmp_path / program)
+    assert done.code == 3
+    assert f"there is no real {program} at {tmp_path / program}" in done.stderr
+    assert flag in done.stderr
+
+
 def test_a_growing_queue_is_told_from_a_busy_one() -> None:
     """A queue that stands still is fine at any height; one that rises to the end is not."""
     mib = 1024**2

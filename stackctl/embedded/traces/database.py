@@ -5,7 +5,7 @@ The connection is in memory and reads nothing but the store's directory: DuckDB'
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -83,14 +83,13 @@ class SpanDatabase:
             cursor = self._cursors.pop()
         except IndexError:
             cursor = self._connection.cursor()
-        try:
+        with ExitStack() as failed:
+            failed.callback(cursor.close)  # who knows what it is in the middle of
             with self._lock:
                 session = self._open(cursor)
             yield session
             session.release()
-        except BaseException:
-            cursor.close()  # who knows what it is in the middle of
-            raise
+            failed.pop_all()
         self._cursors.append(cursor)
 
     def catch_up(self) -> None:
