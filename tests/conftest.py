@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from stackctl.stack import COMPONENT_BY_NAME
+from tests import absent
 
 COMMAND = Path(sys.executable).with_name("stackctl")
 # The pinned images as they are loaded here: of the same tag, without the digest.
 IMAGES = {name: f"{COMPONENT_BY_NAME[name].image}:{COMPONENT_BY_NAME[name].tag}" for name in ("otelcol", "prometheus")}
-REALSTACK = "STACKCTL_REALSTACK"
-DOCKER = "STACKCTL_TEST_DOCKER"
 _DEAD = "http://127.0.0.1:9"  # the discard port, where nobody listens
 
 # What a user's shell may hold and stackctl must not follow: proxies, another collector, another model server.
@@ -41,13 +40,6 @@ POISON = {
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "span_and_event",
     "OPENAI_API_KEY": "sk-poison",
     "OPENAI_BASE_URL": _DEAD,
-}
-
-
-# Marker: the variable that says that what it needs is here, and what is said where it is not.
-NEEDED = {
-    "realstack": (REALSTACK, f"{REALSTACK} names no directory with the real servers"),
-    "docker": (DOCKER, f"{DOCKER} is not set: no Docker engine with the images of the Collector and Prometheus"),
 }
 
 
@@ -118,15 +110,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     for item in items:
-        for mark, (variable, reason) in NEEDED.items():
-            if item.get_closest_marker(mark) and not os.environ.get(variable):
-                item.add_marker(pytest.mark.skip(reason=reason))
+        absent.leave_out(item)
 
 
 @pytest.fixture(scope="session")
 def realstack() -> Path:
     """The directory with the real servers' programs (prometheus, promtool)."""
-    return Path(os.environ[REALSTACK])
+    return Path(os.environ[absent.REALSTACK])
 
 
 @pytest.fixture(scope="session")

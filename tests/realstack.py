@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from stackctl.bench.ports import free_port
 from stackctl.bench.promql_server import RealPrometheus, running
+from tests import absent
 
 __all__ = ["EXPERIMENTAL", "FEATURES", "RealPrometheus", "free_port", "program", "prometheus"]
 
@@ -24,12 +23,9 @@ EXPERIMENTAL = "promql-experimental-functions"
 
 def program(name: str) -> Path:
     """Return the path of a real program, or skip the test that asks for it."""
-    directory = os.environ.get("STACKCTL_REALSTACK")
-    if not directory:
-        pytest.skip("STACKCTL_REALSTACK is not set: no real servers here")
-    path = Path(directory, name)
+    path = Path(os.environ.get(absent.REALSTACK, ""), name)
     if not path.is_file():
-        pytest.skip(f"{name} is not in STACKCTL_REALSTACK")
+        absent.skip("realstack")
     return path
 
 

@@ -9,6 +9,7 @@ import typer
 
 from stackctl import semconv, stack
 from stackctl.cli.app import root
+from tests import absent
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = (CHECKOUT / "README.md").read_text()
@@ -85,3 +86,13 @@ def test_readme_names_every_image_with_its_tag() -> None:
     """The README's table of components is the table in `stack.py`."""
     rows = dict(re.findall(r"^\| `(\w+)` \| `([\w/.-]+:[\w.]+)` \|", README, re.M))
     assert rows == {one.name: f"{one.image}:{one.tag}" for one in stack.COMPONENTS}
+
+
+def test_every_skip_is_declared() -> None:
+    """Only `tests/absent.py` skips, and no row of it is left that nothing asks for."""
+    files = {path: path.read_text() for path in (CHECKOUT / "tests").rglob("*.py") if path != Path(absent.__file__)}
+    undeclared = r"pytest\.(skip|xfail|importorskip)\(|mark\.(skip|skipif|xfail)\b"
+    assert not [path for path, text in files.items() if path != Path(__file__) and re.search(undeclared, text)]
+    told = {*absent.MARKED, *("docker compose", "docker-compose")}  # the latter two by the words of their command
+    told |= {found for text in files.values() for found in re.findall(r'absent\.skip\("([^"]+)"\)', text)}
+    assert told == set(absent.ABSENT)

@@ -11,6 +11,7 @@ import pytest
 
 from stackctl.boards import render
 from stackctl.stack import COMPONENTS
+from tests import absent
 
 TYPES = Path(__file__).with_name("types")
 NO_NETWORK = re.compile(r"ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ENETUNREACH|ECONNRESET")
@@ -53,13 +54,13 @@ def _source(board: dict[str, Any]) -> str:
 def project(tmp_path: Path) -> Path:
     """A TypeScript project with Grafana's types installed; skipped, saying why, where npm or its registry is not."""
     if shutil.which("npm") is None:
-        pytest.skip("npm is not installed: the boards are not compared with Grafana's types")
+        absent.skip("npm")
     for name in ("package.json", "tsconfig.json", "grafana.ts"):
         shutil.copy(TYPES / name, tmp_path)
     command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode and NO_NETWORK.search(done.stderr):
-        pytest.skip("npm's registry cannot be reached: the boards are not compared with Grafana's types")
+        absent.skip("npm registry")
     assert done.returncode == 0, done.stderr
     return tmp_path
 

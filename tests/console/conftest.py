@@ -11,6 +11,7 @@ import pytest
 
 from stackctl.errors import EnvironmentLacks
 from stackctl.runtime.browser import FLAGS, chromium
+from tests import absent
 from tests.conftest import run_stackctl
 
 SEED = 7
@@ -103,8 +104,8 @@ def browser() -> Iterator[Any]:
     """
     try:
         path = chromium()
-    except EnvironmentLacks as lacking:
-        pytest.skip(lacking.message)
+    except EnvironmentLacks:
+        absent.skip("chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stackctl.runtime import project, state
+from tests import absent
 from tests.conftest import COMMAND, IMAGES, Finished, hostile_environment, run_stackctl
 from tests.docker.engine import containers, docker, left_overs
 
@@ -115,7 +116,7 @@ def test_a_project_of_the_same_name_that_is_not_ours(tmp_path: Path, docker_runt
 def test_a_disk_that_is_full(tmp_path: Path, docker_runtime: Sequence[str]) -> None:
     """Without room for the files: exit 3, and nothing was started."""
     if os.geteuid() != 0:
-        pytest.skip("only root can mount a disk so small")
+        absent.skip("root")
     data = tmp_path / "data"
     data.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", data], check=True)
@@ -137,7 +138,7 @@ def test_what_docker_does_not_do_is_refused_by_name(up: Up, flags: Sequence[str]
 def test_a_user_who_may_not_use_the_socket(tmp_path: Path) -> None:
     """Exit 3, and the remedy is the group, not another engine."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become a user without rights")
+        absent.skip("root")
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", 12345, 12345)
     # May look into this user's directories, where the command is installed, but not write to the socket.

@@ -15,6 +15,7 @@ from stackctl.runtime import project
 from stackctl.runtime.ports import free
 from stackctl.runtime.ready import answers
 from stackctl.stack import ENDPOINT_BY_NAME
+from tests import absent
 from tests.conftest import run_stackctl
 from tests.docker.engine import left_overs
 
@@ -26,7 +27,7 @@ WAIT_SECONDS = 180.0
 def test_stackctl_works_with_the_legacy_compose(tmp_path: Path, docker_runtime: Sequence[str]) -> None:
     """Where only `docker-compose` is installed it is taken, and `up` ends as proven as with the plugin."""
     if shutil.which("docker-compose") is None:
-        pytest.skip("docker-compose is not installed")
+        absent.skip("docker-compose")
     (tmp_path / "empty").mkdir()
     flags = ("--console", "none", "--ports", "auto", "--data-dir", tmp_path / "data")
     without_plugin = {"DOCKER_CONFIG": str(tmp_path / "empty")}
@@ -45,7 +46,7 @@ def test_plain_compose_brings_the_folders_up(
 ) -> None:
     """`up -d` with nothing but an `.env`: all that has no profile comes up healthy, and `down -v` leaves nothing."""
     if subprocess.run([*compose, "version"], capture_output=True, check=False).returncode:
-        pytest.skip(f"{' '.join(compose)} is not installed")
+        absent.skip(" ".join(compose))
     for folder in ("compose", "provisioning"):
         shutil.copytree(shipped(folder), tmp_path / folder)
     name = f"sc-plain-{token_hex(4)}"

@@ -31,6 +31,7 @@ from stackctl.embedded.workers import Load, Worker, Workforce
 from stackctl.embedded.workwire import Setup, Tally, WorkerLost
 from stackctl.genai.pricebook import in_force
 from stackctl.stack import EngineConfig
+from tests import absent
 
 CONFIG = EngineConfig("")
 SETUP = Setup(CONFIG, in_force(None, ()))
@@ -241,7 +242,7 @@ def test_workers_come_under_load_and_totals_stay_exact(ingest: IngestProcess) ->
 def test_workers_die_with_their_parent(ingest: IngestProcess) -> None:
     """After kill -9 of ingest under load no worker is left."""
     if not workers.workers_here():
-        pytest.skip("no workers on a single core")
+        absent.skip("second core")
     sending = sender(ingest, 60.0, 2)
     try:
         wait_until(lambda: ingest.status()["workers"] > 0)

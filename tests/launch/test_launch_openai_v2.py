@@ -11,6 +11,7 @@ from otlp_sink import otlp_sink
 from stackctl.demo.conductor import simulator
 from stackctl.demo.model import Behaviour
 from stackctl.launch import Telemetry, check, environment
+from tests import absent
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = """
@@ -29,7 +30,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     line = [found, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{ROOT}[openai-v2]"]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode and "No matching distribution found for hatchling" in done.stderr:
-        pytest.skip("no package index is reachable")
+        absent.skip("package index")
     assert done.returncode == 0, done.stderr
     return found
 

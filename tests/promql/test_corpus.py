@@ -14,6 +14,7 @@ from stackctl.bench import promql, promql_compare, promql_corpus, promql_feature
 from stackctl.bench.promql_corpus import Query
 from stackctl.bench.promql_series import START_MS, Samples
 from stackctl.bench.promql_server import Answer, running
+from stackctl.bench.realstack import REALSTACK
 from stackctl.errors import EnvironmentLacks
 from stackctl.promql import ExecutionFailed, Series
 from stackctl.promql.aggregate import NAMES as AGGREGATIONS
@@ -101,7 +102,7 @@ def test_the_bench_compares_and_tells_its_seed() -> None:
 
 def test_a_run_without_a_real_prometheus_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to compare with unless somebody names a program."""
-    monkeypatch.delenv(promql.REALSTACK, raising=False)
+    monkeypatch.delenv(REALSTACK, raising=False)
     for path in (None, tmp_path / "prometheus"):
         with pytest.raises(EnvironmentLacks) as caught:
             promql.measure(path, None, 1, lambda _: None)
