@@ -28,10 +28,14 @@ class OtlpSink:
     url: str
     spans: list[ReceivedSpan] = field(default_factory=list)
     logs: list[Any] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
+    requests: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [body for _, body in self.requests]
 
     def take(self, path: str, body: bytes) -> None:
-        self.bodies.append(body)
+        self.requests.append((path, body))
         if path == "/v1/traces":
             for group in ExportTraceServiceRequest.FromString(body).resource_spans:
                 for scoped in group.scope_spans:
