@@ -98,6 +98,7 @@ def attributes(
         Line(f"keep_matching_keys({platform}, {_whole(content.FAMILIES)})"),
         Line(f"delete_matching_keys({platform}, {text(_CONTENT)})"),
         *_flat(platform, f"keep_matching_keys({platform}, {_whole(content.FAMILIES)})"),
+        *_family_without_bytes(platform, f'{cache}["texts"]'),
         Line(f"set({usage}, {platform})"),
         Line(f"keep_matching_keys({usage}, {_whole(content.USAGE)})"),
         Line(f"delete_matching_keys({platform}, {_whole(content.USAGE)})"),
@@ -154,6 +155,21 @@ def _without_bytes(path: str) -> list[Line]:
         scalar = " or ".join(f"{test}({value})" for test in ("IsString", "IsInt", "IsDouble", "IsBool"))
         lines.append(Line(f"delete_key({path}, {text(key)}) where {value} != nil and not ({scalar})"))
     return lines
+
+
+def _family_without_bytes(path: str, texts: str) -> list[Line]:
+    """Bytes look like text in JSON, but only texts take a mark: a family with a text that has none goes as a whole."""
+    where = f"{texts} == true"
+    return [
+        Line(put(texts, "true", f"Index(String({path}), {text(_TEXT_VALUE)}) >= 0"), "No bytes under any key of them."),
+        Line(f"{_replaced(path, '(?s)^(.+)$', '=${1}')} where {where}"),
+        Line(f"keep_keys({path}, []) where {where} and {matches(f'String({path})', _NO_MARK)}"),
+        Line(f"{_replaced(path, '^=', '')} where {where}"),
+    ]
+
+
+_TEXT_VALUE: Final = '":"'  # as JSON has it between a member's name and a value that is no number
+_NO_MARK: Final = f'{_TEXT_VALUE}[^="]'
 
 
 def _own(path: str, own: str, allow: Sequence[str]) -> list[Line]:

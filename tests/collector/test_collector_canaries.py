@@ -16,8 +16,6 @@ pytestmark = pytest.mark.realstack
 OUT_OF_REACH = ".entity_refs."
 # A model asked for, one that answered, and an id that the provider gave: of the kinds that `KEPT` names.
 ALSO_KEPT = {"embedding.invocation_parameters/model", "embedding.model_name", "gen_ai.tool.call.id"}
-# OTTL tells bytes from text by key only, so of families of keys, whose members nobody can list, they pass as bytes.
-BYTES_OF_FAMILIES = {"gen_ai.usage.raw"}
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,8 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Poisoned:
 def test_no_sentence_passes_the_collector(poisoned: Poisoned) -> None:
     """What people write is in no output, no log and no metric of the Collector, whichever field it came in."""
     left = {place for place, _ in poisoned.survivors[SENTENCE] if OUT_OF_REACH not in place}
-    assert left - {"bytes"} == set()
-    assert poisoned.keys_of_bytes <= BYTES_OF_FAMILIES
+    assert left == set()
+    assert poisoned.keys_of_bytes == set()
 
 
 def test_ids_pass_where_they_belong_only(poisoned: Poisoned) -> None:
