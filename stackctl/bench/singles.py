@@ -9,19 +9,20 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
-import grpc.aio
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from stackctl import semconv
-from stackctl.bench.load import EXPORT, OPTIONS, LoadResult, percentiles
+from stackctl.bench.load import LoadResult, percentiles
 from stackctl.bench.requests import octets
+from stackctl.bench.single_calls import GrpcConnection, HttpConnection
 
 # As many requests wait at a time as many small applications have under way together.
 IN_FLIGHT: Final = 128
+_CHANNELS: Final = 8  # over gRPC, where a connection carries many
 _ROWS: Final = 1024  # requests that are made at once
 _TIMEOUT_SECONDS: Final = 20.0
 _MODEL: Final = "gpt-4o-mini"
@@ -105,39 +106,15 @@ def _marker(key: str, size: int) -> bytes:
     return f"<{key[-6:]}".encode().ljust(size, b"~")[:size]
 
 
-class HttpConnection(asyncio.Protocol):
-    """One kept connection that posts one request after the other: a client library would cost more than the server."""
-
-    def __init__(self, host: str) -> None:
-        self._head = f"POST /v1/traces HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/x-protobuf\r\n".encode()
-        self._transport: Any = None
-        self._answer: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way out."""
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Take an answer, which is small enough to come in one piece."""
-        if self._answer is not None:
-            taken = data.startswith(b"HTTP/1.1 200")
-            answer, self._answer = self._answer, None
-            answer.set_result(None) if taken else answer.set_exception(ConnectionRefusedError(data[9:12].decode()))
-
-    def connection_lost(self, _: Exception | None) -> None:
-        """End what waits for an answer."""
-        if self._answer is not None:
-            self._answer.set_exception(ConnectionResetError())
-
-    async def post(self, body: bytes) -> None:
-        """Send a request and wait until it is acknowledged.
-
-        Raises:
-            OSError: it was not.
-        """
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(self._head + b"content-length: %d\r\n\r\n" % len(body) + body)
-        await self._answer
+async def _connect(protocol: str, target: str) -> Sequence[Call]:
+    """As many calls as may be under way at a time, each by its own connection or, over gRPC, several by one."""
+    host, port = target.rsplit(":", 1)
+    loop = asyncio.get_running_loop()
+    if protocol == "http":
+        opened = [loop.create_connection(lambda: HttpConnection(target), host, int(port)) for _ in range(IN_FLIGHT)]
+        return [connection.post for _, connection in await asyncio.gather(*opened)]
+    shared = [loop.create_connection(lambda: GrpcConnection(target), host, int(port)) for _ in range(_CHANNELS)]
+    return [connection.call for _, connection in await asyncio.gather(*shared)] * (IN_FLIGHT // _CHANNELS)
 
 
 async def load(protocol: str, target: str, seconds: float, seed: int) -> LoadResult:
@@ -146,6 +123,9 @@ async def load(protocol: str, target: str, seconds: float, seed: int) -> LoadRes
     Args:
         protocol: `grpc` or `http`.
         target: host:port.
+
+    Raises:
+        TimeoutError: an answer did not come in time.
     """
     source = SingleSource(seed)
     latencies: list[float] = []
@@ -158,20 +138,14 @@ async def load(protocol: str, target: str, seconds: float, seed: int) -> LoadRes
             try:
                 await call(body)
                 latencies.append(time.perf_counter() - began)
-            except (grpc.aio.AioRpcError, OSError) as error:
-                refused[type(error).__name__] = refused.get(type(error).__name__, 0) + 1
+            except OSError as error:
+                refused[str(error)] = refused.get(str(error), 0) + 1
                 await asyncio.sleep(0.05)
 
-    async with grpc.aio.insecure_channel(target, options=OPTIONS) as channel:
-        export: Any = channel.unary_unary(EXPORT, None, None)
-        calls: list[Call] = [lambda body: export(body, timeout=_TIMEOUT_SECONDS)] * IN_FLIGHT
-        if protocol == "http":
-            host, port = target.rsplit(":", 1)
-            loop = asyncio.get_running_loop()
-            opened = [loop.create_connection(lambda: HttpConnection(target), host, int(port)) for _ in calls]
-            calls = [connection.post for _, connection in await asyncio.gather(*opened)]
-        began, cpu = time.monotonic(), time.process_time()
-        end = began + seconds
+    calls = await _connect(protocol, target)
+    began, cpu = time.monotonic(), time.process_time()
+    end = began + seconds
+    async with asyncio.timeout(seconds + _TIMEOUT_SECONDS):
         await asyncio.gather(*map(send, calls))
     took = time.monotonic() - began
     taken = len(latencies)

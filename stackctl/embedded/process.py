@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import grpc.aio
-
 from stackctl.embedded.columns import Pipeline, kept_by
 from stackctl.embedded.commit import Committer
+from stackctl.embedded.otlp.front import Front
 from stackctl.embedded.otlp.grpc_server import serve_grpc
 from stackctl.embedded.otlp.http_server import http_server, listen, otlp_app
 from stackctl.embedded.otlp.limits import guard_of
@@ -208,7 +207,7 @@ class Ingest:
 
     async def _flush(
         self,
-        grpc_server: grpc.aio.Server,
+        grpc_server: Front,
         serving: asyncio.Task[None],
         commits: asyncio.Task[None],
         beat: asyncio.Task[None],

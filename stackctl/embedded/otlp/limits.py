@@ -36,6 +36,24 @@ def inflate(data: bytes, limit: int = MAX_REQUEST_BYTES) -> bytes:
     return bytes(out)
 
 
+def unzip(data: bytes, limit: int = MAX_REQUEST_BYTES) -> bytes:
+    """Undo what gRPC calls deflate: zlib's format (RFC 1950); the same limit.
+
+    Raises:
+        Refused: the content is larger, or no such.
+    """
+    stream = zlib.decompressobj()
+    try:
+        out = stream.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise Refused(INVALID, "the body is not valid deflate") from error
+    if len(out) > limit:
+        raise too_large(limit)
+    if not stream.eof or stream.unused_data:
+        raise Refused(INVALID, "the deflate body is cut short, or more than one")
+    return out
+
+
 async def read_body(chunks: AsyncIterator[bytes], declared: str | None, limit: int = MAX_REQUEST_BYTES) -> bytes:
     """Read a body that may not be larger than `limit` bytes.
 

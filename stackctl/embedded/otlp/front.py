@@ -1,0 +1,154 @@
+"""What the servers of both OTLP ports share: connections bounded in number, memory and time, and a stop."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol, TypeVar
+
+from stackctl.embedded.otlp.signals import BUSY, Refused
+
+T = TypeVar("T")
+
+# Half of the 1,024 files that a process may usually have open go to neither port: the store needs some.
+MOST_CONNECTIONS: Final = 384
+# Bytes of requests that have not come whole, over all connections; one of the largest always fits.
+UNFINISHED_BYTES: Final = 96 * 1024**2
+# Within this a request must have come whole, and an answer be taken.
+REQUEST_SECONDS: Final = 60.0
+# Within this a connection must have said what it speaks, and a head that was begun must be whole.
+GREETING_SECONDS: Final = 10.0
+_BACKLOG: Final = 1024
+_LOOK_SECONDS: Final = 1.0
+_STOP_LOOK_SECONDS: Final = 0.01
+# Inflating or reading JSON of this many bytes would hold the event loop for milliseconds: a thread does it.
+_LARGE_BYTES: Final = 64 * 1024
+_THREADS: Final = 2  # each may hold a request of the largest size twice
+
+
+class Connection(Protocol):
+    """One connection as its server sees it."""
+
+    @property
+    def idle_since(self) -> float | None:
+        """Time of the loop's clock when it was last heard of; None while something is under way."""
+
+    def look(self, now: float) -> None:
+        """End what takes too long.
+
+        Args:
+            now: seconds of the loop's clock.
+        """
+
+    def drain(self) -> None:
+        """Take nothing new; close when what is under way is answered."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class Unfinished:
+    """The memory of requests that have not come whole.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int = UNFINISHED_BYTES) -> None:
+        self._most = most
+        self.held = 0
+
+    def hold(self, size: int) -> None:
+        """Count bytes that came.
+
+        Raises:
+            Refused: too many are held already; these are not counted.
+        """
+        if self.held + size > self._most:
+            raise Refused(BUSY, "too many unfinished requests are held")
+        self.held += size
+
+    def release(self, size: int) -> None:
+        """Uncount bytes that went on, or were dropped."""
+        self.held -= size
+
+
+class Front:
+    """One listening port.
+
+    Args:
+        most_connections: when more come, the one that was idle the longest is closed; without an idle one the newest.
+
+    Attributes:
+        unfinished: memory of what has not come whole.
+    """
+
+    def __init__(self, unfinished: Unfinished, most_connections: int = MOST_CONNECTIONS) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.unfinished = unfinished
+        self._most = most_connections
+        self._open: set[Connection] = set()
+        self._threads: ThreadPoolExecutor | None = None
+        self._server: asyncio.Server | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self.draining = False
+
+    async def listen(self, bound: socket.socket, connection: Callable[["Front"], asyncio.Protocol]) -> None:
+        """Take connections on a bound socket."""
+        self._server = await self.loop.create_server(lambda: connection(self), sock=bound, backlog=_BACKLOG)
+
+    def opened(self, connection: Connection) -> None:
+        """Enter a connection; one is closed where there are too many."""
+        self._open.add(connection)
+        if self._looking is None:
+            self._looking = self.loop.call_later(_LOOK_SECONDS, self._look)
+        if len(self._open) > self._most:
+            idle = [one for one in self._open if one.idle_since is not None and one is not connection]
+            leaves = min(idle, key=lambda one: one.idle_since or 0.0, default=connection)
+            self._open.discard(leaves)
+            leaves.abort()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._open.discard(connection)
+
+    async def aside(self, work: Callable[[bytes], T], body: bytes) -> T:
+        """Do work on a body, in a thread when it is large."""
+        if len(body) <= _LARGE_BYTES:
+            return work(body)
+        self._threads = self._threads or ThreadPoolExecutor(_THREADS, "inflate")
+        return await self.loop.run_in_executor(self._threads, work, body)
+
+    async def stop(self, grace: float) -> None:
+        """Take nothing new, answer what is under way, close.
+
+        Args:
+            grace: seconds for that.
+        """
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._open):
+            connection.drain()
+        end = self.loop.time() + grace
+        while self._open and self.loop.time() < end:
+            await asyncio.sleep(_STOP_LOOK_SECONDS)
+        for connection in list(self._open):
+            connection.abort()
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        for connection in list(self._open):
+            connection.look(now)
+        self._looking = self.loop.call_later(_LOOK_SECONDS, self._look) if self._open else None
+
+
+def keep_alive(transport: Any) -> None:
+    """Let the kernel find out about peers that vanished: nothing else would close such a connection."""
+    bound = transport.get_extra_info("socket")
+    if bound is not None:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
