@@ -5,6 +5,7 @@ from typing import Final
 from stackctl import semconv
 from stackctl.collector.group import quoted
 from stackctl.collector.ottl import span, text
+from stackctl.stack import PROBE_SERVICE
 
 # A first token later than this is slow, a call dearer than this expensive: both are stored whatever the share.
 SLOW_SECONDS: Final = 3.0
@@ -22,6 +23,8 @@ def processor(percent: float) -> str:
     """
     first, cost, label = span(semconv.TIME_TO_FIRST_CHUNK), span(semconv.COST_USD), span(semconv.EVALUATION_LABEL)
     kept = (
+        # `up` sends it in and reads it back.
+        ("probe", f"resource.attributes[{text(semconv.SERVICE_NAME)}] == {text(PROBE_SERVICE)}"),
         ("errors", f"span.status.code == STATUS_CODE_ERROR or {span(semconv.ERROR_TYPE)} != nil"),
         ("slow_first_token", f"{first} != nil and {first} > {SLOW_SECONDS}"),
         ("expensive", f"{cost} != nil and {cost} > {EXPENSIVE_USD}"),

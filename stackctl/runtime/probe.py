@@ -21,6 +21,8 @@ from stackctl.stack import PROBE_METRIC, PROBE_SERIES, PROBE_SERVICE
 
 DEADLINE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.03
+# A Collector whose queue for Tempo is full takes a span and drops it: once there is room, one is sent again.
+_AGAIN_SECONDS = 5.0
 _TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 
@@ -68,21 +70,25 @@ class Probe:
 
 
 def prove(stack: RunningStack, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-    """Send a probe and read it back.
+    """Send a probe and read it back; what does not come out is sent again, the same.
 
     Raises:
         NotConverged: it was refused or did not come out in time; the message says where it got stuck.
     """
     probe = Probe(token_bytes(16), token_bytes(8), time.time_ns())
     token = stack.token()
-    _send(stack.url("otlp_grpc"), token, probe)
+    address = stack.url("otlp_grpc")
+    _send(address, token, probe)
     deadline = time.monotonic() + deadline_seconds
     with (
         TempoClient(stack.url("tempo"), token) as tempo,
         PrometheusClient(stack.url("prometheus"), token) as prometheus,
     ):
-        _await("span", "tempo", lambda: _span_is_there(tempo, probe), deadline)
-        _await("sample", "prometheus", lambda: _sample_is_there(prometheus, probe), deadline)
+        for what, endpoint, arrived in (
+            ("span", "tempo", lambda: _span_is_there(tempo, probe)),
+            ("sample", "prometheus", lambda: _sample_is_there(prometheus, probe)),
+        ):
+            _await(what, endpoint, arrived, lambda: _send(address, token, probe), deadline)
 
 
 def _send(address: str, token: str | None, probe: Probe) -> None:
@@ -112,8 +118,11 @@ def _sample_is_there(prometheus: PrometheusClient, probe: Probe) -> bool:
     return any(sample.value == probe.value for sample in prometheus.instant(PROBE_SERIES))
 
 
-def _await(what: str, endpoint: str, arrived: Callable[[], bool], deadline: float) -> None:
+def _await(
+    what: str, endpoint: str, arrived: Callable[[], bool], send_again: Callable[[], None], deadline: float
+) -> None:
     trouble: StackctlError | None = None
+    sent = time.monotonic()
     while time.monotonic() < deadline:
         try:
             if arrived():
@@ -121,6 +130,9 @@ def _await(what: str, endpoint: str, arrived: Callable[[], bool], deadline: floa
             trouble = None
         except (UpstreamFailed, StackNotRunning) as error:
             trouble = error
+        if time.monotonic() - sent > _AGAIN_SECONDS:
+            send_again()
+            sent = time.monotonic()
         time.sleep(_PAUSE_SECONDS)
     detail = f": {trouble.message}" if trouble else ""
     raise NotConverged(

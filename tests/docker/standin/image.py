@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -60,7 +61,7 @@ def build(client: docker.DockerClient) -> str:
 
 def _base(client: docker.DockerClient) -> str:
     """Return the reference of the layer with Python and the packages."""
-    packages = sorted(_closure("stackctl", {"embedded"}).values(), key=lambda one: one.name)
+    packages = sorted(_closure(_wanted()).values(), key=lambda one: one.name)
     versions = json.dumps([sys.version, *(f"{one.name} {one.version}" for one in packages)])
     tag = hashlib.sha256(versions.encode() + Path(__file__).read_bytes()).hexdigest()[:12]
     if not client.images.list(name=f"{BASE}:{tag}"):
@@ -72,22 +73,23 @@ def _base(client: docker.DockerClient) -> str:
     return f"{BASE}:{tag}"
 
 
-def _closure(name: str, extras: set[str]) -> dict[str, Distribution]:
-    """Return what a distribution needs, with what that needs; not itself, which changes with every edit."""
+def _wanted() -> list[Requirement]:
+    """Return what the checkout says it needs: what pip wrote at its installation may be older."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    return [Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["embedded"])]
+
+
+def _closure(wanted: Sequence[Requirement]) -> dict[str, Distribution]:
+    """Return the installed distributions of some requirements, with what those need."""
     found: dict[str, Distribution] = {}
-    waiting = [(name, extras)]
+    waiting = [(one, {""}) for one in wanted]
     while waiting:
-        wanted, its_extras = waiting.pop()
-        for line in distribution(wanted).requires or ():
-            needed = Requirement(line)
-            marked = (
-                [needed.marker.evaluate({"extra": extra}) for extra in (its_extras or {""})]
-                if needed.marker
-                else [True]
-            )
-            if any(marked) and needed.name.lower() not in found:
-                found[needed.name.lower()] = distribution(needed.name)
-                waiting.append((needed.name, set(needed.extras)))
+        needed, extras = waiting.pop()
+        marked = not needed.marker or any(needed.marker.evaluate({"extra": extra}) for extra in extras)
+        if marked and needed.name.lower() not in found:
+            found[needed.name.lower()] = distribution(needed.name)
+            lines = found[needed.name.lower()].requires or ()
+            waiting += [(Requirement(line), set(needed.extras) or {""}) for line in lines]
     return found
 
 
