@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar
 
 from stackctl.embedded.columns import Pipeline, kept_by
 from stackctl.embedded.commit import Committer
-from stackctl.embedded.otlp.front import Front
+from stackctl.embedded.otlp.front import Front, Unfinished, listen
 from stackctl.embedded.otlp.grpc_server import serve_grpc
-from stackctl.embedded.otlp.http_server import http_server, listen, otlp_app
+from stackctl.embedded.otlp.http_server import serve_http
 from stackctl.embedded.otlp.limits import guard_of
 from stackctl.embedded.otlp.receive import Intake, Outcome, Request
 from stackctl.embedded.prepare import Line, Prepared
@@ -92,16 +92,17 @@ class Ingest:
         listening = listen(host, ports["otlp_http"], "otlp_http")
         await self._bearing_disk(self._on_disk(self.head.start))
         commits = asyncio.create_task(self.intake.run(), name="commits")
-        grpc_server = await serve_grpc(self.intake.take, guard, host, ports["otlp_grpc"])
-        web = http_server(otlp_app(self.intake.take, guard, self.status))
-        serving = asyncio.create_task(web.serve(sockets=[listening]), name="http")
+        unfinished = Unfinished()
+        fronts = [
+            await serve_grpc(self.intake.take, guard, host, ports["otlp_grpc"], unfinished),
+            await serve_http(self.intake.take, guard, self.status, listening, unfinished),
+        ]
         beat = asyncio.create_task(self._beat(), name="beat")
         gc.freeze()  # what a start made stays: the collector took a thirtieth of the time to look through it
         log.info("ready on %s at frame %d", dict(ports), self.store.last_seq)
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        done, _ = await asyncio.wait({stopping, commits, serving, beat}, return_when=asyncio.FIRST_COMPLETED)
-        web.should_exit = True
-        await self._flush(grpc_server, serving, commits, beat)
+        done, _ = await asyncio.wait({stopping, commits, beat}, return_when=asyncio.FIRST_COMPLETED)
+        await self._flush(fronts, commits, beat)
         for ended in done - {stopping}:
             ended.result()  # a task that ended by itself failed: the supervisor starts the process again
 
@@ -205,16 +206,10 @@ class Ingest:
         except OSError as error:
             log.error("retention failed, will be tried again: %s", error.strerror)
 
-    async def _flush(
-        self,
-        grpc_server: Front,
-        serving: asyncio.Task[None],
-        commits: asyncio.Task[None],
-        beat: asyncio.Task[None],
-    ) -> None:
+    async def _flush(self, fronts: Sequence[Front], commits: asyncio.Task[None], beat: asyncio.Task[None]) -> None:
         """Answer what is under way, commit what waits, write the last tick."""
         beat.cancel()
-        await asyncio.gather(grpc_server.stop(_STOP_GRACE_SECONDS), serving, return_exceptions=True)
+        await asyncio.gather(*(front.stop(_STOP_GRACE_SECONDS) for front in fronts), return_exceptions=True)
         self.intake.drain()
         await asyncio.gather(commits, return_exceptions=True)
         await self._workforce.close()

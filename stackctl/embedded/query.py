@@ -22,7 +22,8 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stackctl.embedded.api.http import Guarded
-from stackctl.embedded.otlp.http_server import http_server, listen
+from stackctl.embedded.asgi_server import asgi_server
+from stackctl.embedded.otlp.front import listen
 from stackctl.embedded.otlp.limits import Guard, guard_of
 from stackctl.errors import StackctlError
 from stackctl.stack import EngineConfig
@@ -80,7 +81,7 @@ async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
     sockets = {name: listen(config.host, config.ports[name], name) for name in APPS}
     ended = asyncio.Event()
     coming = {name: Coming(_maker(name, config), ended) for name in APPS}
-    servers = {name: http_server(_guarded(coming[name], guard)) for name in APPS}
+    servers = {name: asgi_server(_guarded(coming[name], guard)) for name in APPS}
     serving = [asyncio.create_task(servers[name].serve([sockets[name]]), name=name) for name in APPS]
     stopping = asyncio.create_task(stop.wait(), name="stop")
     log.info("ready: prometheus %s, tempo %s", config.ports["prometheus"], config.ports["tempo"])

@@ -1,22 +1,13 @@
-"""Two ends of an HTTP/2 connection under test: the OTLP/gRPC port in this process, and a peer that sends any bytes."""
+"""A peer of the OTLP/gRPC port that sends any bytes and reads frames."""
 
-import asyncio
 import socket
-import threading
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
+from front_ports import ANSWER_SECONDS, Port
 from hpack import Decoder, Encoder
 
 from stackctl.embedded.otlp import http2
-from stackctl.embedded.otlp.front import Front, Unfinished
-from stackctl.embedded.otlp.grpc_server import serve_grpc
-from stackctl.embedded.otlp.limits import Guard
-from stackctl.embedded.otlp.signals import Accepted, Signal
-from tests.realstack import free_port
 
-T = TypeVar("T")
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 HEADERS = (
     (":method", "POST"),
@@ -26,61 +17,6 @@ HEADERS = (
     ("te", "trailers"),
     ("content-type", "application/grpc"),
 )
-ANSWER_SECONDS = 10.0
-
-
-class Port:
-    """A real OTLP/gRPC port that keeps what it takes, in an event loop of its own.
-
-    Attributes:
-        taken: signal and body of each request.
-        outcome: what each is answered with; an exception is raised.
-        gate: requests wait while it is clear.
-    """
-
-    def __init__(self, guard: Guard | None = None, most_unfinished: int | None = None) -> None:
-        self.number = free_port()
-        self.taken: list[tuple[Signal, bytes]] = []
-        self.outcome: Accepted | Exception = Accepted()
-        self.cancelled = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.unfinished = Unfinished() if most_unfinished is None else Unfinished(most_unfinished)
-        started = serve_grpc(self._take, guard or Guard(), "127.0.0.1", self.number, self.unfinished)
-        self.front: Front = self.run(started)
-
-    async def _take(self, signal: Signal, body: bytes) -> Accepted:
-        self.taken.append((signal, body))
-        try:
-            await self.gate.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the port's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_SECONDS)
-
-    def do(self, work: Callable[[], T]) -> T:
-        """Call something in the port's loop."""
-
-        async def called() -> T:
-            return work()
-
-        return self.run(called())
-
-    def close(self) -> None:
-        """Stop it."""
-        self.run(self.front.stop(0.5))
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 import socket
 import struct
-import time
 from collections.abc import Iterable, Iterator
 
 import pytest
-from http2_peer import Peer, Port, framed
+from front_ports import Port, until
+from http2_peer import Peer, framed
 
 from stackctl.embedded.otlp import front, http2
 from stackctl.embedded.otlp.http2 import Code
@@ -35,10 +35,7 @@ def port(shared: Port) -> Iterator[Port]:
     yield shared
     honest.call(3, b"after")
     assert honest.status(3) == "0"
-    deadline = time.monotonic() + 5
-    while shared.unfinished.held:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: shared.unfinished.held == 0)
     honest.close()
 
 
@@ -235,10 +232,13 @@ def test_unfinished_requests_have_a_common_limit() -> None:
         peers = [Peer(port) for _ in range(3)]
         for number, peer in enumerate(peers):
             peer.call(1, None)
-            peer.send(http2.frame(http2.DATA, 0, 1, framed(bytes(500_000))[:400_000]))
-            if number == 2:
+            peer.send(http2.frame(http2.DATA, 0, 1, framed(bytes(500_000))[:400_001]))
+            if number < 2:
+                until(lambda: port.unfinished.held > 400_000 * (number + 1))  # noqa: B023 - called within the turn
+            else:
                 assert peer.status(1) == str(BUSY.grpc)
         peers[0].close()
+        until(lambda: port.unfinished.held < 500_000)
         peers[2].call(3, b"x" * 500_000)
         assert peers[2].status(3) == "0"
     finally:

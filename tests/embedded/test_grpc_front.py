@@ -2,13 +2,13 @@
 
 import gzip
 import random
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from front_ports import Port, until
 from hpack import Decoder, Encoder
-from http2_peer import ANSWER_SECONDS, HEADERS, Peer, Port, framed
+from http2_peer import HEADERS, Peer, framed
 
 from stackctl.embedded.otlp import http2
 from stackctl.embedded.otlp.header_blocks import HeaderBlocks
@@ -31,14 +31,6 @@ def port(shared: Port) -> Iterator[Port]:
     shared.outcome = Accepted()
     yield shared
     assert shared.unfinished.held == 0
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for something that happens on the server's side."""
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def changed(**changes: str | None) -> tuple[tuple[str, str], ...]:

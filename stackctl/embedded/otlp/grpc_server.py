@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from stackctl.embedded.otlp import answers
-from stackctl.embedded.otlp.front import Front, Unfinished
+from stackctl.embedded.otlp.front import Front, Unfinished, listen
 from stackctl.embedded.otlp.grpc_call import Opening, opening, plain_message
 from stackctl.embedded.otlp.grpc_connection import connections
-from stackctl.embedded.otlp.http_server import listen
 from stackctl.embedded.otlp.limits import Guard
 from stackctl.embedded.otlp.signals import UNSUPPORTED, Accepted, Refused, Signal
 

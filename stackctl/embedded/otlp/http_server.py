@@ -1,172 +1,115 @@
 """OTLP/HTTP: protobuf and JSON, gzip or not, and the process's own `/-/ready` and `/-/status`."""
 
-import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import orjson
-import uvicorn
-from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stackctl.embedded.otlp import answers
+from stackctl.embedded.otlp.front import Front, Unfinished
+from stackctl.embedded.otlp.http1_connection import Answer, HttpConnection, Request, Service, plain
 from stackctl.embedded.otlp.jsonform import to_protobuf
-from stackctl.embedded.otlp.limits import Guard, header, inflate, read_body
+from stackctl.embedded.otlp.limits import MAX_REQUEST_BYTES, Guard, header, inflate, too_large
 from stackctl.embedded.otlp.signals import UNSUPPORTED, Accepted, Refused, Signal
-from stackctl.errors import PortTaken
 
 Take = Callable[[Signal, bytes], Awaitable[Accepted]]
 _TYPES = (answers.PROTOBUF, answers.JSON)
-# Inflating or reading JSON of this many bytes would hold the event loop for milliseconds: a thread does it.
-_LARGE_BYTES = 64 * 1024
+_EXPORTS = {signal.path: signal for signal in Signal}
+_READY, _STATUS = "/-/ready", "/-/status"
+_READS = ("GET", "HEAD")
 
 
-def listen(host: str, port: int, endpoint: str) -> socket.socket:
-    """Bind a TCP socket.
-
-    Raises:
-        PortTaken: another program listens there.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # asyncio sets it only on sockets of a named protocol; without it an answer in two writes waits 40 ms for an ACK.
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise PortTaken(
-            f"port {port} on {host} is taken ({endpoint})", next_step="stop what listens there, or use --ports"
-        ) from error
-    return bound
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn whose owner handles the signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave SIGTERM and SIGINT to the process."""
-        yield
-
-
-def http_server(app: ASGIApp) -> HttpServer:
-    """A server for `serve(sockets=[...])`, silent but for errors."""
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        loop="none",
-        lifespan="off",
-        ws="none",
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
-    return HttpServer(config)
-
-
-def otlp_app(take: Take, guard: Guard, status: Callable[[], dict[str, Any]]) -> ASGIApp:
-    """What answers on the port.
+async def serve_http(
+    take: Take, guard: Guard, status: Callable[[], dict[str, Any]], bound: socket.socket, unfinished: Unfinished
+) -> Front:
+    """Start the server.
 
     Args:
         take: makes one request durable, or raises `Refused`.
         guard: who may ask.
         status: facts for `/-/status`.
+        bound: the port's socket.
+        unfinished: memory of what has not come whole, shared with the other port.
+    """
+    front = Front(unfinished)
+    routes = Routes(take, guard, status, front)
+    service = Service(routes.refusal, routes.answer, _refused)
+    await front.listen(bound, lambda _: HttpConnection(front, service))
+    return front
+
+
+class Routes:
+    """What is served at which path.
+
+    Args:
+        take: makes one request durable, or raises `Refused`.
+        guard: who may ask.
+        status: facts for `/-/status`.
+        front: the port.
     """
 
-    async def ready(_: Request) -> Response:
-        return Response("ready\n", media_type="text/plain")
+    def __init__(self, take: Take, guard: Guard, status: Callable[[], dict[str, Any]], front: Front) -> None:
+        self._take, self._guard, self._status, self._front = take, guard, status, front
 
-    async def report(request: Request) -> Response:
+    def refusal(self, request: Request) -> Answer | None:
+        """Say how a request must not go on, before its body is read; None where it may."""
+        path, headers = request.path, request.headers
+        exports = path in _EXPORTS
+        if not exports and path not in (_READY, _STATUS):
+            return plain(HTTPStatus.NOT_FOUND)
+        allowed = ("POST",) if exports else _READS
+        if request.method not in allowed:
+            return plain(HTTPStatus.METHOD_NOT_ALLOWED, ("allow", ", ".join(allowed)))
         try:
-            guard.check(request.headers.get("host"), request.headers.get("authorization"))
+            if path != _READY:
+                self._guard.check(headers.get("host"), headers.get("authorization"))
+            if exports:
+                _check_form(headers)
         except Refused as refused:
-            return _refusal(refused, answers.JSON)
-        return Response(orjson.dumps(status()), media_type=answers.JSON)
+            return _refused(request, refused)
+        return None
 
-    exports = {signal.path: signal for signal in Signal}
-    # Of a span that comes alone, Starlette's way to an endpoint would be a third of the cost.
-    others = Starlette(
-        routes=[Route("/-/ready", ready), Route("/-/status", report)]
-        + [Route(path, _never, methods=["POST"]) for path in exports]
-    )
+    async def answer(self, request: Request, body: bytes) -> Answer:
+        """Answer a request that was not refused.
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        signal = exports.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        Raises:
+            Refused: its body is no such message, or it cannot be made durable.
+        """
+        signal = _EXPORTS.get(request.path)
         if signal is None:
-            await others(scope, receive, send)
-            return
-        with contextlib.suppress(ClientDisconnect):
-            response = await _export(signal, Headers(scope=scope), _chunks(receive), take, guard)
-            await response(scope, receive, send)
-
-    return app
-
-
-async def _never(_: Request) -> Response:
-    raise AssertionError("posts go to `_export`; the route makes other methods a 405")
-
-
-async def _export(signal: Signal, headers: Headers, chunks: AsyncIterator[bytes], take: Take, guard: Guard) -> Response:
-    media = header(headers, "content-type")
-    try:
-        guard.check(headers.get("host"), headers.get("authorization"))
-        accepted = await take(signal, await _request_body(signal, headers, chunks, media))
-    except Refused as refused:
-        return _refusal(refused, media)
-    if media == answers.JSON:
-        return Response(answers.accepted_json(signal, accepted), media_type=media)
-    return Response(answers.accepted_body(signal, accepted), media_type=media)
+            if request.path == _READY:
+                return Answer(HTTPStatus.OK, b"ready\n")
+            return Answer(HTTPStatus.OK, orjson.dumps(self._status()), answers.JSON)
+        if header(request.headers, "content-encoding") == "gzip":
+            body = await self._front.aside(inflate, body)
+        media = header(request.headers, "content-type")
+        if media == answers.PROTOBUF:
+            return Answer(HTTPStatus.OK, answers.accepted_body(signal, await self._take(signal, body)), media)
+        accepted = await self._take(signal, await self._front.aside(partial(to_protobuf, signal), body))
+        return Answer(HTTPStatus.OK, answers.accepted_json(signal, accepted), media)
 
 
-async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    """A request's body as it comes.
+def _check_form(headers: Any) -> None:
+    """Judge a body by its headers.
 
     Raises:
-        ClientDisconnect: its sender went away.
+        Refused: an unsupported type or coding, or too large.
     """
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        yield message.get("body", b"")
-        more = message.get("more_body", False)
-
-
-async def _request_body(signal: Signal, headers: Headers, chunks: AsyncIterator[bytes], media: str) -> bytes:
-    """The protobuf request in a body of any supported type and coding.
-
-    Raises:
-        Refused: unsupported type or coding, too large, or undecodable.
-    """
-    coding = header(headers, "content-encoding")
-    if media not in _TYPES:
+    if header(headers, "content-type") not in _TYPES:
         raise Refused(UNSUPPORTED, f"send {answers.PROTOBUF} or {answers.JSON}")
-    if coding not in ("", "identity", "gzip"):
+    if header(headers, "content-encoding") not in ("", "identity", "gzip"):
         raise Refused(UNSUPPORTED, "send gzip or no content encoding")
-    body = await read_body(chunks, headers.get("content-length"))
-    if coding == "gzip":
-        body = await _aside(inflate, body)
-    return await _aside(lambda raw: to_protobuf(signal, raw), body) if media == answers.JSON else body
+    if int(headers.get("content-length", "0")) > MAX_REQUEST_BYTES:  # digits, or the parser had refused it
+        raise too_large(MAX_REQUEST_BYTES)
 
 
-async def _aside(work: Callable[[bytes], bytes], body: bytes) -> bytes:
-    """Do work on a body, in a thread when it is large."""
-    return await asyncio.to_thread(work, body) if len(body) > _LARGE_BYTES else work(body)
-
-
-def _refusal(refused: Refused, media: str) -> Response:
+def _refused(request: Request, refused: Refused) -> Answer:
     """A google.rpc.Status in the request's encoding."""
-    headers = {} if refused.kind.retry_seconds is None else {"retry-after": str(refused.kind.retry_seconds)}
-    if media == answers.PROTOBUF:
-        return Response(answers.refusal_body(refused), refused.kind.http, headers, answers.PROTOBUF)
-    return Response(answers.refusal_json(refused), refused.kind.http, headers, answers.JSON)
+    kind = refused.kind
+    more = () if kind.retry_seconds is None else (("retry-after", str(kind.retry_seconds)),)
+    if header(request.headers, "content-type") == answers.PROTOBUF and request.path in _EXPORTS:
+        return Answer(kind.http, answers.refusal_body(refused), answers.PROTOBUF, more)
+    return Answer(kind.http, answers.refusal_json(refused), answers.JSON, more)

@@ -2,8 +2,9 @@
 
 import hmac
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from stackctl.embedded.otlp.signals import FORBIDDEN_HOST, INVALID, TOO_LARGE, UNAUTHENTICATED, Refused
@@ -54,27 +55,6 @@ def unzip(data: bytes, limit: int = MAX_REQUEST_BYTES) -> bytes:
     return out
 
 
-async def read_body(chunks: AsyncIterator[bytes], declared: str | None, limit: int = MAX_REQUEST_BYTES) -> bytes:
-    """Read a body that may not be larger than `limit` bytes.
-
-    Args:
-        declared: the Content-Length header; believed only where it refuses.
-
-    Raises:
-        Refused: it is larger.
-    """
-    if declared is not None and declared.isdigit() and int(declared) > limit:
-        raise too_large(limit)
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > limit:
-            raise too_large(limit)
-        parts.append(chunk)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
 def too_large(limit: int) -> Refused:
     """The refusal of an oversized request."""
     return Refused(TOO_LARGE, f"the request is larger than {limit // 1024**2} MiB; send smaller batches")
@@ -113,7 +93,12 @@ def guard_of(host: str, token: str | None) -> Guard:
 
 def header(headers: Mapping[str, str], name: str) -> str:
     """A header's media type or coding: lower case, without parameters; empty where absent."""
-    return headers.get(name, "").split(";")[0].strip().lower()
+    return _first_word(headers.get(name, ""))
+
+
+@lru_cache(maxsize=64)
+def _first_word(value: str) -> str:
+    return value.split(";")[0].strip().lower()
 
 
 def _without_port(host: str) -> str:
