@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from stackctl.embedded.columns import Batch
 from stackctl.embedded.otlp import decode
 from stackctl.embedded.otlp.decode import Decoded
 from stackctl.embedded.otlp.receive import Outcome, Request
@@ -23,7 +24,7 @@ log = logging.getLogger("stackctl.ingest")
 class Rules(Protocol):
     """The genai rows over columns (`stackctl.embedded.columns.Pipeline`)."""
 
-    def process(self, table: pa.Table) -> pa.Table:
+    def batch(self, table: pa.Table) -> Batch:
         """Spans as they are counted and stored."""
 
     def evaluations(self, table: pa.Table) -> pa.Table:
@@ -33,7 +34,7 @@ class Rules(Protocol):
 class Derive(Protocol):
     """The catalogue's series (`stackctl.embedded.series.derive.Derivation`)."""
 
-    def from_spans(self, table: pa.Table) -> Increments:
+    def from_spans(self, table: pa.Table | Batch) -> Increments:
         """What processed spans add."""
 
     def from_evaluations(self, table: pa.Table) -> Increments:
@@ -105,8 +106,9 @@ class Preparer:
             found = decode.gathered_spans([r.body for r in spans.values()], arrival(spans))
             _settle(prepared, list(spans), found)
             if found.table.num_rows:
-                prepared.spans = line.rules.process(found.table)
-                prepared.increments.append(line.derive.from_spans(prepared.spans))
+                batch = line.rules.batch(found.table)
+                prepared.spans = batch.table()
+                prepared.increments.append(line.derive.from_spans(batch))
         logs = chosen(fresh, Signal.LOGS)
         if logs:
             found = decode.gathered_evaluations([r.body for r in logs.values()], arrival(logs))

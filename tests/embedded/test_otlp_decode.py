@@ -1,5 +1,6 @@
 """OTLP to tables: both decoders agree, and nothing a sender writes breaks more than its own request."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from otlp_messages import SPAN_ID, START_NS, TRACE_ID, any_value, call_request, log_request, span_request
 
+from stackctl.bench.requests import add_attribute
 from stackctl.embedded.otlp import decode, plain, wide
 from stackctl.embedded.otlp.jsonform import to_protobuf
 from stackctl.embedded.otlp.message import Panicked
@@ -284,3 +286,33 @@ def test_a_decoder_that_panics_hurts_nobody(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setitem(decode.DECODERS, "ptars", panicked)
     assert decode.gathered_spans([good, good], 0).table.num_rows == 4  # what protobuf takes is taken
+
+
+def test_resources_seen_before_read_as_those_seen_first() -> None:
+    """A resource is decoded once and remembered: later requests, alone or among others, show the same attributes."""
+    requests = [_of_resource({"service.name": f"app-{n % 3}", "replica": n % 3}, n) for n in range(1, 7)]
+    alone = [row for request in requests for row in rows(decode.spans([request], 1))]
+    together = decode.spans(requests, 1)
+    assert rows(together) == alone
+    assert together.column("r:service.name:s").to_pylist() == ["app-1", "app-2", "app-0"] * 2
+    assert together.column("r:replica:i").to_pylist() == [1, 2, 0] * 2
+
+
+def test_resources_with_many_keys_stay_within_the_cap_of_columns() -> None:
+    """However many resources come together, what has no column is still there as JSON."""
+    requests = [_of_resource({f"key-{n}-{m}": m for m in range(20)}, n) for n in range(1, 101)]
+    table = decode.spans(requests, 1)
+    placed = [name for name in table.column_names if name.startswith("r:")]
+    assert len(placed) == MAX_DECODED_COLUMNS
+    unplaced = [orjson.loads(text) for text in table.column("rrest").to_pylist() if text is not None]
+    assert len(placed) + sum(map(len, unplaced)) == 100 * 20
+
+
+def _of_resource(attributes: Mapping[str, str | int], number: int) -> bytes:
+    """A request of one span of an application."""
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add()
+    for key, value in attributes.items():
+        add_attribute(spans.resource.attributes, key, value)
+    spans.scope_spans.add().spans.add(trace_id=number.to_bytes(16, "big"), span_id=number.to_bytes(8, "big"), name="x")
+    return request.SerializeToString()

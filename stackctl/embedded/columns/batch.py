@@ -1,6 +1,7 @@
 """A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,14 @@ _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
 _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
 
 
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column by its distinct values: span i has `values[codes[i]]`, None among them where some have none."""
+
+    codes: Codes
+    values: list[Any]
+
+
 class Batch:
     """Columns by name, as the SpanTable contract spells them, changed in place while the rows run over them.
 
@@ -39,7 +48,7 @@ class Batch:
         columns: name to array; each array is contiguous and as long as the batch.
         memo: conditions that were already judged, by identity since their own hashes are slow to make, each kept alive
             by its entry; emptied whenever a column changes.
-        in_scope: the same of patterns of instrumentation scopes, which do not change; None for no span.
+        in_scope: the same of patterns of instrumentation scopes, emptied when those change; None for no span.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -53,12 +62,12 @@ class Batch:
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
             self._note(name)
-        self._scopes: tuple[list[str | None], Codes] | None = None
         # Text columns that were looked through for empty texts, by name: most are asked for again and again.
-        self._full: dict[str, Column] = {}
-        self._events: FirstEvents | None = None
-        rest = self.columns.get("rest")
-        self._rest = None if rest is None or rest.null_count == self.rows else Rest(rest)
+        self._full: dict[str, tuple[Column, Column]] = {}
+        self._coded: dict[int, tuple[Column, Coded]] = {}
+        # What was read of the columns of JSON, with the column that it was read of.
+        self._events: tuple[Column | None, FirstEvents] | None = None
+        self._rest: tuple[Column | None, Rest | None] | None = None
 
     def table(self) -> pa.Table:
         """Return the columns as a table, in the order in which they came or were made."""
@@ -72,6 +81,8 @@ class Batch:
         if self.columns.get(name) is column:
             return
         self.memo.clear()
+        if name == "scope":
+            self.in_scope.clear()
         if name not in self.columns:
             self._note(name)
         self.columns[name] = column
@@ -94,14 +105,17 @@ class Batch:
 
     def has(self, key: str) -> bool:
         """Whether any span has the attribute, in a column or without one."""
-        return bool(self._kinds.get(key)) or (self._rest is not None and self._rest.has(key))
+        return bool(self._kinds.get(key)) or ((rest := self._unplaced()) is not None and rest.has(key))
+
+    def keys(self) -> frozenset[str]:
+        """Return the keys of all span attributes, in columns or without one."""
+        rest = self._unplaced()
+        return frozenset(self._kinds) if rest is None else rest.keys.union(self._kinds)
 
     def scopes(self) -> tuple[list[str | None], Codes]:
         """Return the distinct names of instrumentation scopes and each span's place among them."""
-        if self._scopes is None:
-            encoded = pc.dictionary_encode(self.columns["scope"], null_encoding="encode")
-            self._scopes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
-        return self._scopes
+        found = self.coded(self.columns["scope"])
+        return found.values, found.codes
 
     def read(self, source: Source) -> list[Column]:
         """Return the columns in which a source has values, none where it has no value in the whole batch.
@@ -134,16 +148,24 @@ class Batch:
     def full(self, name: str) -> Column:
         """Return a column with the empty string as null: libraries write it for "not known"."""
         column = self.columns[name]
-        if self._full.get(name) is not column:
-            found = without_empty(column)
-            if found is not column:
-                return found
-            self._full[name] = column
-        return column
+        known = self._full.get(name)
+        if known is None or known[0] is not column:
+            known = self._full[name] = column, without_empty(column)
+        return known[1]
+
+    def coded(self, column: Column) -> Coded:
+        """Return a column's distinct values and each span's place among them, made once for as long as it stands."""
+        known = self._coded.get(id(column))  # the entry keeps the column alive, and so its identity its own
+        if known is None:
+            encoded = column.dictionary_encode(null_encoding="encode")
+            codes = encoded.indices.to_numpy(zero_copy_only=False)
+            known = self._coded[id(column)] = column, Coded(codes, encoded.dictionary.to_pylist())
+        return known[1]
 
     def unplaced(self, key: str) -> Column | None:
         """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""
-        return None if self._rest is None else self._rest.values(key)
+        rest = self._unplaced()
+        return None if rest is None else rest.values(key)
 
     def durations(self) -> Column:
         """Durations in seconds; null where a span ends before it starts."""
@@ -155,9 +177,16 @@ class Batch:
             self._kinds.setdefault(name[2:-2], []).append(_KINDS[name[-1]])
 
     def _first_events(self) -> FirstEvents:
-        if self._events is None:
-            self._events = FirstEvents(self.columns.get("events"), self.rows)
-        return self._events
+        column = self.columns.get("events")
+        if self._events is None or self._events[0] is not column:
+            self._events = column, FirstEvents(column, self.rows)
+        return self._events[1]
+
+    def _unplaced(self) -> Rest | None:
+        column = self.columns.get("rest")
+        if self._rest is None or self._rest[0] is not column:
+            self._rest = column, None if column is None or column.null_count == self.rows else Rest(column)
+        return self._rest[1]
 
 
 def floats(column: Column | None, rows: int) -> npt.NDArray[np.float64]:

@@ -15,8 +15,6 @@ from stackctl.genai.rows import Scalar, When
 from .arrow import FALSE, Column, pc
 from .batch import Batch, Mask
 
-_FIRST = pa.scalar(0, pa.int32())
-
 
 def holds(when: When, batch: Batch) -> Mask:
     """Return for each span whether the condition holds. Judged once a batch as long as no column changes."""
@@ -50,10 +48,10 @@ def _judge(when: When, batch: Batch) -> Mask:
         case rows.Has(source):
             return _union([_mask(column.is_valid()) for column in batch.read(source)], batch.rows)
         case rows.Equals(source, values):
-            return _union([_equal(column, values) for column in batch.read(source)], batch.rows)
+            return _union([_equal(column, values, batch) for column in batch.read(source)], batch.rows)
         case rows.Matches(source, pattern):
             texts = (column for column in batch.read(source) if pa.types.is_string(column.type))
-            return _union([_matching(column, pattern) for column in texts], batch.rows)
+            return _union([_matching(column, pattern, batch) for column in texts], batch.rows)
         case rows.Not(of):
             return ~holds(of, batch)
         case rows.All(parts):
@@ -79,11 +77,14 @@ def _mask(column: Any) -> Mask:
     return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _equal(column: Column, values: tuple[Scalar, ...]) -> Mask:
+def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Mask:
     """Compare within one type only: a number is never equal to a text or a bool."""
     same = [value for value in values if _same_type(value, column.type)]
     if not same:
         return np.zeros(len(column), np.bool_)
+    if pa.types.is_string(column.type):
+        coded = batch.coded(column)
+        return np.array([value in same for value in coded.values], np.bool_)[coded.codes]
     if len(same) == 1:
         return _mask(pc.equal(column, pa.scalar(same[0], column.type)))
     return _mask(pc.is_in(column, pa.array(same, column.type)))
@@ -99,16 +100,10 @@ def _same_type(value: Scalar, kind: pa.DataType) -> bool:
             return bool(pa.types.is_string(kind))
 
 
-def _matching(column: Column, pattern: str) -> Mask:
+def _matching(column: Column, pattern: str, batch: Batch) -> Mask:
     """Match each distinct text once."""
-    encoded = column.dictionary_encode()
-    verdicts = np.fromiter(
-        (text_matches(pattern, text) for text in encoded.dictionary.to_pylist()), np.bool_, len(encoded.dictionary)
-    )
-    if not len(verdicts):
-        return np.zeros(len(column), np.bool_)
-    indices = encoded.indices
-    return verdicts[pc.fill_null(indices, _FIRST).to_numpy(zero_copy_only=False)] & _mask(indices.is_valid())  # type: ignore[no-any-return]
+    coded = batch.coded(column)
+    return np.array([text is not None and text_matches(pattern, text) for text in coded.values], np.bool_)[coded.codes]
 
 
 @lru_cache(maxsize=16_384)

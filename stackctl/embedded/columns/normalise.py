@@ -1,6 +1,7 @@
 """Normalise: fill the canonical keys of a batch from the rows of the dialects."""
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,24 +15,52 @@ from .batch import Batch, Mask, without_empty
 from .conditions import holds, scope_holds
 from .conversions import convert, typed
 
+# Sets of keys that came together; senders choose keys, so the memory is emptied when full.
+_REMEMBERED: Final = 256
 
-def normalise(batch: Batch, dialects: Iterable[Dialect]) -> None:
-    """Bring the canonical keys of every span into their one spelling, type and unit, in place."""
-    _drop_ours(batch)
-    for key, kind in KEY_TYPES.items():
-        _unite_types(batch, key, kind)
-    for dialect in dialects:
-        for erase in dialect.erases:
+
+class Normaliser:
+    """Brings the canonical keys of spans into their one spelling, type and unit.
+
+    Args:
+        dialects: whose rows are run.
+    """
+
+    def __init__(self, dialects: Iterable[Dialect]) -> None:
+        dialects = tuple(dialects)
+        self._erases = [erase for dialect in dialects for erase in dialect.erases]
+        self._rows = [row for dialect in dialects for row in dialect.rows]
+        self._of_keys: dict[frozenset[str], list[Row]] = {}
+
+    def run(self, batch: Batch) -> None:
+        """Normalise a batch in place."""
+        _drop_ours(batch)
+        rows = self._possible(batch.keys())
+        for key, kind in KEY_TYPES.items():
+            _unite_types(batch, key, kind)
+        for erase in self._erases:
             _erase(batch, erase)
-    for dialect in dialects:
-        for row in dialect.rows:
+        for row in rows:
             _fill(batch, row)
-    for erase in implied.ERASES:
-        _erase(batch, erase)
-    for row in implied.ROWS:
-        _fill(batch, row)
-    for key in QUANTITIES:
-        _drop_impossible(batch, key)
+        for erase in implied.ERASES:
+            _erase(batch, erase)
+        for row in implied.ROWS:
+            _fill(batch, row)
+        for key in QUANTITIES:
+            _drop_impossible(batch, key)
+
+    def _possible(self, keys: frozenset[str]) -> list[Row]:
+        """The rows that may find something in spans of some keys: most read the spelling of one library."""
+        if keys not in self._of_keys:
+            if len(self._of_keys) >= _REMEMBERED:
+                self._of_keys.clear()
+            self._of_keys[keys] = [row for row in self._rows if _may_find(row, keys)]
+        return self._of_keys[keys]
+
+
+def _may_find(row: Row, keys: frozenset[str]) -> bool:
+    """Whether a row's source is there, or another row may make it."""
+    return not isinstance(row.source, SpanAttr) or row.source.key in keys or row.source.key in KEY_TYPES
 
 
 def _drop_ours(batch: Batch) -> None:

@@ -16,7 +16,7 @@ from stackctl.stack import EngineConfig
 from .batch import Batch
 from .conditions import checked_patterns, holds
 from .deriving import derive
-from .normalise import normalise
+from .normalise import Normaliser
 from .pricing import Pricer
 from .redact import Redactor
 
@@ -42,7 +42,7 @@ class Pipeline:
         dialects: tuple[Dialect, ...] = DIALECTS,
         book: prices.PriceBook | None = None,
     ) -> None:
-        self._dialects = dialects
+        self._normaliser = Normaliser(dialects)
         self._counts = counts(dialects, config.exclude_scopes)
         self._pricer = Pricer(book or in_force(config.price_book, config.price_rows), config.price_hosts)
         self._redactor = Redactor(checked_patterns(config.allow_keys), config.capture_content)
@@ -58,37 +58,39 @@ class Pipeline:
 
         A span that a rule fails on is left out and counted in `lost`: what could not be redacted must not pass.
         """
+        return self.batch(table).table()
+
+    def batch(self, table: pa.Table) -> Batch:
+        """Do as `process` does; return the batch, which knows already what deriving series asks for."""
         return self._without_failures(self._spans, table)
 
     def evaluations(self, table: pa.Table) -> pa.Table:
         """Return the evaluation records that are stored and counted, redacted; failures as for spans."""
-        return self._without_failures(self._evaluations, table)
+        return self._without_failures(self._evaluations, table).table()
 
-    def _spans(self, table: pa.Table) -> pa.Table:
-        batch = Batch(table)
-        normalise(batch, self._dialects)
+    def _spans(self, batch: Batch) -> None:
+        self._normaliser.run(batch)
         accounted = holds(self._counts, batch)
         batch.put(f"s:{semconv.ACCOUNTED}:b", pa.array(accounted, mask=~accounted))
         self._pricer.price(batch, accounted)
         derive(batch)
         self._redactor.redact(batch)
-        return batch.table()
 
-    def _evaluations(self, table: pa.Table) -> pa.Table:
-        batch = Batch(table)
+    def _evaluations(self, batch: Batch) -> None:
         self._redactor.redact_evaluations(batch)
-        return batch.table()
 
-    def _without_failures(self, run: Callable[[pa.Table], pa.Table], table: pa.Table) -> pa.Table:
+    def _without_failures(self, run: Callable[[Batch], None], table: pa.Table) -> Batch:
         """Run over the whole table, and where that fails over its halves, down to the records that fail."""
+        batch = Batch(table)
         if not table.num_rows:
-            return table
+            return batch
         try:
-            return run(table)
+            run(batch)
+            return batch
         except Exception:  # noqa: BLE001 - whatever a rule raises on a sender's value, the others must be kept
             if table.num_rows == 1:
                 self.lost += 1
-                return table.slice(0, 0)
+                return Batch(table.slice(0, 0))
         half = table.num_rows // 2
-        parts = [self._without_failures(run, part) for part in (table.slice(0, half), table.slice(half))]
-        return pa.concat_tables(parts, promote_options="default").combine_chunks()
+        parts = [self._without_failures(run, part).table() for part in (table.slice(0, half), table.slice(half))]
+        return Batch(pa.concat_tables(parts, promote_options="default"))

@@ -16,7 +16,7 @@ from stackctl import semconv
 from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
 from stackctl.genai.rows import Equals, SpanAttr
 
-from .arrow import Column, pc
+from .arrow import Column
 from .batch import Batch, Mask, floats, or_zero
 from .conditions import holds
 
@@ -36,7 +36,6 @@ _STATUSES: Final = pa.array([semconv.STATUS_PRICED, semconv.STATUS_UNPRICED, sem
 _PRICED, _UNKNOWN_MODEL, _NO_USAGE = range(3)
 # Distinct combinations remembered; addresses and models are what senders choose, so the memory is emptied when full.
 _REMEMBERED: Final = 20_000
-_NO_VALUE: Final = pa.scalar(-1, pa.int32())
 
 
 @dataclass(frozen=True)
@@ -140,9 +139,13 @@ class Pricer:
         code = np.zeros(len(rows), np.int64)
         dictionaries: list[list[str | int | None]] = []
         for name in _KEY_COLUMNS:
-            values, codes = _encoded(batch.columns.get(name), rows)
-            code = code * len(values) + codes
-            dictionaries.append(values)
+            column = batch.columns.get(name)
+            if column is None:
+                dictionaries.append([None])
+                continue
+            coded = batch.coded(column)
+            code = code * len(coded.values) + coded.codes[rows]
+            dictionaries.append(coded.values)
         distinct, inverse = np.unique(code, return_inverse=True)
         found = np.fromiter((self._row(_key(int(one), dictionaries)) for one in distinct), np.int64, len(distinct))
         return found[inverse]
@@ -165,18 +168,6 @@ _USAGE: Final = (
     semconv.CACHE_READ_TOKENS,
     semconv.CACHE_WRITE_TOKENS,
 )
-
-
-def _encoded(column: Column | None, rows: Ints) -> tuple[list[str | int | None], Ints]:
-    """Distinct values with None first, and for each row the place of its value among them."""
-    if column is None:
-        return [None], np.zeros(len(rows), np.int64)
-    encoded = column.dictionary_encode()
-    indices = encoded.indices
-    if indices.null_count:
-        indices = pc.fill_null(indices, _NO_VALUE)
-    codes = indices.to_numpy(zero_copy_only=False).astype(np.int64) + 1
-    return [None, *encoded.dictionary.to_pylist()], codes[rows]
 
 
 def _key(code: int, dictionaries: list[list[str | int | None]]) -> _Key:

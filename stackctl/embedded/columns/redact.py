@@ -18,7 +18,7 @@ from stackctl.genai.content import Form
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import KEY_TYPES
 
-from .arrow import Column, pc
+from .arrow import NULLS, Column, pc
 from .batch import Batch
 from .rest import Rest
 from .texts import clean_text, each_distinct, mask_text, unclean
@@ -181,6 +181,7 @@ _EVALUATION_KEYS: Final = (
 _UNNAMED: Final = pa.scalar(content.UNNAMED, pa.string())
 _EMPTY: Final = pa.scalar("", pa.string())
 _SPACE: Final = pa.scalar(" ", pa.string())
+_INFERENCES: Final = pa.array(semconv.INFERENCE_OPERATIONS, pa.string())
 
 
 # Which attribute stands behind the operation in a call's name, by the conventions: the first that a span has.
@@ -194,8 +195,8 @@ def _call_names(batch: Batch) -> Column | None:
         return operation
     of_call = batch.span(content.CALL_NAME_PART, "s")
     if of_call is not None:
-        calls = pc.is_in(operation, pa.array(semconv.INFERENCE_OPERATIONS))
-        behind.insert(0, pc.if_else(calls, of_call, None))
+        calls = pc.is_in(operation, _INFERENCES)
+        behind.insert(0, pc.if_else(calls, of_call, NULLS[of_call.type]))
     joined = pc.binary_join_element_wise(operation, pc.coalesce(*behind), _SPACE)
     return pc.coalesce(joined, operation)  # an operation without any of the parts is the name
 

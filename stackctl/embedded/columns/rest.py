@@ -18,21 +18,24 @@ class Rest:
 
     Args:
         column: JSON objects or null.
+
+    Attributes:
+        keys: every key that any span has here.
     """
 
     def __init__(self, column: Column) -> None:
         encoded = column.dictionary_encode()
         self._indices = encoded.indices
         self._objects = [_read(text) for text in encoded.dictionary.to_pylist()]
-        self._keys = {key for attributes in self._objects for key in attributes}
+        self.keys = frozenset(key for attributes in self._objects for key in attributes)
 
     def has(self, key: str) -> bool:
         """Whether any span has the attribute here."""
-        return key in self._keys
+        return key in self.keys
 
     def values(self, key: str) -> Column | None:
         """Return the attribute's values as text, arrays and maps as JSON, or None where no span has it."""
-        if key not in self._keys:
+        if key not in self.keys:
             return None
         texts = [_text(attributes.get(key)) for attributes in self._objects]
         return pa.array(texts, pa.string()).take(self._indices)

@@ -5,6 +5,7 @@ A serialised KeyValue with a scalar is nearly always spelled the one way that ev
 Every other one (arrays, maps, no value, another spelling) goes through the protobuf package, once per distinct value.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -90,37 +91,44 @@ class _Cut:
         """Every element in two: what stands before its value, and the value."""
         return _slices(self.data, self.starts, self.at, self.ends)
 
-    def column(self, kind: int, chosen: Ints, missing: Mask | None) -> Any:
-        """The values of some elements, which have all the same type, as a column.
+    def columns(self, kind: int, places: Sequence[Ints]) -> list[Any]:
+        """The values of some elements, which have all the same type, as columns: read at once, then cut apart.
 
         Args:
             kind: their type.
-            chosen: numbers of the elements.
-            missing: which of them are none; None for none of them.
+            places: of each column the numbers of its elements, -1 for none; all of one length.
 
         Raises:
             ArrowInvalid: a text is no UTF-8.
         """
+        rows = len(places[0])
+        every = np.concatenate(places) if len(places) > 1 else places[0]
+        missing = every < 0
+        masked = missing if missing.any() else None
         if kind == _TEXT:
-            return self._tails.take(pa.array(chosen * 2 + 1, mask=missing)).cast(SCALARS["s"])
+            texts = self._tails.take(pa.array(every * 2 + 1, mask=masked)).cast(SCALARS["s"])
+            return [texts.slice(start, rows) for start in range(0, len(every), rows)]
+        values = self._numbers(kind, np.maximum(every, 0))
+        ranges = [slice(start, start + rows) for start in range(0, len(every), rows)]
+        return [pa.array(values[cut], mask=None if masked is None else masked[cut]) for cut in ranges]
+
+    def _numbers(self, kind: int, chosen: Ints) -> npt.NDArray[Any]:
+        at = self.at[chosen]
         if kind == _INT:
-            values: npt.NDArray[Any] = _varints(self.data, self.at[chosen], self.ends[chosen])
-        elif kind == _DOUBLE:
-            octets = self.data.take(self.at[chosen][:, None] + np.arange(8), mode="clip")
-            values = octets.view("<f8").ravel()
-        else:
-            values = _look(self.data, self.at[chosen]) != 0
-        return pa.array(values, mask=missing)
+            return _varints(self.data, at, self.ends[chosen])
+        if kind == _DOUBLE:
+            return self.data.take(at[:, None] + np.arange(8), mode="clip").view("<f8").ravel()
+        truths: npt.NDArray[Any] = _look(self.data, at) != 0
+        return truths
 
 
-def pivot(attributes: Lists, prefix: str, columns: dict[str, Any], rows: Ints | None = None) -> Texts:
-    """Turn an attribute list column into typed columns.
+def pivot(attributes: Lists, prefix: str, columns: dict[str, Any]) -> Texts:
+    """Turn an attribute list column into typed columns, a row for each list.
 
     Args:
         attributes: list of serialised KeyValues, one list per span or per resource.
         prefix: `s` or `r`.
         columns: gets the columns, at most `MAX_DECODED_COLUMNS`, frequent keys first.
-        rows: which list each row of the table shows; every list its own row when None.
 
     Returns:
         JSON objects of what has no column: arrays, maps, bytes, and scalars beyond the cap.
@@ -131,30 +139,25 @@ def pivot(attributes: Lists, prefix: str, columns: dict[str, Any], rows: Ints | 
     """
     elements = attributes.flatten()
     if not len(elements):
-        return pa.nulls(len(attributes) if rows is None else len(rows), pa.string())
+        return pa.nulls(len(attributes), pa.string())
     owner = parents(attributes)
     cut = _Cut.of(elements)
     if (cut.kinds == _OTHER).any():
         elements, cut = _respelled(elements, cut)
     left = np.ones(len(elements), bool)
-    for name, kind, chosen in _frequent(cut)[:MAX_DECODED_COLUMNS]:
+    found = _frequent(cut)[:MAX_DECODED_COLUMNS]
+    by_kind: dict[int, dict[str, Ints]] = {}
+    for name, kind, chosen in found:
         left[chosen] = False
-        columns[f"{prefix}:{name}"] = _placed(cut, kind, chosen, owner, len(attributes), rows)
-    rest = _rest(elements, owner, left, len(attributes))
-    return rest if rows is None else rest.take(pa.array(rows))
-
-
-def _placed(cut: _Cut, kind: int, chosen: Ints, owner: Ints, lists: int, rows: Ints | None) -> Any:
-    """The column of some elements, a row for each list, or for each of `rows` the list that it shows."""
-    owners = owner[chosen]
-    if len(chosen) == lists and rows is None and (owners[1:] > owners[:-1]).all():
-        return cut.column(kind, chosen, None)
-    # Of a key that a span has twice, the last stands.
-    place = np.full(lists, -1, np.int64)
-    place[owners] = chosen
-    place = place if rows is None else place[rows]
-    missing = place < 0
-    return cut.column(kind, np.where(missing, chosen[0], place), missing if missing.any() else None)
+        # Of a key that a span has twice, the last stands.
+        place = np.full(len(attributes), -1, np.int64)
+        place[owner[chosen]] = chosen
+        by_kind.setdefault(kind, {})[f"{prefix}:{name}"] = place
+    made: dict[str, Any] = {}
+    for kind, places in by_kind.items():
+        made |= zip(places, cut.columns(kind, list(places.values())), strict=True)
+    columns |= {name: made[name] for name in (f"{prefix}:{name}" for name, _, _ in found)}
+    return _rest(elements, owner, left, len(attributes))
 
 
 def _frequent(cut: _Cut) -> list[tuple[str, int, Ints]]:

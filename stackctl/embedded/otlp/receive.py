@@ -16,7 +16,10 @@ GATHER_SECONDS: Final = 0.004
 # A group of many small requests costs hardly more than one of few: waiting as long as the last one took to prepare
 # halves what they cost.
 _MANY_REQUESTS: Final = 8
+_SMALL_BYTES: Final = 16 * 1024
 _LONGEST_GATHER_SECONDS: Final = 0.02
+# Prepared groups that wait for the disk; more would only be memory.
+_MOST_UNSTORED: Final = 2
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,10 @@ class Intake(Generic[P]):
         self._prepare, self._store, self._clock_ms = prepare, store, clock_ms
         self._max_queue_bytes = max_queue_bytes
         self._at_once = at_once
-        self._under_way = 0
+        self._preparing = self._unstored = 0
         self._waiting: list[tuple[Request, Waiter]] = []
+        self._waiting_bytes = 0
+        self._oldest = 0.0
         self._arrived = asyncio.Event()
         self._closing = False
         self._gather_seconds = GATHER_SECONDS
@@ -84,7 +89,10 @@ class Intake(Generic[P]):
             self.refused_total += 1
             raise Refused(BUSY, "the ingest queue is full")
         done: Waiter = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            self._oldest = time.monotonic()
         self._waiting.append((Request(signal, body, digest(signal.value, body), self._clock_ms()), done))
+        self._waiting_bytes += len(body)
         self.queue_bytes += len(body)
         self._arrived.set()
         outcome = await done
@@ -103,10 +111,11 @@ class Intake(Generic[P]):
                 before.result()  # raises what storing could not answer for
             if not self._has_work():
                 continue
-            if not self._closing:
-                await asyncio.sleep(self._gather_seconds)
+            waited = time.monotonic() - self._oldest
+            if not self._closing and waited < self._gather_seconds:
+                await asyncio.sleep(self._gather_seconds - waited)
             before = asyncio.create_task(self._commit(self._next_group(), before))
-            self._under_way += 1
+            self._preparing += 1
             before.add_done_callback(self._committed)
             if self._waiting:
                 self._arrived.set()
@@ -114,11 +123,17 @@ class Intake(Generic[P]):
             await before
 
     def _has_work(self) -> bool:
-        """Whether a group may be begun: one more than are prepared, for one is being stored."""
-        return bool(self._waiting) and self._under_way <= self._at_once()
+        """Whether a group may be begun: when somebody is free to prepare it, and a full one while the last is prepared.
+
+        A group that was begun earlier would wait as well, but nothing more could join it.
+        """
+        if not self._waiting or self._unstored >= _MOST_UNSTORED:
+            return False
+        full = self._waiting_bytes >= MAX_GROUP_BYTES
+        return self._preparing < self._at_once() + full
 
     def _committed(self, _: "asyncio.Task[None]") -> None:
-        self._under_way -= 1
+        self._unstored -= 1
         self._arrived.set()
 
     def drain(self) -> None:
@@ -134,13 +149,18 @@ class Intake(Generic[P]):
             size += len(request.body)
             taken += 1
         group, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._waiting_bytes -= size
         return group
 
     async def _commit(self, group: list[tuple[Request, Waiter]], before: asyncio.Task[None] | None) -> None:
         """Prepare a group beside others, store it after the one before, answer its requests."""
         began = time.monotonic()
         prepared = await self._prepare([request for request, _ in group])
-        took = time.monotonic() - began if len(group) >= _MANY_REQUESTS else 0
+        self._preparing -= 1
+        self._unstored += 1
+        self._arrived.set()
+        many_small = len(group) >= _MANY_REQUESTS and len(group[-1][0].body) < _SMALL_BYTES
+        took = time.monotonic() - began if many_small else 0
         self._gather_seconds = min(max(took, GATHER_SECONDS), _LONGEST_GATHER_SECONDS)
         if before is not None:
             await before

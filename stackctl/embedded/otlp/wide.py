@@ -12,6 +12,7 @@ from stackctl.embedded.otlp import jsontext
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints, parents
 from stackctl.embedded.otlp.message import trace_requests
+from stackctl.embedded.otlp.resources import resource_columns
 from stackctl.embedded.otlp.shape import CORE, KINDS, LATEST_NS, STATUSES, Lists, Structs, Texts
 
 _UNSET = pa.scalar(0, pa.int32())
@@ -50,7 +51,7 @@ def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
     columns = _core(span, arrival_ms) | _scope(scope.field("scope"), scope_row)
     columns["events"], columns["links"] = _events(span.field("events")), _links(span.field("links"))
     columns["rest"] = pivot(span.field("attributes"), "s", columns)
-    columns["rrest"] = pivot(resource.field("resource").field("attributes"), "r", columns, resource_row)
+    columns["rrest"] = resource_columns(resource.field("resource").field("attributes"), resource_row, columns)
     names = [*CORE.names, *(name for name in columns if name not in CORE.names)]
     table = pa.table({name: columns[name] for name in names})
     trace, here = columns["tid_hi"].to_numpy() | columns["tid_lo"].to_numpy(), columns["span_id"].to_numpy()

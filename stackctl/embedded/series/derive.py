@@ -80,18 +80,17 @@ class Derivation:
             for of in ("span", "evaluation")
         }
 
-    def from_spans(self, table: pa.Table) -> Increments:
-        """Return what a processed SpanTable adds."""
-        return self._count(table, "span")
+    def from_spans(self, table: pa.Table | Batch) -> Increments:
+        """Return what a processed SpanTable adds; a batch that the pipeline just processed knows its codes already."""
+        return self._count(table if isinstance(table, Batch) else Batch(table), "span")
 
     def from_evaluations(self, table: pa.Table) -> Increments:
         """Return what a redacted table of evaluation records adds."""
-        return self._count(table, "evaluation")
+        return self._count(Batch(table), "evaluation")
 
-    def _count(self, table: pa.Table, of: str) -> Increments:
-        if not table.num_rows:
+    def _count(self, batch: Batch, of: str) -> Increments:
+        if not batch.rows:
             return Increments(0)
-        batch = Batch(table)
         counting = _Counting(batch, self._labellings)
         blocks = (counting.block(counted) for counted in self._counted[of])
         arrivals: Codes = batch.columns["arrival_ms"].to_numpy(zero_copy_only=False)

@@ -140,7 +140,7 @@ def _counted(mixed: Codes, span: int) -> tuple[Codes, Codes]:
 def _code(batch: Batch, label: Label, coded: dict[int, Coded]) -> Coded:
     key = id(label)  # a label's own hash costs more than the rest of this; the labelling keeps it alive
     if key not in coded:
-        coded[key] = _encode(_columns(batch, label), batch.rows)
+        coded[key] = _encode(batch, _columns(batch, label))
     return coded[key]
 
 
@@ -161,21 +161,19 @@ def _columns(batch: Batch, label: Label) -> list[Any]:
     return [batch.columns[name] for name in names if name in batch.columns]
 
 
-def _encode(columns: Sequence[Any], rows: int) -> Coded:
+def _encode(batch: Batch, columns: Sequence[Any]) -> Coded:
     if not columns:
-        return Coded(np.zeros(rows, np.int64), ("",))
+        return Coded(np.zeros(batch.rows, np.int64), ("",))
     first, *others = columns
-    coded = _encode_one(first)
+    coded = _encode_one(batch, first)
     for column in others:
-        other = _encode_one(column)
+        other = _encode_one(batch, column)
         missing = np.array([not text for text in coded.texts])[coded.codes]
         codes = np.where(missing, other.codes + len(coded.texts), coded.codes)
         coded = Coded(codes, (*coded.texts, *other.texts))
     return coded
 
 
-def _encode_one(column: Any) -> Coded:
-    text = column if pa.types.is_string(column.type) else column.cast(pa.string())
-    encoded = text.dictionary_encode(null_encoding="encode")
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return Coded(codes, tuple(text or "" for text in encoded.dictionary.to_pylist()))
+def _encode_one(batch: Batch, column: Any) -> Coded:
+    found = batch.coded(column if pa.types.is_string(column.type) else column.cast(pa.string()))
+    return Coded(found.codes.astype(np.int64), tuple([text or "" for text in found.values]))
