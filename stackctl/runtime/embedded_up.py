@@ -43,6 +43,7 @@ ENGINE_PACKAGES = (
     "uvicorn",
     "uvloop",
     "httptools",
+    "hpack",
     "python_multipart",
 )
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx2
 import psutil
 
+from stackctl.embedded.otlp import http2
 from stackctl.stack import EngineConfig
 from tests.realstack import free_port
 
@@ -224,6 +225,26 @@ async def shout(port: int, raw: bytes) -> int | None:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+async def farewell(port: int, raw: bytes) -> str | None:
+    """Send bytes of HTTP/2 on a connection of their own, end it, and return the error it ends with; None for none."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(OSError):
+            writer.write(raw)
+            await writer.drain()
+            writer.write_eof()
+        answer, code = await reader.read(-1), None
+        while len(answer) >= http2.HEAD_BYTES:
+            high, low, kind, _, _ = http2.HEAD.unpack_from(answer)
+            payload, answer = answer[9 : 9 + (high << 16 | low)], answer[9 + (high << 16 | low) :]
+            if kind == http2.GOAWAY:
+                code = http2.Code(int.from_bytes(payload[4:8], "big")).name
+        writer.close()
+        return code
+    except OSError:
+        return None
 
 
 def fire(

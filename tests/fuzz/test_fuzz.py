@@ -5,21 +5,25 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import fuzz_http
+import fuzz_http2
 import fuzz_otlp
 import fuzz_queries
 import grpc.aio
 import httpx2
 import pytest
-from fuzz_engine import ANSWER_SECONDS, REQUESTS, TELEMETRY_AT_ONCE, Case, Engine, Http, chance, fire, shout
+from fuzz_engine import ANSWER_SECONDS, REQUESTS, TELEMETRY_AT_ONCE, Case, Engine, Http, chance, farewell, fire, shout
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from stackctl.embedded.otlp import http2
 from stackctl.embedded.otlp.signals import Signal
 
 # What part of all requests each kind is.
-SHARES = {"otlp http": 0.4, "otlp grpc": 0.15, "prometheus": 0.15, "tempo": 0.12, "http": 0.18}
+SHARES = {"otlp http": 0.4, "otlp grpc": 0.1, "http2": 0.05, "prometheus": 0.15, "tempo": 0.12, "http": 0.18}
 MOST_MEGABYTES = {"ingest": 800.0, "query": 1500.0}
 OTLP = frozenset({200, 400, 413, 415, 429})
 GRPC = frozenset({"OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"})
+# How a connection ends: by its sender, or with an error that is the sender's.
+HTTP2 = frozenset({None, *(code.name for code in http2.Code)} - {"INTERNAL_ERROR"})
 PROMETHEUS = frozenset({200, 400, 404, 422})
 TEMPO = frozenset({200, 400, 404, 422})
 # A query may run out of its time, never more than a few of them.
@@ -199,6 +203,15 @@ def test_http_tricks(engine: Engine, endpoint: str) -> None:
     cases = (Case("raw", fuzz_http.request(source)) for _ in range(count("http") // 3))
     tally = fire(engine.watched(cases), lambda: lambda case: shout(engine.ports[endpoint], case.raw), ANY_HTTP)
     tally.check(f"HTTP on {endpoint}")
+
+
+def test_http2_tricks(engine: Engine) -> None:
+    """Frames in any order and of any content: a connection ends by its sender, or with an error of its sender."""
+    source = chance("http2")
+    cases = (Case("frames", fuzz_http2.conversation(source)) for _ in range(count("http2")))
+    tally = fire(engine.watched(cases), lambda: lambda case: farewell(engine.ports["otlp_grpc"], case.raw), HTTP2)
+    tally.check("HTTP/2")
+    assert tally.statuses[None] > 0
 
 
 def test_nothing_was_read_that_is_not_served(engine: Engine, tmp_path: Path) -> None:
