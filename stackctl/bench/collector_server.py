@@ -1,5 +1,6 @@
-"""A real Collector on free ports, with the configuration that stackctl renders."""
+"""A real Collector on free ports, with the configuration that stackctl renders and the environment of compose.yaml."""
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,12 @@ from typing import Final
 
 import httpx2
 import psutil
+import yaml
 
 from stackctl.bench.ports import free_port
 from stackctl.collector.render import CONFIG, CollectorSettings, files
 from stackctl.errors import ComponentUnhealthy
+from stackctl.files import shipped
 
 _START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 30.0
@@ -87,7 +90,9 @@ def running(
     log = directory / "collector.log"
     (directory / "state").mkdir(exist_ok=True)
     with log.open("ab") as output:
-        process = subprocess.Popen([str(program), *arguments], stdout=output, stderr=output, cwd=directory)
+        process = subprocess.Popen(
+            [str(program), *arguments], stdout=output, stderr=output, cwd=directory, env=os.environ | _environment()
+        )
     try:
         with httpx2.Client(trust_env=False, timeout=30) as http:
             _wait(http, f"http://127.0.0.1:{ports['health']}/", process, log)
@@ -104,6 +109,12 @@ def running(
     finally:
         process.terminate()
         process.wait(_STOP_SECONDS)
+
+
+def _environment() -> dict[str, str]:
+    """Return what the container's environment says."""
+    services = yaml.safe_load((shipped("compose") / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    return dict(services["otelcol"]["environment"])
 
 
 def _addresses(ports: dict[str, int]) -> str:

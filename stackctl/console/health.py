@@ -13,6 +13,7 @@ from starlette.responses import Response
 from stackctl import __version__
 from stackctl.console.config import ConsoleConfig
 from stackctl.console.findings import findings
+from stackctl.console.servers import servers
 
 _TIMEOUT_SECONDS = 2.0
 
@@ -38,12 +39,13 @@ class Health:
             self._ask(f"{config.prometheus}/api/v1/alerts"),
         )
         state = _state(config.state_file)
+        official = await servers(state, self._http, self._ask)
         found = {
             "version": __version__,
             "runtime": state.get("runtime", "external"),
             "data_dir": state.get("data_dir"),
             "endpoints": state.get("endpoints") or {"prometheus": config.prometheus, "tempo": config.tempo},
-            "components": [_component(one) for one in state.get("components", ())],
+            "components": [*official, *(_component(one) for one in state.get("components", ()))],
             "servers": {
                 "prometheus": {"url": config.prometheus, "version": _version((prometheus or {}).get("data"))},
                 "tempo": {"url": config.tempo, "version": _version(tempo)},

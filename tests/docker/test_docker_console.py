@@ -11,6 +11,7 @@ import pytest
 
 from stackctl.runtime import state
 from tests.conftest import run_stackctl
+from tests.docker.engine import containers, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -24,7 +25,11 @@ def test_the_console_runs_over_the_containers(tmp_path: Path, docker_runtime: Se
         assert started.code == 0, started.stderr
         console = started.json()["endpoints"]["console"]
         assert {row["name"]: row["state"] for row in started.json()["components"]}["console"] == "healthy"
-        assert _get(f"{console}/api/stack")["servers"]["prometheus"]["version"] == "3.15.0"
+        shown = _get(f"{console}/api/stack")
+        assert shown["servers"]["prometheus"]["version"] == "3.15.0"
+        assert {row["name"]: row["state"] for row in shown["components"]} == dict.fromkeys(
+            ("otelcol", "tempo", "prometheus", "console"), "healthy"
+        )
         first = state.find(data).supervisor
         assert first is not None
         os.kill(first.pid, signal.SIGKILL)
@@ -36,6 +41,9 @@ def test_the_console_runs_over_the_containers(tmp_path: Path, docker_runtime: Se
         assert mended.code == 0, mended.stderr
         assert mended.json()["endpoints"]["console"] == console
         assert _get(f"{console}/api/stack")["runtime"] == "docker"
+        docker("kill", containers(mended.json()["network"])["prometheus"])
+        after = {row["name"]: row["state"] for row in _get(f"{console}/api/stack")["components"]}
+        assert (after["prometheus"], after["otelcol"]) == ("unhealthy", "healthy")
         second = state.find(data).supervisor
         assert second is not None
     finally:

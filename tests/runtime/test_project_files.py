@@ -75,6 +75,15 @@ def test_every_service_is_hardened() -> None:
         assert "cap_add" not in row, name
 
 
+def test_garbage_is_collected_before_the_collector_refuses() -> None:
+    """Go's own limit lies below the share of the container's memory above which the memory_limiter refuses."""
+    row = services()["otelcol"]
+    limiter = yaml.safe_load((COMPOSE.parent / "otelcol" / "config.yaml").read_text())["processors"]["memory_limiter"]
+    refuses = 1024 * (limiter["limit_percentage"] - limiter["spike_limit_percentage"]) / 100
+    assert row["mem_limit"] == "1g"
+    assert float(row["environment"]["GOMEMLIMIT"].removesuffix("MiB")) < 0.9 * refuses
+
+
 def test_ports_are_those_of_the_one_table_and_on_loopback() -> None:
     """Each endpoint's default port is published at the component that serves it, on loopback only."""
     published = {text for row in services().values() for text in row.get("ports", ())}
