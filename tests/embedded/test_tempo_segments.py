@@ -53,7 +53,8 @@ def opened(segments: list[Segment]) -> Callable[..., list[int]]:
         filtered = compile_query(f"{{ {condition} }}").body.stages[0].condition
         session = Session(None, None, tuple(segments), (), (), (), None)  # type: ignore[arg-type]  # asks no SQL
         text = session.spans(["span_id"], window or Window(), filtered)
-        return [number for path, number in numbers.items() if path in text]
+        looked_up = {str(part.segment.path) for parts, _ in session._named for part in parts}
+        return [number for path, number in numbers.items() if path in text or path in looked_up]
 
     return run
 

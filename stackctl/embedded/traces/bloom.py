@@ -24,7 +24,7 @@ _P1, _P2, _P3, _P4, _P5 = (
     0x27D4EB2F165667C5,
 )
 _64: Final = 2**64 - 1
-_BLOCK: Final = np.arange(_BLOCK_BYTES)
+_BLOCK: Final = np.dtype(f"V{_BLOCK_BYTES}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +58,11 @@ class FilterFile:
     def __init__(self, path: Path) -> None:
         file = os.open(path, os.O_RDONLY)
         try:
-            self._bytes = np.frombuffer(mmap.mmap(file, 0, access=mmap.ACCESS_READ), np.uint8)
+            self._bytes = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
         finally:
             os.close(file)
+        # Wherever a block begins, numpy takes it as one value.
+        self._blocks = np.ndarray((max(0, len(self._bytes) - _BLOCK_BYTES + 1),), _BLOCK, self._bytes, strides=(1,))
 
     def bitset(self, offset: int, length: int) -> tuple[int, int]:
         """Find a bitset behind its filter's header.
@@ -74,7 +76,7 @@ class FilterFile:
         """
         # The header's first field is `numBytes`: a zigzag varint after its one-byte tag (thrift, compact protocol).
         size = shift = 0
-        for byte in self._bytes[offset + 1 : offset + 6].tolist():
+        for byte in self._bytes[offset + 1 : offset + 6]:
             size |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
@@ -83,8 +85,7 @@ class FilterFile:
 
     def blocks(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
         """Return the eight words of the blocks that begin at some places."""
-        found: npt.NDArray[np.uint32] = self._bytes[starts[:, None] + _BLOCK].view("<u4")
-        return found
+        return self._blocks[starts].view("<u4").reshape(-1, _BLOCK_BYTES // 4)
 
 
 @dataclass(frozen=True, eq=False)

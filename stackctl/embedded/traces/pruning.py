@@ -44,6 +44,22 @@ def may_match(part: Part, condition: ast.Expression | None) -> bool:
     return True
 
 
+def pinned(part: Part, condition: ast.Expression | None) -> tuple[str, str] | None:
+    """Return a column and the text that it is in every span of a part that meets a condition; None for no such."""
+    match condition:
+        case ast.Binary(op="&&"):
+            return pinned(part, condition.left) or pinned(part, condition.right)
+        case ast.Binary(
+            op="=", left=ast.Attribute() as field, right=ast.Literal(kind=Kind.STRING, value=str() as text)
+        ):
+            if field.parent or field.scope not in ("", *SCOPE_PREFIX) or field.name in JSON_TEXT_ARRAYS:
+                return None
+            columns = [column for column in _attribute_columns(field, "s") if column in part.columns]
+            elsewhere = any(_in_rest(part, scope, field) for scope in _scopes(field))
+            return None if elsewhere or len(columns) != 1 else (columns[0], text)
+    return None
+
+
 def weakened(condition: ast.Expression | None, beyond: Callable[[ast.Node], bool]) -> ast.Expression | None:
     """Return a condition that holds wherever another does, without the comparisons that look beyond the span itself.
 

@@ -20,6 +20,7 @@ _OWN_FIELD: Final = TRACE_FACTS | {"span:name", "span:duration", "span:id", "tra
 _INTRINSIC_KEY: Final = {"span:status": "status", "span:kind": "kind", "span:statusMessage": "statusMessage"}
 _SERVICE: Final = f"r:{semconv.SERVICE_NAME}:s"
 _MOST_SPANS: Final = 100_000  # of one spanset; DuckDB takes no more than ten times that
+_FEW: Final = 500  # spans
 # A row of SQL: what matched of a group, and how many.
 _Spanset = dict[str, Any]
 _OF_SPAN: Final = ("tid_hi", "tid_lo", "span_id", "parent_id", "start_ns", "dur_ns", "name", "status", _SERVICE)
@@ -79,6 +80,11 @@ def _matches(session: Session, request: SearchRequest) -> tuple[dict[TraceKey, l
     columns = _mentioned(compiler, request.pipeline)
     values = {place for column in columns if column.key not in NESTED_SETS for place in column.places}
     found = compiler.compile(request.pipeline)
+    if session.narrow():
+        # Planned in a third of the time that the grouping below takes.
+        spans = session.rows(compiler.statement(f"SELECT * FROM {found} LIMIT {_FEW + 1}"), parameters.values)
+        if len(spans) <= _FEW:
+            return _grouped(spans, request), columns
     grouped = f"""SELECT tid_hi, tid_lo, grp, count(*) AS matched, max(start_ns) AS newest,
         {_earliest(request.spans_per_spanset, values)} AS spans FROM {found} GROUP BY ALL"""
     sql = f"""SELECT tid_hi, tid_lo, max(newest) AS newest,
@@ -86,6 +92,25 @@ def _matches(session: Session, request: SearchRequest) -> tuple[dict[TraceKey, l
         FROM ({grouped}) GROUP BY ALL ORDER BY newest DESC, tid_hi, tid_lo LIMIT {int(request.limit)}"""
     rows = session.rows(compiler.statement(sql), parameters.values)
     return {(row["tid_hi"], row["tid_lo"]): row["spansets"] for row in rows}, columns
+
+
+def _grouped(spans: Iterable[dict[str, Any]], request: SearchRequest) -> dict[TraceKey, list[_Spanset]]:
+    """Return the spansets of the newest traces as the statement in `_matches` does.
+
+    Args:
+        spans: all that match.
+    """
+    found: dict[TraceKey, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    newest: dict[TraceKey, int] = {}
+    for span in sorted(spans, key=lambda span: (span["start_ns"], span["span_id"])):
+        key = span["tid_hi"], span["tid_lo"]
+        found[key][span["grp"]].append(span)
+        newest[key] = span["start_ns"]
+    shown = request.spans_per_spanset or None
+    return {
+        key: [{"grp": grp, "matched": len(group), "spans": group[:shown]} for grp, group in sorted(found[key].items())]
+        for key in sorted(found, key=lambda key: (-newest[key], key))[: request.limit]
+    }
 
 
 def _earliest(count: int, values: Iterable[str]) -> str:

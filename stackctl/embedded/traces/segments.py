@@ -10,10 +10,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stackctl.embedded.traces.bloom import BloomFilters, FilterFile, Probe
+from stackctl.embedded.traces.pages import Places, SegmentPages, Unfamiliar
 from stackctl.errors import UpstreamFailed
 
 # Columns that are there whatever was stored; where only their times matter they count as one span's start and end.
@@ -32,12 +34,14 @@ class ColumnFacts:
     Attributes:
         low: smallest value, None where it is not known; `high` the largest.
         filters: a bloom filter for each row group with a value, None where there are none.
+        groups: numbers of these row groups.
         everywhere: every row has a value.
     """
 
     low: Any
     high: Any
     filters: BloomFilters | None
+    groups: Sequence[int] = ()
     everywhere: bool = False
 
 
@@ -86,6 +90,7 @@ class Segment:
     Attributes:
         names: every column of the file.
         columns: facts of each column that has a value in some row.
+        places: where their pages are; None where only DuckDB knows.
         rest_keys: for `span` and `resource`, the keys inside the JSON of `rest` and `rrest`.
         has_probe: some span is the readiness probe's.
         tags: columns with a value on some span that is not the probe's.
@@ -94,6 +99,7 @@ class Segment:
     path: Path
     names: frozenset[str]
     columns: Mapping[str, ColumnFacts]
+    places: Places | None = None
     rest_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     has_probe: bool = False
     tags: frozenset[str] = frozenset()
@@ -124,16 +130,63 @@ class Segment:
 
     def may_hold(self, column: str, values: Sequence[int | str | float | bool]) -> bool:
         """False where a column certainly holds none of some values."""
+        return bool(self.groups_with(column, values))
+
+    def groups_with(self, column: str, values: Sequence[int | str | float | bool]) -> Sequence[int]:
+        """Return the numbers of the row groups in which a column may hold one of some values."""
         facts = self.columns.get(column)
         if facts is None:
-            return False
+            return ()
         inside = [value for value in values if _within(facts, value)]
         hashed = [
             value for value in inside if isinstance(value, str) or (type(value) is int and column in _INTEGER_IDS)
         ]
         if not inside or facts.filters is None or len(hashed) < len(inside):
-            return bool(inside)
-        return bool(facts.filters.which([_probe(value) for value in hashed]).any())
+            return facts.groups if inside else ()
+        found = facts.filters.which([_probe(value) for value in hashed])
+        return [facts.groups[number] for number in np.flatnonzero(found).tolist()]
+
+    def rows_of(
+        self, groups: Sequence[int], highs: Sequence[int], columns: Iterable[str] | None
+    ) -> list[dict[str, Any]]:
+        """Return the rows whose trace id has one of some upper halves.
+
+        Args:
+            groups: numbers of the row groups that may have them.
+            columns: what the rows have, where a value is stored; all if None.
+
+        Raises:
+            Unfamiliar: only DuckDB can read them.
+        """
+        wanted = self.columns if columns is None else columns
+        return self._paged(groups, lambda pages, group: pages.where(group, "tid_hi", highs), wanted)
+
+    def rows_with(self, column: str, text: str, columns: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the rows in which a column is a text.
+
+        Args:
+            columns: what the rows have, where a value is stored.
+
+        Raises:
+            Unfamiliar: only DuckDB can read them.
+        """
+        groups = self.groups_with(column, [text])
+        return self._paged(groups, lambda pages, group: pages.where_text(group, column, text), columns)
+
+    def _paged(
+        self, groups: Iterable[int], where: Callable[[SegmentPages, int], Sequence[int]], columns: Iterable[str]
+    ) -> list[dict[str, Any]]:
+        if self.places is None:
+            raise Unfamiliar(f"{self.path.name} has columns of another form")
+        wanted = set(self.columns).intersection(columns)
+        known = {name: self.constants[name] for name in wanted.intersection(self.constants)}
+        read = sorted(wanted.difference(known))
+        rows: list[dict[str, Any]] = []
+        with SegmentPages(self.path, self.places) as pages:
+            for group in groups:
+                places = where(pages, group)
+                rows += [known | row for row in pages.rows(group, read, places)] if places else []
+        return rows
 
     def _bound(self, column: str, which: str, unknown: int) -> int:
         facts = self.columns.get(column)
@@ -253,22 +306,23 @@ def read(path: Path) -> Segment:
         facts = _facts(file, [group.column(number) for group in groups])
         if facts is not None:
             columns[name] = facts
-    return Segment(path, frozenset(metadata.schema.names), columns)
+    return Segment(path, frozenset(metadata.schema.names), columns, Places.of(metadata))
 
 
 def _facts(file: FilterFile, chunks: Sequence[Any]) -> ColumnFacts | None:
     """Facts of one column from its chunks' metadata; None where no row has a value."""
     statistics = [chunk.statistics for chunk in chunks]
-    pairs = list(zip(chunks, statistics, strict=True))
-    filled = [(c, s) for c, s in pairs if s is None or not s.has_null_count or s.null_count < c.num_values]
+    pairs = list(enumerate(zip(chunks, statistics, strict=True)))
+    filled = {n: (c, s) for n, (c, s) in pairs if s is None or not s.has_null_count or s.null_count < c.num_values}
     everywhere = all(s is not None and s.has_null_count and not s.null_count for s in statistics)
     if not filled:
         return None
-    known = all(s is not None and s.has_min_max for _, s in filled)
+    known = all(s is not None and s.has_min_max for _, s in filled.values())
     return ColumnFacts(
-        min(s.min for _, s in filled) if known else None,
-        max(s.max for _, s in filled) if known else None,
-        _filters(file, [c for c, _ in filled]),
+        min(s.min for _, s in filled.values()) if known else None,
+        max(s.max for _, s in filled.values()) if known else None,
+        _filters(file, [c for c, _ in filled.values()]),
+        tuple(filled),
         everywhere,
     )
 

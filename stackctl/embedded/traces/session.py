@@ -1,5 +1,6 @@
 """Questions to one snapshot of the store: SQL over the sealed segments and the hot pieces that may have an answer."""
 
+import logging
 import re
 import time
 from collections import defaultdict
@@ -12,6 +13,8 @@ import pyarrow as pa
 
 from stackctl.embedded.traces.alarms import Alarms
 from stackctl.embedded.traces.hot import SERVICE, HotPiece
+from stackctl.embedded.traces.needles import Needle
+from stackctl.embedded.traces.pages import Unfamiliar
 from stackctl.embedded.traces.partials import Partials
 from stackctl.embedded.traces.pruning import may_match
 from stackctl.embedded.traces.schema import CORE, JUDGED, REST_COLUMN, Schema, identifier, sql_type
@@ -20,11 +23,13 @@ from stackctl.errors import UpstreamFailed
 from stackctl.stack import PROBE_SERVICE
 from stackctl.traceql import ast
 
+log = logging.getLogger("stackctl.query")
+
 MEMORY_LIMIT: Final = "512MB"  # the largest questions over ten million spans need half of it
 EVERYTHING: Final = Window()
 NOT_PROBE: Final = f"{identifier(SERVICE)} IS DISTINCT FROM '{PROBE_SERVICE}'"
 
-_PARAMETER: Final = re.compile(r"\$(p\d+)\b")
+_PARAMETER: Final = re.compile(r"\$(p\d+|needle)\b")
 # How DuckDB tells of a file that is gone or damaged.
 _UNREADABLE: Final = re.compile(r"Failed to read file|[Cc]annot open file|No files found|No magic bytes")
 _HOT_NAME: Final = re.compile(r"\bhot_(\d+)\b")
@@ -33,9 +38,23 @@ _CONDITIONED: Final = ("start_ns", "dur_ns", SERVICE)
 _SPAN_KEYS: Final = frozenset({"tid_hi", "tid_lo", "span_id", "start_ns"})  # read whatever is known
 # More traces than these stand in nearly every segment anyway.
 _PROBED_TRACES: Final = 50
+# What is read page by page: a row group more costs a few milliseconds, and a statement's planning is paid once.
+_PAGED_TRACES: Final = 4
+_PAGED_GROUPS: Final = 6
+_FEW_PARTS: Final = 3
 TraceKey = tuple[int, int]
 _Asked = tuple[Window, ast.Expression | None]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Matching:
+    """What may hold an answer, of so many segments and pieces that are in a window."""
+
+    segments: Sequence[Segment]
+    needles: Sequence[Needle]
+    pieces: Sequence[HotPiece]
+    touched: int
 
 
 @dataclass(frozen=True)
@@ -61,8 +80,8 @@ class Session:
     alarms: Alarms
     partials: Partials = field(default_factory=Partials)
     # Hot pieces and columns that statements name, by the number in their name; None once DuckDB has them.
-    _named: list[tuple[Sequence[HotPiece], Sequence[str]] | None] = field(default_factory=list)
-    _matched: dict[_Asked, tuple[Sequence[Segment], Sequence[HotPiece]]] = field(default_factory=dict, init=False)
+    _named: list[tuple[Sequence[HotPiece | Needle], Sequence[str]] | None] = field(default_factory=list)
+    _matched: dict[_Asked, _Matching] = field(default_factory=dict, init=False)
 
     def spans(
         self, columns: Iterable[str], window: Window = EVERYTHING, condition: ast.Expression | None = None
@@ -75,7 +94,9 @@ class Session:
             condition: of spans that do not meet it, any may be left out.
         """
         names = sorted(set(columns))
-        found, pieces = self._matching(window, condition)
+        matching = self._matching(window, condition)
+        needles, found = matching.needles, matching.segments
+        pieces: list[HotPiece | Needle] = [*matching.pieces, *needles]
         whole = [part for part in found if window.holds(part) and not part.has_probe]
         cut = [part for part in found if part not in whole]
         longest = max((part.longest_ns for part in cut), default=0)
@@ -95,20 +116,52 @@ class Session:
             columns: what the rows have; every core column, and all that have a value in one of them, if None.
             window: where they are looked for.
         """
-        highs, lows = ([key[part] for key in traces] for part in (0, 1))
+        highs = [key[0] for key in traces]
         found = [part for part in self.segments if window.touches(part)]
-        if len(traces) <= _PROBED_TRACES:
-            found = [part for part in found if part.may_hold("tid_hi", highs)]
-        condition = f"tid_hi {_one_of(highs)} AND tid_lo {_one_of(lows)}"
         names = sorted(CORE if columns is None else set(columns))
-        if columns is None:
-            rows = [row | parts[0].constants for parts in _alike(found) for row in self.rows(_whole(parts, condition))]
-        else:
-            rows = self.rows(_from_files(found, names, condition)) if found else []
+        rows = self._paged(found, highs, columns)
+        if rows is None:
+            rows = self._stated(found, traces, None if columns is None else names)
         rows += [row for piece in self.hot for row in piece.rows_of(highs, None if columns is None else names)]
         keys, absent = set(traces), dict.fromkeys(names)
         rows = [absent | row for row in rows if (row["tid_hi"], row["tid_lo"]) in keys]
         return sorted(rows, key=lambda row: (row["start_ns"], row["span_id"]))
+
+    def _paged(
+        self, segments: Sequence[Segment], highs: Sequence[int], columns: Iterable[str] | None
+    ) -> list[dict[str, Any]] | None:
+        """Return spans by the upper halves of their trace ids; None where a statement is faster, or knows better."""
+        if len(highs) > _PAGED_TRACES:
+            return None
+        where = [(part, groups) for part in segments if (groups := part.groups_with("tid_hi", highs))]
+        if sum(len(groups) for _, groups in where) > _PAGED_GROUPS:
+            return None
+        wanted = None if columns is None else _SPAN_KEYS.union(columns)
+        try:
+            return [row for part, groups in where for row in part.rows_of(groups, highs, wanted)]
+        except Unfamiliar as error:
+            log.info("%s; asking DuckDB", error)
+            return None
+
+    def _stated(
+        self, segments: Sequence[Segment], traces: Sequence[TraceKey], names: Sequence[str] | None
+    ) -> list[dict[str, Any]]:
+        """Return the spans of some traces as statements find them."""
+        highs, lows = ([key[part] for key in traces] for part in (0, 1))
+        found = segments
+        if len(traces) <= _PROBED_TRACES:
+            found = [part for part in found if part.may_hold("tid_hi", highs)]
+        condition = f"tid_hi {_one_of(highs)} AND tid_lo {_one_of(lows)}"
+        if names is None:
+            return [row | parts[0].constants for parts in _alike(found) for row in self.rows(_whole(parts, condition))]
+        return self.rows(_from_files(found, names, condition)) if found else []
+
+    def narrow(self) -> bool:
+        """True where what `spans` gave reads few of the segments and pieces that are in its windows."""
+        return all(
+            len(one.segments) + len(one.needles) + len(one.pieces) <= min(_FEW_PARTS, one.touched - 1)
+            for one in self._matched.values()
+        )
 
     def tags(self) -> Schema:
         """Return the columns and keys with a value on a span that is not the probe's."""
@@ -186,20 +239,23 @@ class Session:
             f"the query took longer than {self.alarms.seconds:g} s", next_step="ask for a shorter time range"
         )
 
-    def _matching(
-        self, window: Window, condition: ast.Expression | None
-    ) -> tuple[Sequence[Segment], Sequence[HotPiece]]:
+    def _matching(self, window: Window, condition: ast.Expression | None) -> _Matching:
         """Return what may hold a span of a window that meets a condition; one statement asks that repeatedly."""
         found = self._matched.get((window, condition))
         if found is None:
-            found = (
-                [part for part in self.segments if window.touches(part) and may_match(part, condition)],
-                [part for part in self.hot if window.touches(part) and may_match(part, condition)],
+            segments = [part for part in self.segments if window.touches(part)]
+            pieces = [part for part in self.hot if window.touches(part)]
+            matching = [(part, Needle.within(part, condition)) for part in segments if may_match(part, condition)]
+            found = _Matching(
+                [part for part, needle in matching if needle is None],
+                [needle for _, needle in matching if needle is not None],
+                [part for part in pieces if may_match(part, condition)],
+                len(segments) + len(pieces),
             )
             self._matched[window, condition] = found
         return found
 
-    def _from_hot(self, pieces: Sequence[HotPiece], names: Sequence[str], *conditions: str) -> str:
+    def _from_hot(self, pieces: Sequence[HotPiece | Needle], names: Sequence[str], *conditions: str) -> str:
         """Return a SELECT of columns over hot pieces; DuckDB gets them with the statement that names them."""
         if not pieces:
             return ""
@@ -213,9 +269,19 @@ class Session:
         named = self._named[number] if number < len(self._named) else None
         if named is None:
             return
-        tables = [piece.table.select([n for n in named[1] if n in piece.columns]) for piece in named[0]]
+        tables = [self._part(piece, [n for n in named[1] if n in piece.columns]) for piece in named[0]]
         self.cursor.register(f"hot_{number}", pa.concat_tables(tables, promote_options="default"))
         self._named[number] = None
+
+    def _part(self, piece: HotPiece | Needle, names: Sequence[str]) -> pa.Table:
+        """Return some columns of what is in no file, or looked up in one."""
+        if isinstance(piece, HotPiece):
+            return piece.table.select(names)
+        try:
+            return piece.table(names)
+        except Unfamiliar as error:
+            log.info("%s; asking DuckDB", error)
+            return self.table(_from_files([piece.segment], names, piece.condition()), {"needle": piece.text})
 
 
 def _rows(result: Any) -> list[dict[str, Any]]:
@@ -261,7 +327,7 @@ def _union(parts: Iterable[str], names: Sequence[str]) -> str:
     return f"({' UNION ALL '.join(found)})"
 
 
-def _have(parts: Iterable[Part], column: str) -> bool:
+def _have(parts: Iterable[Segment | HotPiece | Needle], column: str) -> bool:
     return any(column in part.columns for part in parts)
 
 
