@@ -24,6 +24,11 @@ log = logging.getLogger("stackctl.ingest")
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 _BESIDE_HEADER_BYTES: Final = 4  # colon, space, end of line
+# The headers that are looked at, beside those that the parser minds.
+_READ: Final = {
+    key.encode(): key
+    for key in ("authorization", "content-encoding", "content-length", "content-type", "expect", "host")
+}
 _TEXT: Final = "text/plain; charset=utf-8"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -49,7 +54,7 @@ class Request:
 
     Attributes:
         path: without a query, as it came.
-        headers: by name in lower case; of several with one name the first.
+        headers: those of `_READ`, by name in lower case; of several with one name the first.
         parts: of the body, where they are held.
         held: bytes of them.
         came: bytes of the body so far.
@@ -212,8 +217,9 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; trailers behind a body are passed over."""
         self._head_bytes += len(name) + len(value) + _BESIDE_HEADER_BYTES
-        if self._in_head and self._head_bytes <= MAX_HEAD_BYTES:
-            self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        key = _READ.get(name.lower())
+        if key is not None and self._in_head and self._head_bytes <= MAX_HEAD_BYTES:
+            self._headers.setdefault(key, value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         """A head is whole: decide whether its body is wanted."""

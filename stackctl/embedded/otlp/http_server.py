@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +12,7 @@ from stackctl.embedded.otlp import answers
 from stackctl.embedded.otlp.front import Front, Unfinished
 from stackctl.embedded.otlp.http1_connection import Answer, HttpConnection, Request, Service, plain
 from stackctl.embedded.otlp.jsonform import to_protobuf
-from stackctl.embedded.otlp.limits import MAX_REQUEST_BYTES, Guard, header, inflate, too_large
+from stackctl.embedded.otlp.limits import MAX_REQUEST_BYTES, Guard, first_word, inflate, too_large
 from stackctl.embedded.otlp.signals import UNSUPPORTED, Accepted, Refused, Signal
 
 Take = Callable[[Signal, bytes], Awaitable[Accepted]]
@@ -20,6 +20,7 @@ _TYPES = (answers.PROTOBUF, answers.JSON)
 _EXPORTS = {signal.path: signal for signal in Signal}
 _READY, _STATUS = "/-/ready", "/-/status"
 _READS = ("GET", "HEAD")
+_JUDGED = 32  # how many senders' ways to ask are remembered
 
 
 async def serve_http(
@@ -53,23 +54,35 @@ class Routes:
 
     def __init__(self, take: Take, guard: Guard, status: Callable[[], dict[str, Any]], front: Front) -> None:
         self._take, self._guard, self._status, self._front = take, guard, status, front
+        self._judged = lru_cache(maxsize=_JUDGED)(self._judge)
 
     def refusal(self, request: Request) -> Answer | None:
         """Say how a request must not go on, before its body is read; None where it may."""
-        path, headers = request.path, request.headers
+        get = request.headers.get
+        if int(get("content-length", "0")) > MAX_REQUEST_BYTES:  # digits, or the parser had refused it
+            return _refused(request, too_large(MAX_REQUEST_BYTES))
+        said = (get("host"), get("authorization"), get("content-type", ""), get("content-encoding", ""))
+        return self._judged(request.method, request.path, *said)
+
+    def _judge(
+        self, method: str, path: str, host: str | None, authorization: str | None, media: str, coding: str
+    ) -> Answer | None:
+        """The same by what it depends on, since a sender says the same each time."""
         exports = path in _EXPORTS
         if not exports and path not in (_READY, _STATUS):
             return plain(HTTPStatus.NOT_FOUND)
         allowed = ("POST",) if exports else _READS
-        if request.method not in allowed:
+        if method not in allowed:
             return plain(HTTPStatus.METHOD_NOT_ALLOWED, ("allow", ", ".join(allowed)))
         try:
             if path != _READY:
-                self._guard.check(headers.get("host"), headers.get("authorization"))
-            if exports:
-                _check_form(headers)
+                self._guard.check(host, authorization)
+            if exports and first_word(media) not in _TYPES:
+                raise Refused(UNSUPPORTED, f"send {answers.PROTOBUF} or {answers.JSON}")
+            if exports and first_word(coding) not in ("", "identity", "gzip"):
+                raise Refused(UNSUPPORTED, "send gzip or no content encoding")
         except Refused as refused:
-            return _refused(request, refused)
+            return _refusal(refused, first_word(media) if exports else answers.JSON)
         return None
 
     async def answer(self, request: Request, body: bytes) -> Answer:
@@ -83,33 +96,25 @@ class Routes:
             if request.path == _READY:
                 return Answer(HTTPStatus.OK, b"ready\n")
             return Answer(HTTPStatus.OK, orjson.dumps(self._status()), answers.JSON)
-        if header(request.headers, "content-encoding") == "gzip":
+        headers = request.headers
+        if first_word(headers.get("content-encoding", "")) == "gzip":
             body = await self._front.aside(inflate, body)
-        media = header(request.headers, "content-type")
+        media = first_word(headers.get("content-type", ""))
         if media == answers.PROTOBUF:
             return Answer(HTTPStatus.OK, answers.accepted_body(signal, await self._take(signal, body)), media)
         accepted = await self._take(signal, await self._front.aside(partial(to_protobuf, signal), body))
         return Answer(HTTPStatus.OK, answers.accepted_json(signal, accepted), media)
 
 
-def _check_form(headers: Any) -> None:
-    """Judge a body by its headers.
-
-    Raises:
-        Refused: an unsupported type or coding, or too large.
-    """
-    if header(headers, "content-type") not in _TYPES:
-        raise Refused(UNSUPPORTED, f"send {answers.PROTOBUF} or {answers.JSON}")
-    if header(headers, "content-encoding") not in ("", "identity", "gzip"):
-        raise Refused(UNSUPPORTED, "send gzip or no content encoding")
-    if int(headers.get("content-length", "0")) > MAX_REQUEST_BYTES:  # digits, or the parser had refused it
-        raise too_large(MAX_REQUEST_BYTES)
-
-
 def _refused(request: Request, refused: Refused) -> Answer:
+    """The answer to a refused request."""
+    return _refusal(refused, first_word(request.headers.get("content-type", "")))
+
+
+def _refusal(refused: Refused, media: str) -> Answer:
     """A google.rpc.Status in the request's encoding."""
     kind = refused.kind
     more = () if kind.retry_seconds is None else (("retry-after", str(kind.retry_seconds)),)
-    if header(request.headers, "content-type") == answers.PROTOBUF and request.path in _EXPORTS:
-        return Answer(kind.http, answers.refusal_body(refused), answers.PROTOBUF, more)
+    if media == answers.PROTOBUF:
+        return Answer(kind.http, answers.refusal_body(refused), media, more)
     return Answer(kind.http, answers.refusal_json(refused), answers.JSON, more)

@@ -2,7 +2,6 @@
 
 import hmac
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -91,13 +90,9 @@ def guard_of(host: str, token: str | None) -> Guard:
     return Guard(frozenset({host}), token)
 
 
-def header(headers: Mapping[str, str], name: str) -> str:
-    """A header's media type or coding: lower case, without parameters; empty where absent."""
-    return _first_word(headers.get(name, ""))
-
-
 @lru_cache(maxsize=64)
-def _first_word(value: str) -> str:
+def first_word(value: str) -> str:
+    """A header's media type or coding: lower case, without parameters."""
     return value.split(";")[0].strip().lower()
 
 
