@@ -354,9 +354,9 @@ def _load(ingest: IngestProcess, generator: str, *arguments: str) -> tuple[Watch
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """Processor time of a process and of its workers."""
+    """Processor time of a process, of its workers, and of those that have ended."""
     times = _of_each(process, lambda one: one.cpu_times())
-    return float(sum(one.user + one.system for one in times))
+    return float(sum(one.user + one.system + one.children_user + one.children_system for one in times))
 
 
 def _of_each(process: psutil.Process, read: Callable[[psutil.Process], Any]) -> list[Any]:

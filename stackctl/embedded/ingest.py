@@ -54,11 +54,13 @@ def main(arguments: Sequence[str], limits: "SealLimits | None" = None) -> int:
     # Imported after `keep_memory`: some of these packages start threads, which keep the arenas that they were given.
     import uvloop
 
+    from stackctl.embedded.nursery import Nursery
     from stackctl.embedded.process import serve
 
     try:
+        config = EngineConfig.read(Path(arguments[0]))
         with suppress(KeyboardInterrupt):
-            uvloop.run(serve(EngineConfig.read(Path(arguments[0])), limits))
+            uvloop.run(serve(config, limits, Nursery.found()))
     except StackctlError as error:
         sys.stderr.write(f"error: {error.message}; next: {error.next_step}\n")
         return error.exit_code

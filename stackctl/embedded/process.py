@@ -1,12 +1,10 @@
 """What an ingest process holds and does, from its start to its last flush."""
 
 import asyncio
+import errno
 import gc
 import logging
-import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from stackctl.embedded.columns import Pipeline, kept_by
 from stackctl.embedded.commit import Committer
+from stackctl.embedded.nursery import Nursery
 from stackctl.embedded.otlp.front import Front, Unfinished, listen
 from stackctl.embedded.otlp.grpc_server import serve_grpc
 from stackctl.embedded.otlp.http_server import serve_http
@@ -24,11 +23,12 @@ from stackctl.embedded.prepare import Line, Prepared
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
-from stackctl.embedded.store.layout import lock_writer
+from stackctl.embedded.store.layout import Layout, lock_writer
 from stackctl.embedded.store.retention import Retention
+from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
-from stackctl.embedded.workers import Workforce
-from stackctl.embedded.workwire import Setup, Tally
+from stackctl.embedded.workers import Workforce, seal_apart
+from stackctl.embedded.workwire import Setup, Tally, WorkerLost
 from stackctl.errors import StoreUnusable
 from stackctl.genai.pricebook import in_force
 from stackctl.stack import EngineConfig
@@ -42,7 +42,6 @@ _SEAL_EVERY_SECONDS: Final = 0.5
 _RETAIN_EVERY_SECONDS: Final = 60.0
 _STOP_GRACE_SECONDS: Final = 5.0
 _SHOWN_KEYS: Final = 100
-_NICE: Final = 10  # a tenth of the share of an ordinary thread that wants the same core
 
 
 def now_ms() -> int:
@@ -59,13 +58,14 @@ class Ingest:
     Args:
         config: where and for how long to keep what.
         limits: when spans are sealed into segments.
+        nursery: makes processes that work for this one, where there is one.
 
     Raises:
         StoreUnusable: another process writes there, a newer format, or no usable directory.
     """
 
-    def __init__(self, config: EngineConfig, limits: SealLimits) -> None:
-        self._config = config
+    def __init__(self, config: EngineConfig, limits: SealLimits, nursery: Nursery | None = None) -> None:
+        self._config, self._nursery = config, nursery
         data_dir = Path(config.data_dir)
         self._lock = lock_writer(data_dir)
         self.store = SpanStore(data_dir, limits, clock_ms=now_ms)
@@ -80,9 +80,9 @@ class Ingest:
         self._pipelines: list[Pipeline] = []
         self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
         self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
-        self._workforce = Workforce(Setup(config, self._book), self._prepare_here)
+        self._workforce = Workforce(Setup(config, self._book), self._prepare_here, nursery=nursery)
         self.intake = Intake(self._prepare, self._store, now_ms, at_once=lambda: self._workforce.at_once)
-        self._seal = ThreadPoolExecutor(1, "seal", initializer=give_way)
+        self._seal = ThreadPoolExecutor(1, "seal")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then flush.
@@ -195,11 +195,23 @@ class Ingest:
     def _seal_closed(self) -> None:
         """Seal and trim; runs in the sealing thread."""
         try:
-            self.store.seal_closed()
+            self.store.seal_closed(self._seal_one)
             self.store.trim(self.head.durable_seq)
             self.head.seal_closed()
         except OSError as error:
             log.error("sealing failed, will be tried again: %s", error.strerror)
+
+    def _seal_one(self, layout: Layout, first: int) -> None:
+        """Seal a log file in a process of its own, here where that cannot be: it would hold up who waits for this one.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        try:
+            if self._nursery is None or not seal_apart(self._nursery, layout, first):
+                seal(layout, first)
+        except WorkerLost as error:
+            raise OSError(errno.ECHILD, "the sealing process was lost") from error
 
     def _retain(self) -> None:
         """Seal what failed before, compact, forget what is too old or too much; runs in the sealing thread."""
@@ -224,19 +236,12 @@ class Ingest:
         for threads in (self._work, self._disk, self._seal):
             threads.shutdown()
         self.store.close()
+        if self._nursery is not None:
+            self._nursery.close()
         log.info("stopped at frame %d", self.store.last_seq)
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-
-def give_way() -> None:
-    """Let the calling thread run when others do not: what nobody waits for must not hold up who waits.
-
-    Only Linux gives threads priorities of their own, and lets no thread back: it is for threads that do nothing else.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 class Every:
@@ -264,12 +269,13 @@ def _redacted_keys(tally: Tally) -> list[dict[str, Any]]:
     return [{"key": key, "values": values, "setting": kept_by(key)} for key, values in most]
 
 
-async def serve(config: EngineConfig, limits: SealLimits | None = None) -> None:
+async def serve(config: EngineConfig, limits: SealLimits | None = None, nursery: Nursery | None = None) -> None:
     """Run an ingest process until SIGTERM or SIGINT.
 
     Args:
         config: what the runtime says.
         limits: when spans are sealed into segments; the defaults when None.
+        nursery: makes processes that work for this one, where there is one.
 
     Raises:
         StackctlError: a port is taken, or the store cannot be used.
@@ -277,4 +283,4 @@ async def serve(config: EngineConfig, limits: SealLimits | None = None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Ingest(config, limits or DEFAULT_LIMITS).run(stop)
+    await Ingest(config, limits or DEFAULT_LIMITS, nursery).run(stop)

@@ -1,19 +1,25 @@
-"""The work of a worker process: groups in, prepared groups out."""
+"""The work of processes beside ingest: groups in, prepared groups out; a closed log file in, its segments out."""
 
 import gc
+import importlib
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 import pyarrow as pa
 
 from stackctl.embedded.columns import Pipeline
+from stackctl.embedded.offspring import give_way
 from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.prepare import Line, Prepared, Preparer
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.frame import Packed
-from stackctl.embedded.workwire import READY, Done, Job, Setup, Tally, WorkerLost, receive, send
+from stackctl.embedded.store.seal import seal
+from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, WorkerLost, receive, send
+
+_SEAL_NICE: Final = 10  # a tenth of the share of an ordinary process that wants the same core
 
 
 def serve(channel: socket.socket) -> None:
@@ -26,6 +32,24 @@ def serve(channel: socket.socket) -> None:
         send(channel, READY)
         while True:
             send(channel, _done(pipeline, preparer, *receive(channel)))
+
+
+def serve_seal(channel: socket.socket) -> None:
+    """Seal one log file; answer None, or the number and text of the system's error."""
+    give_way(_SEAL_NICE)
+    with suppress(WorkerLost):
+        job: SealJob = receive(channel)[0]
+        try:
+            seal(job.layout, job.first)
+        except OSError as error:
+            send(channel, (error.errno, error.strerror))
+        else:
+            send(channel, None)
+
+
+def load_seal() -> None:
+    """Load what sealing needs and nothing else does."""
+    importlib.import_module("pyarrow.parquet")
 
 
 def _done(pipeline: Pipeline, preparer: Preparer, job: Job, bodies: Sequence[bytes]) -> Done:

@@ -18,10 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
+from stackctl.embedded.nursery import SEALER, WORKER, Child, Nursery, NurseryGone
 from stackctl.embedded.otlp.signals import Signal
 from stackctl.embedded.prepare import Prepared
 from stackctl.embedded.series.increments import Increments
-from stackctl.embedded.workwire import Done, Job, Setup, Tally, WorkerLost, receive, send
+from stackctl.embedded.store.layout import Layout
+from stackctl.embedded.workwire import Done, Job, SealJob, Setup, Tally, WorkerLost, receive, send
 
 log = logging.getLogger("stackctl.ingest")
 
@@ -29,8 +31,8 @@ MOST_WORKERS: Final = 2
 # Load that starts them: the share of a second that preparing takes, or a queue that does not become shorter.
 _BUSY_SHARE: Final = 0.6
 _QUEUE_BYTES: Final = 4 * 1024**2
-_QUEUE_SECONDS: Final = 0.5
-_WINDOW_SECONDS: Final = 1.0
+_QUEUE_SECONDS: Final = 0.2
+_WINDOW_SECONDS: Final = 0.3
 # Calm that ends them.
 _CALM_SHARE: Final = 0.3
 _CALM_SECONDS: Final = 60.0
@@ -51,22 +53,16 @@ class Worker:
 
     Args:
         setup: what it prepares with.
+        nursery: makes it at once; without one a program is started.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, nursery: Nursery | None = None) -> None:
         self._channel, theirs = socket.socketpair()
         self._setup = setup
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._channel.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", _ANSWER_SECONDS, 0))
-        arguments = [str(theirs.fileno()), str(os.getpid())]
         with theirs:
-            # The starting thread must outlive the worker, which dies with it (PR_SET_PDEATHSIG).
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "stackctl.embedded.worker", *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+            self._process = _process(theirs, nursery)
 
     @property
     def pid(self) -> int:
@@ -109,11 +105,59 @@ class Worker:
     def end(self) -> None:
         """Let it end; kill it where it does not, which loses nothing."""
         self._channel.close()
+        _see_end(self._process)
+
+
+def _process(channel: socket.socket, nursery: Nursery | None) -> "subprocess.Popen[bytes] | Child":
+    """A process that works at the other end of a channel."""
+    if nursery is not None:
         try:
-            self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            return nursery.bear(WORKER, channel)
+        except NurseryGone:
+            log.warning("the process that makes workers is gone; they are started as programs")
+    # The starting thread must outlive the worker, which dies with it (PR_SET_PDEATHSIG).
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "stackctl.embedded.worker", str(channel.fileno()), str(os.getpid())],
+        pass_fds=[channel.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _see_end(process: "subprocess.Popen[bytes] | Child") -> None:
+    """Wait until a process that has nothing to do any more has ended; kill it where it does not."""
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(_END_SECONDS)
+
+
+def seal_apart(nursery: Nursery, layout: Layout, first: int) -> bool:
+    """Seal a log file in a process of its own; False where there can be none.
+
+    Args:
+        first: sequence number that names the log file.
+
+    Raises:
+        OSError: the disk refused.
+        WorkerLost: the process ended before it answered.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            try:
+                child = nursery.bear(SEALER, theirs)
+            except NurseryGone:
+                return False
+        try:
+            send(ours, SealJob(layout, first))
+            failure = receive(ours)[0]
+        finally:
+            _see_end(child)
+    if failure is not None:
+        raise OSError(*failure)
+    return True
 
 
 class Workforce:
@@ -125,15 +169,20 @@ class Workforce:
         setup: what workers prepare with.
         inside: prepares a group in this process.
         most: how many workers there may be.
+        nursery: makes workers, where there is one.
 
     Attributes:
         tally: what workers' rules did not let through.
     """
 
     def __init__(
-        self, setup: Setup, inside: Callable[[Prepared], Awaitable[Prepared]], most: int | None = None
+        self,
+        setup: Setup,
+        inside: Callable[[Prepared], Awaitable[Prepared]],
+        most: int | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
-        self._setup, self._inside = setup, inside
+        self._setup, self._inside, self._nursery = setup, inside, nursery
         self._most = workers_here() if most is None else most
         self._threads = ThreadPoolExecutor(2 * MOST_WORKERS, "carry")
         self._ready: set[Worker] = set()
@@ -193,7 +242,7 @@ class Workforce:
 
     async def _start(self) -> None:
         try:
-            worker = Worker(self._setup)
+            worker = Worker(self._setup, self._nursery)
         except OSError as error:
             self._pause(f"a worker process cannot be started: {error.strerror}")
             return

@@ -17,6 +17,7 @@ from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.otlp.receive import Outcome
 from stackctl.embedded.otlp.signals import Signal
 from stackctl.embedded.store.frame import Packed
+from stackctl.embedded.store.layout import Layout
 from stackctl.genai.prices import PriceBook
 from stackctl.stack import EngineConfig
 
@@ -55,6 +56,18 @@ class Job:
     numbers: tuple[int, ...]
     signals: tuple[Signal, ...]
     arrivals_ms: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SealJob:
+    """A log file to be sealed.
+
+    Attributes:
+        first: sequence number that names it.
+    """
+
+    layout: Layout
+    first: int
 
 
 @dataclass(frozen=True)

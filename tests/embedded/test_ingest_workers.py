@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,14 +21,17 @@ from otlp_messages import call_request, log_request
 from stackctl.bench.ingest import IngestProcess, count_calls, count_spans
 from stackctl.embedded import workers
 from stackctl.embedded.columns import Pipeline
+from stackctl.embedded.nursery import NURSERY, Nursery
 from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.otlp.signals import Accepted, Refused, Signal
 from stackctl.embedded.prepare import Line, Prepared, Preparer
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.columncap import ColumnCap
-from stackctl.embedded.store.frame import Packed
-from stackctl.embedded.workers import Load, Worker, Workforce
+from stackctl.embedded.store.frame import Frame, Packed
+from stackctl.embedded.store.layout import SPANS, Layout
+from stackctl.embedded.store.writer import SealLimits, SpanStore
+from stackctl.embedded.workers import Load, Worker, Workforce, seal_apart
 from stackctl.embedded.workwire import Setup, Tally, WorkerLost
 from stackctl.genai.pricebook import in_force
 from stackctl.stack import EngineConfig
@@ -68,10 +72,35 @@ def outcomes(prepared: Prepared) -> dict:
     return {n: one if isinstance(one, Accepted) else (one.kind, one.message) for n, one in prepared.outcomes.items()}
 
 
-def test_a_worker_prepares_what_this_process_would() -> None:
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    """Of a process that holds nothing, as ingest founds its own: this one has threads and open files."""
+    if sys.platform != "linux":
+        absent.skip("copies of processes")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        program = f"import os; from stackctl.embedded import nursery; {_TEND}"
+        command = [sys.executable, "-c", program, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    yield Nursery(ours, process.pid)
+    ours.close()
+    process.wait(10)
+
+
+_TEND = "import socket, sys; nursery._tend(socket.socket(fileno=int(sys.argv[1])), os.getppid())"
+
+
+@pytest.fixture(params=["copy", "program"])
+def source(request: pytest.FixtureRequest) -> Nursery | None:
+    """Where workers come from."""
+    found: Nursery | None = request.getfixturevalue("nursery") if request.param == "copy" else None
+    return found
+
+
+def test_a_worker_prepares_what_this_process_would(source: Nursery | None) -> None:
     """Rows, counters, outcomes and the tally of redaction are the same in a worker, group after group."""
     pipeline, preparer = line()
-    worker = Worker(SETUP)
+    worker = Worker(SETUP, source)
     try:
         worker.begin()
         for _ in range(2):
@@ -91,9 +120,9 @@ def test_a_worker_prepares_what_this_process_would() -> None:
     assert not psutil.pid_exists(worker.pid)
 
 
-def test_signals_of_the_terminal_do_not_end_a_worker() -> None:
+def test_signals_of_the_terminal_do_not_end_a_worker(source: Nursery | None) -> None:
     """Ctrl-C reaches the whole process group: the parent decides what becomes of groups under way."""
-    worker = Worker(SETUP)
+    worker = Worker(SETUP, source)
     try:
         worker.begin()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -104,6 +133,35 @@ def test_signals_of_the_terminal_do_not_end_a_worker() -> None:
             worker.prepare(group())
     finally:
         worker.end()
+
+
+def test_sealing_is_done_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
+    """A log file becomes the same segments in a process of its own, and what the disk refuses there is told here."""
+    store = SpanStore(tmp_path, SealLimits(rows=1))
+    store.append(Frame(1_000, (b"d" * 16,), line()[1].fill(group()).spans))
+    store.roll_if_due()
+    store.seal_closed(lambda layout, first: seal_apart(nursery, layout, first))
+    (segment,) = store.layout.sealed(SPANS)
+    apart = store.layout.path(segment).read_bytes()
+    store.layout.path(segment).unlink()
+    store.seal_closed()
+    assert store.layout.path(segment).read_bytes() == apart
+    store.close()
+    with pytest.raises(FileNotFoundError):
+        seal_apart(nursery, Layout.below(tmp_path / "nowhere"), 1)
+
+
+def test_without_the_nursery_workers_are_programs(caplog: pytest.LogCaptureFixture) -> None:
+    """The process that makes workers may be lost: they come all the same, and sealing is done in ingest."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    gone = Nursery(ours, 0)
+    worker = Worker(SETUP, gone)
+    worker.begin()
+    worker.end()
+    assert "started as programs" in caplog.text
+    assert not seal_apart(gone, Layout.below(Path("nowhere")), 1)
+    ours.close()
 
 
 async def grown(force: Workforce) -> Worker:
@@ -166,7 +224,7 @@ def test_workers_go_after_calm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_load_is_told_from_calm() -> None:
-    """Workers are wanted after a busy second or a lasting queue, and not wanted after a calm minute."""
+    """Workers are wanted after a busy moment or a lasting queue, and not wanted after a calm minute."""
     load, now = Load(), time.monotonic()
     load.look(now + 0.1, 0)
     assert not load.high
@@ -197,7 +255,9 @@ def test_the_column_cap_holds_for_packed_tables() -> None:
 
 
 def children(ingest: IngestProcess) -> list[psutil.Process]:
-    return psutil.Process(ingest.process.pid).children()
+    """Every process that works for it; the one that makes them only waits."""
+    found = psutil.Process(ingest.process.pid).children(recursive=True)
+    return [one for one in found if one.name() != NURSERY]
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 40) -> None:
@@ -246,12 +306,12 @@ def test_workers_die_with_their_parent(ingest: IngestProcess) -> None:
     sending = sender(ingest, 60.0, 2)
     try:
         wait_until(lambda: ingest.status()["workers"] > 0)
-        left = children(ingest)
+        left = psutil.Process(ingest.process.pid).children(recursive=True)
         ingest.kill()
     finally:
         sending.kill()
         sending.communicate()
-    assert left
+    assert len(left) > workers.workers_here() or sys.platform != "linux"
     with suppress(psutil.NoSuchProcess):
         wait_until(lambda: not any(_alive(one) for one in left), 5)
 

@@ -13,6 +13,7 @@ MAX_QUEUE_BYTES: Final = 96 * 1024**2
 # One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
 MAX_GROUP_BYTES: Final = 8 * 1024**2
 GATHER_SECONDS: Final = 0.004
+_PAUSE_SECONDS: Final = 0.001  # requests that come together are not further apart
 # A group of many small requests costs hardly more than one of few: waiting as long as the last one took to prepare
 # halves what they cost.
 _MANY_REQUESTS: Final = 8
@@ -111,9 +112,7 @@ class Intake(Generic[P]):
                 before.result()  # raises what storing could not answer for
             if not self._has_work():
                 continue
-            waited = time.monotonic() - self._oldest
-            if not self._closing and waited < self._gather_seconds:
-                await asyncio.sleep(self._gather_seconds - waited)
+            await self._gather()
             before = asyncio.create_task(self._commit(self._next_group(), before))
             self._preparing += 1
             before.add_done_callback(self._committed)
@@ -121,6 +120,15 @@ class Intake(Generic[P]):
                 self._arrived.set()
         if before is not None:
             await before
+
+    async def _gather(self) -> None:
+        """Let more requests join those that wait, for as long as they come and none has waited long."""
+        seen = 0
+        while len(self._waiting) > seen and not self._closing:
+            if time.monotonic() - self._oldest >= self._gather_seconds or self._waiting_bytes >= MAX_GROUP_BYTES:
+                return
+            seen = len(self._waiting)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     def _has_work(self) -> bool:
         """Whether a group may be begun: when somebody is free to prepare it, and a full one while the last is prepared.

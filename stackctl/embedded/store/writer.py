@@ -129,15 +129,18 @@ class SpanStore:
         self._cap = ColumnCap()
         return True
 
-    def seal_closed(self) -> None:
+    def seal_closed(self, sealing: Callable[[Layout, int], object] = seal) -> None:
         """Write segments for closed log files that have none. Slow; safe beside `append`.
+
+        Args:
+            sealing: writes those of one log file; may have it done in another process.
 
         Raises:
             OSError: the disk refused; the log files stay and are tried again next time.
         """
         for first in self.layout.logs():
             if first < self._open.first and not self._is_sealed(first):
-                seal(self.layout, first)
+                sealing(self.layout, first)
 
     def replay(self, after_seq: int) -> Iterator[tuple[int, bytes]]:
         """Yield (sequence, increments) of the frames after one, in order: what a lagging series log misses."""
