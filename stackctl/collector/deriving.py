@@ -4,6 +4,7 @@ from stackctl import semconv
 from stackctl.collector import ottl
 from stackctl.collector.group import Group
 from stackctl.collector.ottl import Line, cached, put, span
+from stackctl.collector.pricing import found
 from stackctl.genai import derived
 
 
@@ -14,7 +15,7 @@ def groups() -> list[Group]:
     first = span(semconv.TIME_TO_FIRST_CHUNK)
     seconds = "Double(span.end_time_unix_nano - span.start_time_unix_nano) / 1000000000.0"
     lines = [
-        Line(put(span(semconv.STREAM_INCOMPLETE), "true", ottl.holds(derived.INCOMPLETE_WHEN))),
+        Line(put(found(semconv.STREAM_INCOMPLETE), "true", ottl.holds(derived.INCOMPLETE_WHEN))),
         Line(
             put(tokens, f"Double({output} - 1)", f"{output} != nil", f"{first} != nil"),
             "Visible output tokens after the first one, by the time after it.",
@@ -25,7 +26,7 @@ def groups() -> list[Group]:
         ),
         Line(
             put(
-                span(semconv.OUTPUT_RATE),
+                found(semconv.OUTPUT_RATE),
                 f"{tokens} / {gap}",
                 f"{gap} != nil",
                 f"{gap} > {derived.SHORTEST_GAP_SECONDS}",

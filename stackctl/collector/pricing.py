@@ -30,11 +30,18 @@ _WAY_KEYS: Final = tuple(
     f"stackctl.pricing.{name}"
     for name in ("provider", "row", "own", *(name for slot, _ in _SLOTS for name in (slot, f"{slot} known")))
 )
+# What is found lies under one key until the redaction behind is done: it need not be vetted, nobody sent it.
+FOUND_KEY: Final = "stackctl.found"
 # No application chooses what this pipeline hands on to itself.
-OWN_KEYS: Final = (*UNLISTED.values(), *_WAY_KEYS)
+OWN_KEYS: Final = (*UNLISTED.values(), *_WAY_KEYS, FOUND_KEY)
 _CELLS: Final = {name: at for at, name in enumerate(pricebook.COLUMNS)}
 _INPUT, _OUTPUT = span(semconv.INPUT_TOKENS), span(semconv.OUTPUT_TOKENS)
 _HOST, _NAME, _KEY = cached("host"), cached("hostname"), cached("host and port")
+
+
+def found(key: str) -> str:
+    """Return where a value for a key of the stored span is put that this pipeline found."""
+    return f"{span(FOUND_KEY)}[{text(key)}]"
 
 
 def _shared(name: str) -> str:
@@ -52,7 +59,7 @@ BOOK_PREFIX: Final = "\n"
 _BOOK: Final = f"resource.attributes[{text(BOOK_KEY)}]"
 _OWN_ROWS, _ROWS = cached("own rows"), cached("rows")
 _ADDRESS: Final = span(semconv.SERVER_ADDRESS)
-_STATUS: Final = span(semconv.COST_STATUS)
+_STATUS: Final = found(semconv.COST_STATUS)
 _EMBEDS: Final = f'{span(semconv.OPERATION)} == "embeddings"'
 
 
@@ -187,7 +194,7 @@ def _listed(extra: bool) -> list[Line]:
             named = f'Index({_ROWS}, Concat(["\\n{pricebook.EXTRA}", {model}, ","], "")) >= 0'
             lines += _section(model, unknown)
             lines.append(Line(put(_known(slot), "true", unknown, f'Index({model}, ",") < 0', named)))
-        lines.append(Line(put(span(UNLISTED[key]), "true", unknown)))
+        lines.append(Line(put(found(UNLISTED[key]), "true", unknown)))
     return lines
 
 
@@ -257,7 +264,7 @@ def _cost() -> list[Line]:
             "More cached than sent is a library that leaves cached tokens out of input.",
         ),
         Line(put(ordinary, "0.0", priced, f"{ordinary} < 0.0")),
-        Line(put(span(semconv.COST_INPUT_USD), f"{ordinary} * Double({_rate(1)}) / 1000000.0", priced)),
+        Line(put(found(semconv.COST_INPUT_USD), f"{ordinary} * Double({_rate(1)}) / 1000000.0", priced)),
     ]
     parts = (
         (semconv.COST_CACHE_READ_USD, read, semconv.CACHE_READ_TOKENS, _READ),
@@ -266,10 +273,10 @@ def _cost() -> list[Line]:
     )
     for key, counted, sent, rate in parts:
         value = f"{counted} * Double({rate}) / 1000000.0"
-        lines.append(Line(put(span(key), value, priced, f"{span(sent)} != nil", f'{rate} != ""')))
-    total = span(semconv.COST_USD)
-    lines.append(Line(put(total, span(semconv.COST_INPUT_USD), priced)))
-    lines += [Line(put(total, f"{total} + {span(key)}", f"{span(key)} != nil")) for key, *_ in parts]
+        lines.append(Line(put(found(key), value, priced, f"{span(sent)} != nil", f'{rate} != ""')))
+    total = found(semconv.COST_USD)
+    lines.append(Line(put(total, found(semconv.COST_INPUT_USD), priced)))
+    lines += [Line(put(total, f"{total} + {found(key)}", f"{found(key)} != nil")) for key, *_ in parts]
     return lines
 
 
@@ -277,9 +284,11 @@ def _found() -> list[Line]:
     window = _cell("context_window")
     utilization = f"Double({_INPUT}) / Double({window})"
     return [
-        Line(put(span(semconv.PRICED_PROVIDER), _cell("provider"), f"{_ROW} != nil"), "Where the price was found."),
-        Line(put(span(semconv.PRICED_MODEL), _cell("model"), f"{_ROW} != nil")),
+        Line(put(found(semconv.PRICED_PROVIDER), _cell("provider"), f"{_ROW} != nil"), "Where the price was found."),
+        Line(put(found(semconv.PRICED_MODEL), _cell("model"), f"{_ROW} != nil")),
         Line(
-            put(span(semconv.CONTEXT_UTILIZATION), utilization, f"{_ROW} != nil", f'{window} != ""', f"{_INPUT} != nil")
+            put(
+                found(semconv.CONTEXT_UTILIZATION), utilization, f"{_ROW} != nil", f'{window} != ""', f"{_INPUT} != nil"
+            )
         ),
     ]

@@ -12,8 +12,8 @@ from typing import Final
 
 from stackctl import semconv
 from stackctl.collector.group import Group
-from stackctl.collector.ottl import Line, holds, matches, put, span, text
-from stackctl.collector.pricing import UNLISTED
+from stackctl.collector.ottl import Line, cached, holds, matches, put, span, text
+from stackctl.collector.pricing import FOUND_KEY, UNLISTED
 from stackctl.genai import content, rows
 from stackctl.genai.content import Form
 from stackctl.genai.derived import DERIVED_TYPES
@@ -22,6 +22,7 @@ from stackctl.genai.rows import Equals, SpanAttr
 # Set by the last statement; the branch that stores spans takes it off again.
 DONE: Final = "stackctl.redacted"
 MARKS: Final = (DONE, *UNLISTED.values())
+_FOUND: Final = cached("found")
 _CONTENT: Final = rf"^(?:{'|'.join(content.CONTENT_KEYS)})$"
 _ODD_KEY: Final = rf"{content.ODD_KEY}|^.{{129}}"
 # Keys whose lists are kept as JSON text, since their form is that of a list.
@@ -42,9 +43,12 @@ def groups(allow: Sequence[str] = (), capture: bool = False) -> list[Group]:
         Group(
             "Redact: attributes (genai/content.py).",
             lines=[
+                Line(put(_FOUND, span(FOUND_KEY)), "What this pipeline found itself is put back behind."),
+                Line(f"delete_key(span.attributes, {text(FOUND_KEY)})"),
                 *_list_texts(),
-                *attributes("span.attributes", "span.cache", allow, capture, keep=MARKS[1:]),
+                *attributes("span.attributes", "span.cache", allow, capture),
                 *_text_lists(),
+                Line(f'merge_maps(span.attributes, {_FOUND}, "upsert") where {_FOUND} != nil'),
             ],
         ),
         _span(capture),
@@ -79,19 +83,16 @@ def _unfit(path: str, pattern: str, cap: int) -> str:
 
 
 # --- attributes -------------------------------------------------------------------------------------------------------
-def attributes(
-    path: str, cache: str, allow: Sequence[str] = (), capture: bool = False, keep: Iterable[str] = ()
-) -> list[Line]:
+def attributes(path: str, cache: str, allow: Sequence[str] = (), capture: bool = False) -> list[Line]:
     """Return the statements that leave of a map what may be stored.
 
     Args:
         path: the map, such as `span.attributes`.
         cache: the cache of the same context.
-        keep: further keys, of the pipeline's own marks.
     """
     own = f'{cache}["own"]'
     usage, platform, special = f'{cache}["usage"]', f'{cache}["platform"]', f'{cache}["special"]'
-    exact = _keys(sorted({*content.KEYS, *keep}))
+    exact = _keys(sorted(content.KEYS))
     lines = [
         Line(f"set({platform}, {path})", "Families of keys (FAMILIES), but no content among them."),
         Line(f"keep_matching_keys({platform}, {text(_FAMILY_LEAD)})"),
