@@ -284,9 +284,8 @@ def test_a_peer_that_never_reads_is_not_read_from() -> None:
         port.close()
 
 
-def test_connections_are_limited_and_the_idlest_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_are_limited_and_the_idlest_leaves() -> None:
     """More connections than there may be: the one that said nothing for the longest time is closed for the new one."""
-    monkeypatch.setattr("stackctl.embedded.otlp.front.MOST_CONNECTIONS", 3)
     port = Port()
     try:
         port.do(lambda: setattr(port.front, "_most", 3))

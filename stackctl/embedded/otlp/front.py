@@ -1,6 +1,7 @@
 """What the servers of both OTLP ports share: connections bounded in number, memory and time, and a stop."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ from stackctl.errors import PortTaken
 
 T = TypeVar("T")
 
-# Half of the 1,024 files that a process may usually have open go to neither port: the store needs some.
-MOST_CONNECTIONS: Final = 384
+# Each is a file: some are left for the store. Two ports with 384 each fit into the 1,024 that are usual.
+_MOST_CONNECTIONS: Final = 2048
+_OTHER_FILES: Final = 256
 # Bytes of requests that have not come whole, over all connections; one of the largest always fits.
 UNFINISHED_BYTES: Final = 96 * 1024**2
 # Within this a request must have come whole, and an answer be taken.
@@ -22,8 +24,8 @@ GREETING_SECONDS: Final = 10.0
 _BACKLOG: Final = 1024
 _LOOK_SECONDS: Final = 1.0
 _STOP_LOOK_SECONDS: Final = 0.01
-# Inflating or reading JSON of this many bytes would hold the event loop for milliseconds: a thread does it.
-_LARGE_BYTES: Final = 64 * 1024
+# Inflating or reading JSON of this many bytes would hold the event loop for a millisecond: a thread does it.
+_LARGE_BYTES: Final = 16 * 1024
 _THREADS: Final = 2  # each may hold a request of the largest size twice
 
 
@@ -78,16 +80,19 @@ class Front:
     """One listening port.
 
     Args:
+        unfinished: memory of what has not come whole.
         most_connections: when more come, the one that was idle the longest is closed; without an idle one the newest.
+            By default a half of what files the process may open.
 
     Attributes:
-        unfinished: memory of what has not come whole.
+        loop: the event loop.
+        draining: it is being stopped.
     """
 
-    def __init__(self, unfinished: Unfinished, most_connections: int = MOST_CONNECTIONS) -> None:
+    def __init__(self, unfinished: Unfinished, most_connections: int | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.unfinished = unfinished
-        self._most = most_connections
+        self._most = _connections_allowed() if most_connections is None else most_connections
         self._open: set[Connection] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._server: asyncio.Server | None = None
@@ -101,6 +106,8 @@ class Front:
     def opened(self, connection: Connection) -> None:
         """Enter a connection; one is closed where there are too many."""
         self._open.add(connection)
+        if self.draining:  # it was accepted while the stop began
+            connection.drain()
         if self._looking is None:
             self._looking = self.loop.call_later(_LOOK_SECONDS, self._look)
         if len(self._open) > self._most:
@@ -146,6 +153,12 @@ class Front:
         for connection in list(self._open):
             connection.look(now)
         self._looking = self.loop.call_later(_LOOK_SECONDS, self._look) if self._open else None
+
+
+def _connections_allowed() -> int:
+    """How many connections one of two ports may have."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(_MOST_CONNECTIONS, (files - _OTHER_FILES) // 2)) if files > 0 else _MOST_CONNECTIONS
 
 
 def keep_alive(transport: Any) -> None:
