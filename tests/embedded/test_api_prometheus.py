@@ -363,7 +363,7 @@ def test_blocks_hold_what_the_log_held(tmp_path: Path, filled: Path) -> None:
         assert [one for one in sealed[key] if one[0] % 1000 != 2 or one in points] == points
     wanted = (Matcher("__name__", "=", "llm_request_duration_seconds_bucket"),)
     traces = [
-        {one.trace_id for few in SampleReader(path).exemplars(wanted, *ALL_TIME).values() for one in few}
+        {one for few in SampleReader(path).exemplars(wanted, *ALL_TIME).values() for one in few.trace_ids}
         for path in (tmp_path, filled)
     ]
     assert traces[0] == traces[1] != set()

@@ -98,4 +98,5 @@ def test_joined_series_are_kept_within_bounds() -> None:
 def test_exemplars_are_found_by_series_and_time(directory: Path) -> None:
     """Both ends of the time belong to it."""
     found = StoredBlock(directory, GroupCache()).exemplars.of(np.array([3]), 6, 699)
-    assert list(found) == [(3, 6, 2.0, "b")]
+    columns = (found.rows, found.times, found.values, found.trace_ids)
+    assert [column.tolist() for column in columns] == [[3], [6], [2.0], ["b"]]

@@ -24,7 +24,7 @@ from stackctl.embedded.rules.group import Group
 from stackctl.embedded.rules.load import load
 from stackctl.embedded.rules.manager import Rules
 from stackctl.embedded.rules.storage import BothStorages
-from stackctl.embedded.series.reader import FoundExemplar, SampleReader
+from stackctl.embedded.series.reader import FoundExemplars, SampleReader
 from stackctl.errors import QueryInvalid, QueryUnsupported, StackctlError
 from stackctl.files import shipped
 from stackctl.promql import ExecutionFailed, Matcher, Series, instant, range_
@@ -34,7 +34,7 @@ from stackctl.promql.values import NAME
 from stackctl.stack import COMPONENTS, EngineConfig
 
 from .parameters import DEFAULT_TIMEOUT_MS, Parameters, invalid, simple_enough, steps
-from .promjson import Json, data, ordered, seconds, value_text
+from .promjson import Json, data, exemplars_json, ordered
 from .rules import alerts_json, rules_json
 
 # Numpy holds the interpreter: more at one time would only make each slower.
@@ -166,23 +166,11 @@ class PrometheusApi:
             raise QueryInvalid("end timestamp must not be before start timestamp", next_step="Swap start and end.")
         node = parse(_checked(parameters))
         self._reader.touch_wanted()
-        found: dict[int, list[FoundExemplar]] = {}
+        found: dict[int, FoundExemplars] = {}
         for selector in selectors(node):
             found |= self._reader.exemplars(selector.matchers, start, end)
-        return [
-            {
-                "seriesLabels": ordered(self._reader.index.labels[number]),
-                "exemplars": [
-                    {
-                        "labels": {"trace_id": one.trace_id},
-                        "value": value_text(one.value),
-                        "timestamp": seconds(one.time_ms),
-                    }
-                    for one in exemplars
-                ],
-            }
-            for number, exemplars in found.items()
-        ], ()
+        labels = self._reader.index.labels
+        return [exemplars_json(labels[number], *few) for number, few in found.items()], ()
 
     def _turn(self, parameters: Parameters) -> "_Turn":
         if parameters.duration_ms("lookback_delta", LOOKBACK_MS) != LOOKBACK_MS:

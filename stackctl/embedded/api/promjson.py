@@ -1,7 +1,7 @@
 """Results as Prometheus writes them in JSON (util/jsonutil, web/api/v1/json_codec.go): values as text."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
@@ -84,6 +84,18 @@ def data(result: Result, at_ms: int, limit: int | None = None) -> tuple[Json, li
 def ordered(labels: Mapping[str, str]) -> dict[str, str]:
     """Return labels in the order of their names, as Prometheus keeps them."""
     return dict(sorted(labels.items()))
+
+
+def exemplars_json(
+    labels: Mapping[str, str], times_ms: Sequence[int], values: Floats, trace_ids: Sequence[str]
+) -> Json:
+    """Return the exemplars of a series."""
+    quoted = (orjson.dumps(one).decode() for one in trace_ids)
+    rows = [
+        f'{{"labels":{{"trace_id":{trace_id}}},"value":"{value}","timestamp":{seconds(time)}}}'
+        for time, value, trace_id in zip(times_ms, _texts(values), quoted, strict=True)
+    ]
+    return {"seriesLabels": ordered(labels), "exemplars": orjson.Fragment(f"[{','.join(rows)}]")}
 
 
 def _sample(series: Series) -> Json:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from .frame import MAGIC, SampleFrame, scan
 from .index import LabelIndex, Labels, SeriesIds
 from .joined import Joiner, Part, Runs, SharedTimes
 from .layout import SeriesLayout
-from .levels import Levels
+from .levels import Floats, Levels, Times
 from .stored import GroupCache, StoredBlock
 
 # As many as Prometheus keeps by default (storage.exemplars.max_exemplars).
@@ -43,6 +43,14 @@ class FoundExemplar(NamedTuple):
     time_ms: int
     value: float
     trace_id: str
+
+
+class FoundExemplars(NamedTuple):
+    """The exemplars of one series, oldest first: one element each in all three."""
+
+    times_ms: Sequence[int]
+    values: Floats
+    trace_ids: Sequence[str]
 
 
 @dataclass
@@ -143,23 +151,27 @@ class SampleReader:
             return [self.index.labels[number] for number in self.index.match(matchers).tolist() if number in present]
 
     @_again
-    def exemplars(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> dict[int, list[FoundExemplar]]:
+    def exemplars(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> dict[int, FoundExemplars]:
         """Return exemplars in [start_ms, end_ms] by the number of the series that fulfils all matchers."""
         with self._lock:
             self._refresh()
             opened = self._open(start_ms, end_ms)
             wanted = self.index.match(matchers)
-            found: dict[int, list[FoundExemplar]] = {number: [] for number in wanted.tolist()}
+            numbers, times, values, trace_ids = [], [], [], list[Any]()
             for one in opened:
-                rows = np.flatnonzero(np.isin(one.ids, wanted))
-                numbers = one.ids.tolist()
-                for row, time_ms, value, trace_id in one.block.exemplars.of(rows, start_ms, end_ms):
-                    number = numbers[row]
-                    found[number].append(FoundExemplar(number, time_ms, value, trace_id))
-            for late in (exemplar for tail in self._tails.values() for exemplar in tail.exemplars):
-                if late.series in found and start_ms <= late.time_ms <= end_ms:
-                    found[late.series].append(late)
-        return {number: sorted(few, key=lambda one: one.time_ms) for number, few in found.items() if few}
+                part = one.block.exemplars.of(np.flatnonzero(np.isin(one.ids, wanted)), start_ms, end_ms)
+                numbers.append(one.ids[part.rows])
+                times.append(part.times)
+                values.append(part.values)
+                trace_ids += part.trace_ids.to_pylist()
+            known = set(wanted.tolist())
+            met = (exemplar for tail in self._tails.values() for exemplar in tail.exemplars)
+            late = [one for one in met if one.series in known and start_ms <= one.time_ms <= end_ms]
+        numbers.append(np.array([one.series for one in late], np.int64))
+        times.append(np.array([one.time_ms for one in late], np.int64))
+        values.append(np.array([one.value for one in late], np.float64))
+        trace_ids += [one.trace_id for one in late]
+        return _by_series(np.concatenate(numbers), np.concatenate(times), np.concatenate(values), trace_ids)
 
     @property
     def changed(self) -> bool:
@@ -279,3 +291,16 @@ class SampleReader:
             for level in tail.levels.sorted():
                 present.update(np.unique(level.ids).tolist())
         return present
+
+
+def _by_series(numbers: SeriesIds, times: Times, values: Floats, trace_ids: Sequence[str]) -> dict[int, FoundExemplars]:
+    """Part exemplars by the number of their series; those of one moment stay as they stand."""
+    order = np.lexsort((times, numbers))
+    numbers, times, values = numbers[order], times[order], values[order]
+    found, begin = {}, 0
+    for end in [*(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]:
+        if end > begin:
+            ids = [trace_ids[place] for place in order[begin:end].tolist()]
+            found[int(numbers[begin])] = FoundExemplars(times[begin:end].tolist(), values[begin:end], ids)
+        begin = end
+    return found

@@ -5,7 +5,7 @@ is its values, as 32-bit floats where those are the same numbers.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,11 +47,10 @@ class StoredExemplars:
     values: Floats
     trace_ids: "pa.ChunkedArray[Any]"
 
-    def of(self, rows: npt.NDArray[np.intp], start_ms: int, end_ms: int) -> Iterator[tuple[int, int, float, str]]:
-        """Yield, of some series in [start_ms, end_ms], row, time, value and trace id."""
+    def of(self, rows: npt.NDArray[np.intp], start_ms: int, end_ms: int) -> "StoredExemplars":
+        """Return those of some series in [start_ms, end_ms]."""
         found = np.flatnonzero(np.isin(self.rows, rows) & (self.times >= start_ms) & (self.times <= end_ms))
-        columns = [column[found].tolist() for column in (self.rows, self.times, self.values)]
-        yield from zip(*columns, self.trace_ids.take(found).to_pylist(), strict=True)
+        return StoredExemplars(self.rows[found], self.times[found], self.values[found], self.trace_ids.take(found))
 
 
 @dataclass(frozen=True)
