@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 180.0  # Tempo alone is not ready for its first 15 s; a busy machine takes its time
 PROOF_SECONDS = 60.0  # a sample is scraped on its way, a span may wait for a connection
+# Of a stack that ran: gRPC waits up to 120 s, and a fifth more, before it asks a Tempo again that was away for long.
+PROOF_AGAIN_SECONDS = 160.0
 _PAUSE_SECONDS = 0.2
 _SHOWN_LINES = 10
 NO_CONSOLE = "none"
@@ -100,7 +102,10 @@ class DockerUp:
             ("starting the containers", self._apply),
             ("waiting until they are ready", self._wait),
             ("starting the console", self._start_console),
-            ("sending a probe and reading it back", lambda: prove(self._start, PROOF_SECONDS)),
+            (
+                "sending a probe and reading it back",
+                lambda: prove(self._start, PROOF_AGAIN_SECONDS if self._running else PROOF_SECONDS),
+            ),
             ("letting it run", lambda: let_go(self._start)),
         )
 
