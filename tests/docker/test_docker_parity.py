@@ -1,5 +1,6 @@
 """The same OTLP bytes into both runtimes: the same series with the same numbers, and boards that show the same."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,10 @@ def both(recorded: Recorded, docker_runtime: Sequence[str], tmp_path_factory: py
         while len(set(map(str, both.ask(_counted)))) > 1 or _counted(both.docker) is None:
             assert time.monotonic() < deadline, both.ask(_counted)
             time.sleep(1)
-        yield Both(**stacks, began=began - 5, ended=time.time())
+        # The last step of a range is its end: what arrived last in one of them must not lie behind it.
+        ended = time.time()
+        steps = math.ceil((ended - began) / queries.SCRAPE_SECONDS) + 1
+        yield Both(**stacks, began=ended - steps * queries.SCRAPE_SECONDS, ended=ended)
 
 
 def _replay(stack: LiveStack, recorded: Recorded) -> None:
