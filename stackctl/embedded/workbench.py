@@ -36,9 +36,10 @@ def serve(channel: socket.socket) -> None:
 
 def serve_seal(channel: socket.socket) -> None:
     """Seal one log file; answer None, or the number and text of the system's error."""
-    give_way(_SEAL_NICE)
     with suppress(WorkerLost):
         job: SealJob = receive(channel)[0]
+        if job.gently:
+            give_way(_SEAL_NICE)
         try:
             seal(job.layout, job.first)
         except OSError as error:

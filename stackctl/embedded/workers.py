@@ -40,6 +40,7 @@ _PAUSE_SECONDS: Final = 2.0  # between a loss and the next start
 # A group takes a tenth of a second; a worker without an answer for that long is as good as dead.
 _ANSWER_SECONDS: Final = 30
 _END_SECONDS: Final = 2.0
+_FEW_LOGS: Final = 3  # the open one, one that is being sealed, and one that is not trimmed yet
 
 
 def workers_here() -> int:
@@ -151,7 +152,8 @@ def seal_apart(nursery: Nursery, layout: Layout, first: int) -> bool:
             except NurseryGone:
                 return False
         try:
-            send(ours, SealJob(layout, first))
+            # Where log files pile up, readers hold them in memory: then sealing is as urgent as anything.
+            send(ours, SealJob(layout, first, gently=len(layout.logs()) <= _FEW_LOGS))
             failure = receive(ours)[0]
         finally:
             _see_end(child)

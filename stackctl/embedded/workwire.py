@@ -64,10 +64,12 @@ class SealJob:
 
     Attributes:
         first: sequence number that names it.
+        gently: whether it gives way to everything else.
     """
 
     layout: Layout
     first: int
+    gently: bool = True
 
 
 @dataclass(frozen=True)

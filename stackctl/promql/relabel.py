@@ -82,17 +82,14 @@ def sort(vector: Vector, descending: bool) -> Vector:
 
 def sort_by_label(vector: Vector, names: Sequence[str], descending: bool) -> Vector:
     """Order series by the natural order of labels' values, then by all labels."""
-
-    def compare(i: int, j: int) -> int:
-        one, other = vector.labels[i], vector.labels[j]
-        for name in names:
-            x, y = one.get(name, ""), other.get(name, "")
-            if x != y:
-                return -1 if _natural(x) < _natural(y) else 1
-        return -1 if key(one) < key(other) else 1
-
-    rows = sorted(range(len(vector.labels)), key=functools.cmp_to_key(compare), reverse=descending)
-    return _ordered(vector, rows)
+    rows = sorted(range(len(vector.labels)), key=lambda row: key(vector.labels[row]))
+    # The least important label first, since sorting is stable; one that no series has orders nothing.
+    there = {name for labels in vector.labels for name in labels}
+    for name in reversed([name for name in dict.fromkeys(names) if name in there]):
+        texts = [labels.get(name, "") for labels in vector.labels]
+        places = {text: place for place, text in enumerate(sorted(set(texts), key=_natural))}
+        rows.sort(key=[places[text] for text in texts].__getitem__)
+    return _ordered(vector, rows[::-1] if descending else rows)
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
