@@ -3,7 +3,6 @@
 Regular expressions run on RE2, as in Prometheus: no backtracking, so no query can hang the process.
 """
 
-import functools
 import re
 from collections.abc import Sequence
 from typing import Any
