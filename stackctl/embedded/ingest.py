@@ -4,37 +4,20 @@ Listens on the OTLP ports, stores spans, evaluations and samples, and exits 0 af
 with one line on stderr when a port is taken or the store cannot be used.
 """
 
-import ctypes
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from stackctl.embedded.allocator import keep_memory
 from stackctl.errors import StackctlError
 from stackctl.stack import EngineConfig
 
 if TYPE_CHECKING:
     from stackctl.embedded.store.writer import SealLimits
-
-# malloc.h: M_TRIM_THRESHOLD and M_TOP_PAD in bytes, M_MMAP_MAX and M_ARENA_MAX as counts. One arena: the others give
-# their memory back whenever a batch ends.
-_MALLOC_OPTIONS: Final = ((-1, 128 * 1024**2), (-2, 16 * 1024**2), (-4, 0), (-8, 1))
-
-
-def keep_memory() -> None:
-    """Let glibc keep what Rust, protobuf and Arrow free between batches, which they want again a moment later.
-
-    Page faults of fresh memory took a quarter of the decoding time. Other C libraries have no `mallopt`: no harm.
-    """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, value in _MALLOC_OPTIONS:
-            mallopt(option, value)
-        # Arrow's own allocator gives memory back as eagerly as glibc did.
-        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def main(arguments: Sequence[str], limits: "SealLimits | None" = None) -> int:

@@ -6,7 +6,6 @@ with one line on stderr when a port is taken.
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stackctl.embedded.allocator import share_arenas
 from stackctl.embedded.api.http import Guarded
 from stackctl.embedded.asgi_server import asgi_server
 from stackctl.embedded.otlp.front import listen
@@ -119,8 +119,7 @@ async def _until_told(config: EngineConfig) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the process; return its exit code."""
-    # Before pyarrow is imported, which the applications do: its own allocator keeps twice what hot spans need.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    share_arenas()  # before pyarrow is imported, which the applications do
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         with suppress(KeyboardInterrupt):

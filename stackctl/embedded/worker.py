@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from stackctl.embedded.ingest import keep_memory
+from stackctl.embedded.allocator import keep_memory
 from stackctl.embedded.offspring import dies_with, give_way, leave_signals
 
 _NICE: Final = 5  # a third of the share of an ordinary thread that wants the same core

@@ -112,6 +112,8 @@ class PrometheusApi:
         self._rules = rules
         self._samples = rules.recorded.storage if rules else reader
         self._evaluating = threading.BoundedSemaphore(AT_ONCE)
+        # Lists of labels do not wait for queries, but as many at a time could hold as much memory.
+        self._listing = threading.BoundedSemaphore(AT_ONCE)
 
     def app(self) -> Starlette:
         """Return the application."""
@@ -167,10 +169,11 @@ class PrometheusApi:
         node = parse(_checked(parameters))
         self._reader.touch_wanted()
         found: dict[int, FoundExemplars] = {}
-        for selector in selectors(node):
-            found |= self._reader.exemplars(selector.matchers, start, end)
-        labels = self._reader.index.labels
-        return [exemplars_json(labels[number], *few) for number, few in found.items()], ()
+        with self._listing:
+            for selector in selectors(node):
+                found |= self._reader.exemplars(selector.matchers, start, end)
+            labels = self._reader.index.labels
+            return [exemplars_json(labels[number], *few) for number, few in found.items()], ()
 
     def _turn(self, parameters: Parameters) -> "_Turn":
         if parameters.duration_ms("lookback_delta", LOOKBACK_MS) != LOOKBACK_MS:
@@ -202,7 +205,8 @@ class PrometheusApi:
         start, end = parameters.range_ms()
         chosen = parameters.matchers(required) or [()]
         self._reader.touch_wanted()
-        found = {id(one): one for matchers in chosen for one in self._samples.series(matchers, start, end)}
+        with self._listing:
+            found = {id(one): one for matchers in chosen for one in self._samples.series(matchers, start, end)}
         return list(found.values())
 
     def metadata(self, parameters: Parameters) -> Answer:
@@ -210,7 +214,8 @@ class PrometheusApi:
         from stackctl.genai.metrics import BY_NAME
 
         limit, wanted = parameters.limit(), parameters.text("metric")
-        self._reader.series((Matcher(NAME, "=", wanted),), *parameters.range_ms())  # reads what is new
+        with self._listing:
+            self._reader.series((Matcher(NAME, "=", wanted),), *parameters.range_ms())  # reads what is new
         found = {}
         for name, kind in sorted(self._reader.kinds.items()):
             if wanted in ("", name):
