@@ -9,6 +9,7 @@ from rule_runs import START, Run
 
 from stackctl.embedded.series.reader import SampleReader
 from stackctl.errors import StoreUnusable
+from stackctl.promql import Matcher
 
 MINUTE = 60
 HOT = "groups: [{name: g, rules: [{alert: Hot, expr: heat > 1, %s}]}]"
@@ -236,7 +237,7 @@ def test_groups_are_evaluated_at_their_own_slots(begin: Begin) -> None:
         run.now += 100
     assert run.query("count_over_time(f[1h])") == {"{}": 6.0}
     assert run.query("count_over_time(s[1h])") == {"{}": 2.0}
-    (samples,) = run.reader.select((), START, run.now) or run.recorded.storage.select((), START, run.now)[:1]
+    (samples,) = run.recorded.storage.select((Matcher("__name__", "=", "f"),), START, run.now)
     assert set((samples.t_ms[1:] - samples.t_ms[:-1]).tolist()) == {10_000}
     run.now += 3_600_000
     run.rules.step()
