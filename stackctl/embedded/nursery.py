@@ -79,7 +79,7 @@ class Nursery:
     @classmethod
     def found(cls) -> Self | None:
         """Copy this process, which must have no thread of its own and no open file; None where that is not done."""
-        if sys.platform != "linux":
+        if not _has_handles():
             return None
         ours, theirs = socket.socketpair()
         gc.freeze()  # the collector would touch, and so copy, every page
@@ -117,6 +117,17 @@ class Nursery:
         """Let it end."""
         self._channel.close()
         os.waitpid(self.pid, 0)
+
+
+def _has_handles() -> bool:
+    """Whether processes can be held by a pidfd: an old kernel has none, an old container engine forbids them."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
 
 
 def _tend(channel: socket.socket, parent: int) -> None:

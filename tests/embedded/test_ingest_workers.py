@@ -117,7 +117,8 @@ def test_a_worker_prepares_what_this_process_would(source: Nursery | None) -> No
             assert tally == Tally.of(pipeline) - before
     finally:
         worker.end()
-    assert not psutil.pid_exists(worker.pid)
+    # It has ended; who made it takes leave of it a moment later.
+    wait_until(lambda: not psutil.pid_exists(worker.pid), 5)
 
 
 def test_signals_of_the_terminal_do_not_end_a_worker(source: Nursery | None) -> None:
@@ -162,6 +163,16 @@ def test_without_the_nursery_workers_are_programs(caplog: pytest.LogCaptureFixtu
     assert "started as programs" in caplog.text
     assert not seal_apart(gone, Layout.below(Path("nowhere")), 1)
     ours.close()
+
+
+def test_no_nursery_where_processes_cannot_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system call that is forbidden shows before anything was copied, not when two processes share a channel."""
+
+    def forbidden(pid: int) -> int:
+        raise PermissionError(pid)
+
+    monkeypatch.setattr("os.pidfd_open", forbidden, raising=False)
+    assert Nursery.found() is None
 
 
 async def grown(force: Workforce) -> Worker:
