@@ -39,7 +39,7 @@ class Matcher:
     value: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Series:
     """Samples of one series in ascending time.
 

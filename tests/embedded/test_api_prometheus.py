@@ -1,7 +1,7 @@
 """The Prometheus API: shapes, errors and codes as the real one's; guarded; over a log, blocks and a running writer."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from stackctl.embedded.api.http import Guarded
 from stackctl.embedded.api.prometheus import PrometheusApi
 from stackctl.embedded.api.promjson import value_text
 from stackctl.embedded.otlp.limits import guard_of
+from stackctl.embedded.series import index
 from stackctl.embedded.series.family import Family
 from stackctl.embedded.series.head import Head, Pace
 from stackctl.embedded.series.increments import EXEMPLAR, Block, Increments
+from stackctl.embedded.series.index import LabelIndex
 from stackctl.embedded.series.points import Points
 from stackctl.embedded.series.reader import ALL_TIME, SampleReader
 from stackctl.promql import Matcher, Result, Series
@@ -443,3 +445,28 @@ def test_many_values_are_written_as_each_of_them(values: list[float]) -> None:
         "metric": {"a": 'x"'},
         "values": [[at * 0.5, value_text(value)] for at, value in enumerate(values)],
     }
+
+
+def test_a_large_array_is_written_in_few_pieces() -> None:
+    """The text is that of the whole array, and orjson begins one for thousands of items: each takes 4 KB for good."""
+    items, written = list(range(promjson.PIECE_POINTS * 2 + 5)), list[int]()
+
+    def write(some: Sequence[int]) -> Sequence[int]:
+        written.append(len(some))
+        return some
+
+    assert orjson.dumps(promjson.in_pieces(items, lambda _: 1, write)) == orjson.dumps(items)
+    assert written == [promjson.PIECE_POINTS, promjson.PIECE_POINTS, 5]
+    assert orjson.dumps(promjson.in_pieces([], lambda _: 1, write)) == b"[]"
+
+
+def test_what_was_matched_is_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many selectors choose however many series: the index holds few of the answers."""
+    monkeypatch.setattr(index, "_REMEMBERED_IDS", 1000)
+    labels = LabelIndex()
+    for number in range(400):
+        assert labels.number({"__name__": "m", "n": str(number)}) == number
+    for number in range(50):
+        assert len(labels.match((Matcher("n", "!=", str(number)),))) == 399
+        assert labels._matched_ids == sum(map(len, labels._matched.values())) <= 1000
+    assert labels.number({"n": "7", "__name__": "m"}) == 7

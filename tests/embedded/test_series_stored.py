@@ -57,8 +57,8 @@ def test_series_are_read_as_they_were_written(directory: Path) -> None:
         assert times.tolist() == (np.arange(rows) * 15 + (row == 2)).tolist()
         assert numbers.tobytes() == values()[first : first + rows].tobytes()
         first += rows
-    assert block.series[4].labels == {"__name__": "m", "n": "4"}
-    assert [len(groups) for groups in block.groups] == [1, 1, 1, 3, 1]
+    assert list(block.series())[4].labels == {"__name__": "m", "n": "4"}
+    assert [len(block.groups(row)) for row in range(len(ROWS))] == [1, 1, 1, 3, 1]
 
 
 def test_only_what_needs_64_bits_has_them(directory: Path) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stackctl.embedded.series.reader import SampleReader
-from stackctl.promql import Matcher, Series
-from stackctl.promql.values import key
+from stackctl.promql import Labels, Matcher, Series
+from stackctl.promql.values import NAME, key
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,27 @@ class BothStorages:
         theirs = self.ingested.select(matchers, start_ms, end_ms)
         if not ours or not theirs:
             return ours or theirs
-        taken = {key(one.labels) for one in ours}
-        return [*ours, *(one for one in theirs if key(one.labels) not in taken)]
+        taken = _Taken([one.labels for one in ours])
+        return [*ours, *(one for one in theirs if one.labels not in taken)]
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[dict[str, str]]:
         """Return the labels of series as both readers do."""
         ours = self.recorded.series(matchers, start_ms, end_ms)
-        taken = {key(one) for one in ours}
+        taken = _Taken(ours)
         theirs = self.ingested.series(matchers, start_ms, end_ms)
-        return [*ours, *(one for one in theirs if not taken or key(one) not in taken)]
+        return [*ours, *(one for one in theirs if one not in taken)]
+
+    def matching(self, matchers: Sequence[Matcher]) -> int:
+        """Return how many series fulfil all matchers, as both readers do."""
+        return self.recorded.matching(matchers) + self.ingested.matching(matchers)
+
+
+class _Taken:
+    """Label sets that are there already. Few names are recorded: most series are told apart by theirs alone."""
+
+    def __init__(self, labels: Sequence[Labels]) -> None:
+        self._names = {one.get(NAME) for one in labels}
+        self._keys = {key(one) for one in labels}
+
+    def __contains__(self, labels: Labels) -> bool:
+        return labels.get(NAME) in self._names and key(labels) in self._keys

@@ -1,12 +1,20 @@
-"""The label index of the query process: which series fulfil which matchers."""
+"""The label index of the query process: which series fulfil which matchers.
 
+Hundreds of thousands of series stay here for as long as the process lives, so each is kept once and kept small.
+"""
+
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeAlias
+from hashlib import blake2b
+from itertools import chain
+from sys import intern
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from stackctl.errors import QueryInvalid
 from stackctl.promql import Matcher
@@ -14,7 +22,9 @@ from stackctl.promql import Matcher
 SeriesIds: TypeAlias = npt.NDArray[np.int64]
 Labels: TypeAlias = dict[str, str]
 
-_REMEMBERED = 512
+_REMEMBERED: Final = 512
+_REMEMBERED_IDS: Final = 2_000_000
+"""So many answers, of so many series together, are remembered: 16 MB."""
 
 
 @dataclass
@@ -22,24 +32,27 @@ class LabelIndex:
     """Every series' labels by number, and numbers by label value.
 
     Attributes:
-        labels: labels of each series, the metric name under `__name__`; not to be changed.
+        labels: labels of each series by name, the metric name under `__name__`; not to be changed.
     """
 
     labels: list[Labels] = field(default_factory=list)
-    _numbers: dict[tuple[tuple[str, str], ...], int] = field(default_factory=dict)
-    _postings: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    _numbers: dict[bytes, int] = field(default_factory=dict)
+    _postings: dict[str, dict[str, "array[int]"]] = field(default_factory=dict)
     _matched: dict[tuple[Matcher, ...], SeriesIds] = field(default_factory=dict)
+    _matched_ids: int = 0
 
     def number(self, labels: Labels) -> int:
         """Return the number of the series with these labels; a new series gets the next one."""
-        key = tuple(sorted(labels.items()))
+        # Sixteen bytes instead of the labels once more, which take as much as all the rest.
+        key = blake2b(orjson.dumps(labels, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
         found = self._numbers.get(key)
         if found is None:
             found = self._numbers[key] = len(self.labels)
-            self.labels.append(labels)
-            for name, value in labels.items():
-                self._postings.setdefault(name, {}).setdefault(value, []).append(found)
-            self._matched.clear()
+            kept = {intern(name): intern(value) for name, value in sorted(labels.items())}
+            self.labels.append(kept)
+            for name, value in kept.items():
+                self._postings.setdefault(name, {}).setdefault(value, array("i")).append(found)
+            self._forget()
         return found
 
     def match(self, matchers: Sequence[Matcher]) -> SeriesIds:
@@ -51,13 +64,19 @@ class LabelIndex:
         key = tuple(matchers)
         found = self._matched.get(key)
         if found is None:
-            if len(self._matched) >= _REMEMBERED:
-                self._matched.clear()
             mask = np.ones(len(self.labels), np.bool_)
             for matcher in matchers:
                 self._restrict(mask, matcher)
-            found = self._matched[key] = np.flatnonzero(mask)
+            found = np.flatnonzero(mask)
+            if len(self._matched) >= _REMEMBERED or self._matched_ids + len(found) > _REMEMBERED_IDS:
+                self._forget()
+            self._matched[key] = found
+            self._matched_ids += len(found)
         return found
+
+    def _forget(self) -> None:
+        self._matched.clear()
+        self._matched_ids = 0
 
     def _restrict(self, mask: npt.NDArray[np.bool_], matcher: Matcher) -> None:
         """Take the series out of the mask that do not fulfil a matcher; an absent label is an empty one."""
@@ -67,9 +86,8 @@ class LabelIndex:
         postings = self._postings.get(matcher.name, {})
         if matcher.op == "=" and not absent:
             postings = {matcher.value: postings[matcher.value]} if matcher.value in postings else {}
-        for value, numbers in postings.items():
-            if fulfils(value) is not absent:
-                keep[numbers] = not absent
+        others = chain.from_iterable(numbers for value, numbers in postings.items() if fulfils(value) is not absent)
+        keep[np.fromiter(others, np.intp)] = not absent
         mask &= keep
 
 

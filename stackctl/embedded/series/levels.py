@@ -4,7 +4,7 @@ Two sorted levels: a large one that is rarely rebuilt and a small one that takes
 few fresh frames does not sort everything again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 Ids: TypeAlias = npt.NDArray[np.int64]
 Times: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
+Places: TypeAlias = npt.NDArray[np.intp]
 
 # The small level is merged into the large one when it is larger than this, and than a quarter of that.
 _SMALL = 65_536
@@ -36,9 +37,15 @@ class Level:
         values = np.concatenate([part.values for part in parts])[order]
         return cls(ids[order], times, values)
 
-    def bounds(self, ids: Ids) -> tuple[list[int], list[int]]:
+    def bounds(self, ids: Ids) -> tuple[Places, Places]:
         """Return where each series begins and ends."""
-        return self.ids.searchsorted(ids, "left").tolist(), self.ids.searchsorted(ids, "right").tolist()
+        return self.ids.searchsorted(ids, "left"), self.ids.searchsorted(ids, "right")
+
+    def runs(self, ids: Ids) -> Iterator[tuple[int, int, int]]:
+        """Yield each of some series that has samples here, with where they begin and end."""
+        begin, end = self.bounds(ids)
+        there = np.flatnonzero(end > begin)
+        yield from zip(ids[there].tolist(), begin[there].tolist(), end[there].tolist(), strict=True)
 
 
 EMPTY = Level(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))

@@ -7,22 +7,23 @@ reads; the ingest process may append, seal and remove meanwhile.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from stackctl.promql import Matcher, Series
+from stackctl.promql.values import Mask
 
 from .blocks import BlockName, blocks
 from .frame import MAGIC, SampleFrame, scan
 from .index import LabelIndex, Labels, SeriesIds
 from .joined import Joiner, Part, Runs, SharedTimes
 from .layout import SeriesLayout
-from .levels import Floats, Levels, Times
+from .levels import Floats, Levels, Places, Times
 from .stored import GroupCache, StoredBlock
 
 # As many as Prometheus keeps by default (storage.exemplars.max_exemplars).
@@ -65,13 +66,36 @@ class _Tail:
     exemplars: deque[FoundExemplar] = field(default_factory=lambda: deque(maxlen=MAX_EXEMPLARS))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Opened:
-    """A block whose series are in the index."""
+    """A block whose series are in the index.
+
+    Attributes:
+        ids: number of the series of each row.
+    """
 
     block: StoredBlock
-    rows: dict[int, list[int]] = field(default_factory=dict)  # series number to rows
-    ids: SeriesIds = field(default_factory=lambda: np.zeros(0, np.int64))  # row to series number
+    ids: SeriesIds
+
+    @cached_property
+    def _order(self) -> Places:
+        return np.argsort(self.ids, kind="stable")
+
+    @cached_property
+    def _sorted(self) -> SeriesIds:
+        return self.ids[self._order]
+
+    def rows(self, ids: SeriesIds) -> Iterator[tuple[int, int]]:
+        """Yield each of some series with each of its rows."""
+        begin, end = self._sorted.searchsorted(ids, "left"), self._sorted.searchsorted(ids, "right")
+        counts = end - begin
+        firsts = np.repeat(begin - (np.cumsum(counts) - counts), counts)
+        rows = self._order[firsts + np.arange(len(firsts))]
+        yield from zip(np.repeat(ids, counts).tolist(), rows.tolist(), strict=True)
+
+    def holds(self, ids: SeriesIds) -> Mask:
+        """Say which of some series it holds."""
+        return self._sorted.searchsorted(ids, "right") > self._sorted.searchsorted(ids, "left")
 
 
 def _again(read: Callable[Concatenate["SampleReader", P], T]) -> Callable[Concatenate["SampleReader", P], T]:
@@ -135,11 +159,11 @@ class SampleReader:
             shared = SharedTimes()
             for tail in self._reaching(start_ms, end_ms):
                 for level in tail.levels.sorted():
-                    for parts, low, high in zip(found.values(), *level.bounds(ids), strict=True):
-                        if high > low:
-                            parts.append((shared.one(level.times[low:high]), level.values[low:high]))
+                    for number, low, high in level.runs(ids):
+                        part = (shared.one(level.times[low:high]), level.values[low:high])
+                        found.setdefault(number, []).append(part)
         joiner = Joiner(start_ms, end_ms)
-        joined = ((number, joiner.samples(parts)) for number, parts in found.items() if parts)
+        joined = ((number, joiner.samples(found[number])) for number in sorted(found))
         return [Series(self.index.labels[number], *samples) for number, samples in joined if len(samples[0])]
 
     @_again
@@ -147,8 +171,23 @@ class SampleReader:
         """Return the labels of the series that fulfil all matchers and may have samples in the time asked for."""
         with self._lock:
             self._refresh()
-            present = self._present(start_ms, end_ms)
-            return [self.index.labels[number] for number in self.index.match(matchers).tolist() if number in present]
+            opened = self._open(start_ms, end_ms)
+            ids = self.index.match(matchers)
+            there = np.zeros(len(ids), np.bool_)
+            for one in opened:
+                there |= one.holds(ids)
+            for tail in self._reaching(start_ms, end_ms):
+                for level in tail.levels.sorted():
+                    begin, end = level.bounds(ids)
+                    there |= end > begin
+            return [self.index.labels[number] for number in ids[there].tolist()]
+
+    @_again
+    def matching(self, matchers: Sequence[Matcher]) -> int:
+        """Return how many series fulfil all matchers, of those that were met so far."""
+        with self._lock:
+            self._refresh()
+            return len(self.index.match(matchers))
 
     @_again
     def exemplars(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> dict[int, FoundExemplars]:
@@ -254,43 +293,32 @@ class SampleReader:
         return [self._opened.get(block) or self._open_block(block) for block in reaching]
 
     def _sealed(self, opened: Sequence[_Opened], ids: SeriesIds) -> dict[int, list[Part]]:
-        """Return by its number what blocks hold of each series, joined; nothing where they hold none."""
-        found: dict[int, list[Part]] = {number: [] for number in ids.tolist()}
+        """Return by its number what blocks hold of a series, joined; nothing of those that they do not hold."""
+        if not opened:
+            return {}
         run = self._runs.of(tuple(one.block.name for one in opened))
-        missing = {number: parts for number, parts in found.items() if number not in run.parts}
+        found = {number: [run.parts[number]] for number in ids.tolist() if number in run.parts}
+        missing = np.array([number for number in ids.tolist() if number not in found], np.int64)
+        fresh: dict[int, list[Part]] = {}
         for one in opened:
             reading = one.block.reading()
-            for number, parts in missing.items():
-                for row in one.rows.get(number, ()):
-                    reading.add(row, parts)
+            for number, row in one.rows(missing):
+                reading.add(row, fresh.setdefault(number, []))
         joiner = Joiner(*ALL_TIME)
-        for number, parts in missing.items():
-            if parts:
-                parts[:] = [joiner.join(parts)]
-                self._runs.keep(run, number, parts[0])
-        for number, parts in found.items():
-            if number not in missing:
-                parts.append(run.parts[number])
+        for number, parts in fresh.items():
+            joined = joiner.join(parts)
+            self._runs.keep(run, number, joined)
+            found[number] = [joined]
         return found
 
     def _open_block(self, name: BlockName) -> _Opened:
-        opened = self._opened[name] = _Opened(StoredBlock(self.layout.blocks_dir / name.text, self._cache))
-        stored = opened.block.series
-        opened.ids = np.array([self.index.number(one.labels) for one in stored], np.int64)
-        for row, (number, one) in enumerate(zip(opened.ids.tolist(), stored, strict=True)):
-            opened.rows.setdefault(number, []).append(row)
+        block = StoredBlock(self.layout.blocks_dir / name.text, self._cache)
+        ids = []
+        for one in block.series():
+            ids.append(self.index.number(one.labels))
             self.kinds[one.name] = one.kind
+        opened = self._opened[name] = _Opened(block, np.array(ids, np.int64))
         return opened
-
-    def _present(self, start_ms: int, end_ms: int) -> set[int]:
-        """Numbers of the series that blocks and log files of a time hold."""
-        present: set[int] = set()
-        for opened in self._open(start_ms, end_ms):
-            present.update(opened.rows)
-        for tail in self._reaching(start_ms, end_ms):
-            for level in tail.levels.sorted():
-                present.update(np.unique(level.ids).tolist())
-        return present
 
 
 def _by_series(numbers: SeriesIds, times: Times, values: Floats, trace_ids: Sequence[str]) -> dict[int, FoundExemplars]:

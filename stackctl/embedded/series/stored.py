@@ -5,7 +5,7 @@ is its values, as 32-bit floats where those are the same numbers.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CACHE_BYTES: Final = 32 * 1024**2  # half a day of a thousand series; what is asked again is kept joined
+_READ_SERIES: Final = 4096  # of which the labels are held at a time
 
 
 @dataclass(frozen=True)
@@ -82,26 +83,24 @@ class StoredBlock:
 
     Attributes:
         name: of its directory.
-        series: its series, in the order of their samples.
-        groups: for each of them, the numbers of the row groups with samples of it.
     """
 
     def __init__(self, directory: Path, cache: "GroupCache") -> None:
         self._directory, self._cache = directory, cache
         self.name = directory.name
-        columns = self._read("series.parquet")
-        # One object for a label's value however many series have it.
-        texts: dict[str, str] = {}
-        self.series = [
-            StoredSeries(
-                {k: texts.setdefault(v, v) for k, v in orjson.loads(row["labels"]).items()}, row["name"], row["kind"]
-            )
-            for row in columns.select(["labels", "name", "kind"]).to_pylist()
-        ]
+        columns = self._read("series.parquet", ["first", "rows"])
         self._first = columns["first"].to_numpy()
         self._stop = self._first + columns["rows"].to_numpy()
-        ends = zip((self._first // ROW_GROUP).tolist(), ((self._stop - 1) // ROW_GROUP).tolist(), strict=True)
-        self.groups = [range(begin, end + 1) for begin, end in ends]
+
+    def series(self) -> Iterator[StoredSeries]:
+        """Read its series, in the order of their samples; nothing is kept of them here."""
+        for batch in self._read("series.parquet", ["labels", "name", "kind"]).to_batches(_READ_SERIES):
+            for row in batch.to_pylist():
+                yield StoredSeries(orjson.loads(row["labels"]), row["name"], row["kind"])
+
+    def groups(self, row: int) -> range:
+        """Return the numbers of the row groups with samples of a series."""
+        return range(int(self._first[row]) // ROW_GROUP, (int(self._stop[row]) - 1) // ROW_GROUP + 1)
 
     @cached_property
     def exemplars(self) -> StoredExemplars:
@@ -138,10 +137,10 @@ class StoredBlock:
         parts = [(shared.one(times[a:b]), a, b) for a, b in zip(starts, stops, strict=True)]
         return _Group(first, parts, _narrow(values))
 
-    def _read(self, name: str) -> "pa.Table":
+    def _read(self, name: str, columns: list[str] | None = None) -> "pa.Table":
         import pyarrow.parquet as pq
 
-        return pq.read_table(self._directory / name, partitioning=None, use_threads=False)
+        return pq.read_table(self._directory / name, columns=columns, partitioning=None, use_threads=False)
 
 
 class Reading:
@@ -154,7 +153,7 @@ class Reading:
 
     def add(self, row: int, parts: list[Part]) -> None:
         """Add the samples of a series to what older blocks have of it."""
-        for number in self._block.groups[row]:
+        for number in self._block.groups(row):
             if number != self._number:
                 self._group, self._number = self._block.group(number), number
             group = self._group
