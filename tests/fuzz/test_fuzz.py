@@ -11,14 +11,27 @@ import fuzz_queries
 import grpc.aio
 import httpx2
 import pytest
-from fuzz_engine import ANSWER_SECONDS, REQUESTS, TELEMETRY_AT_ONCE, Case, Engine, Http, chance, farewell, fire, shout
+from fuzz_engine import (
+    ANSWER_SECONDS,
+    REQUESTS,
+    TELEMETRY_AT_ONCE,
+    TIMED_OUT,
+    Case,
+    Engine,
+    Http,
+    chance,
+    farewell,
+    fire,
+    shout,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stackctl.embedded.otlp import http2
 from stackctl.embedded.otlp.signals import Signal
 
-# What part of all requests each kind is.
-SHARES = {"otlp http": 0.4, "otlp grpc": 0.1, "http2": 0.05, "prometheus": 0.15, "tempo": 0.12, "http": 0.18}
+# What part of all requests each kind is, and how many there are at least.
+SHARES = {"otlp http": 0.74, "otlp grpc": 0.13, "http2": 0.02, "prometheus": 0.03, "tempo": 0.03, "http": 0.05}
+LEAST = 150
 MOST_MEGABYTES = {"ingest": 800.0, "query": 1500.0}
 OTLP = frozenset({200, 400, 413, 415, 429})
 GRPC = frozenset({"OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"})
@@ -26,8 +39,6 @@ GRPC = frozenset({"OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"})
 HTTP2 = frozenset({None, *(code.name for code in http2.Code)} - {"INTERNAL_ERROR"})
 PROMETHEUS = frozenset({200, 400, 404, 422})
 TEMPO = frozenset({200, 400, 404, 422})
-# A query may run out of its time, never more than a few of them.
-TIMED_OUT = 503
 ANY_HTTP = frozenset({None, 100, 200, 307, 400, 403, 404, 405, 411, 413, 414, 415, 422, 429, 431, 505})
 
 
@@ -93,7 +104,7 @@ def address(engine: Engine, endpoint: str, path: str) -> str:
 
 
 def count(kind: str) -> int:
-    return max(int(REQUESTS * SHARES[kind]), 1)
+    return max(int(REQUESTS * SHARES[kind]), LEAST)
 
 
 def posted(path: str, body: bytes, headers: dict[str, str]) -> bytes:
@@ -174,7 +185,7 @@ def asked(kind: str, ask: Callable[..., tuple[str, str]]) -> Iterator[Case]:
             raw = posted(path, parameters.encode(), form)
         else:
             raw = f"GET {path}?{parameters} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()
-        yield Case(f"{path}?{parameters}"[:300], raw)
+        yield Case(f"{path}?{parameters}"[:300], raw, hurried="&timeout=" in parameters)
 
 
 def test_promql_and_its_parameters(engine: Engine) -> None:
