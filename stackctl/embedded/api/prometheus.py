@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs
@@ -27,18 +28,17 @@ from stackctl.embedded.rules.storage import BothStorages
 from stackctl.embedded.series.reader import FoundExemplars, SampleReader
 from stackctl.errors import QueryInvalid, QueryUnsupported, StackctlError
 from stackctl.files import shipped
-from stackctl.promql import ExecutionFailed, Matcher, Series, instant, range_
+from stackctl.promql import ExecutionFailed, Labels, Matcher, Series, instant, range_
 from stackctl.promql.parse import parse, selectors
 from stackctl.promql.select import LOOKBACK_MS
 from stackctl.promql.values import NAME
 from stackctl.stack import COMPONENTS, EngineConfig
 
+from .lanes import Allowance, Lanes, TimedOut
 from .parameters import DEFAULT_TIMEOUT_MS, Parameters, invalid, simple_enough, steps
-from .promjson import Json, data, exemplars_json, ordered
+from .promjson import Json, data, exemplars_json, in_pieces
 from .rules import alerts_json, rules_json
 
-# Numpy holds the interpreter: more at one time would only make each slower.
-AT_ONCE: Final = 2
 # Of what the data directory may hold, one part in so many is for recorded series.
 RECORDED_SHARE: Final = 20
 MAX_FORM_BYTES: Final = 4 * 1024**2
@@ -62,17 +62,26 @@ class _Failed(Exception):
 
 
 @dataclass(frozen=True)
-class _Deadline:
-    """A storage that gives up when a query's time is over: a running evaluation looks here at each selector."""
+class _Allowed:
+    """A storage that gives what a question may still read, in the time it may take: evaluations look here each time.
+
+    Args:
+        steps: that the question has.
+    """
 
     samples: SampleReader | BothStorages
-    at: float
+    until: float
+    allowance: Allowance
+    steps: int = 1
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Series]:
         """Select as the reader does, within the time that is left."""
-        if time.monotonic() > self.at:
+        if time.monotonic() > self.until:
             raise _Failed(503, "timeout", "query timed out in expression evaluation")
-        return self.samples.select(matchers, start_ms, end_ms)
+        return self.samples.select(matchers, start_ms, end_ms, self._take)
+
+    def _take(self, series: int) -> None:
+        self.allowance.take(series, self.steps)
 
 
 def _now_ms() -> int:
@@ -111,9 +120,8 @@ class PrometheusApi:
         self._clock_ms = clock_ms
         self._rules = rules
         self._samples = rules.recorded.storage if rules else reader
-        self._evaluating = threading.BoundedSemaphore(AT_ONCE)
-        # Lists of labels do not wait for queries, but as many at a time could hold as much memory.
-        self._listing = threading.BoundedSemaphore(AT_ONCE)
+        heavy = threading.BoundedSemaphore()
+        self._evaluating, self._listing = Lanes(heavy), Lanes(heavy)  # light lists do not wait for light queries
 
     def app(self) -> Starlette:
         """Return the application."""
@@ -151,15 +159,17 @@ class PrometheusApi:
         """Evaluate at one moment."""
         at = parameters.time_ms("time", self._clock_ms())
         limit, query = parameters.limit(), _checked(parameters)
-        with self._turn(parameters) as deadline:
-            return _evaluated(lambda: data(instant(query, at, deadline), at, limit))
+        return self._answer(parameters, lambda samples: data(instant(query, at, samples), at, limit))
 
     def query_range(self, parameters: Parameters) -> Answer:
         """Evaluate at steps."""
         start, end, step = steps(parameters)
         limit, query = parameters.limit(), _checked(parameters)
-        with self._turn(parameters) as deadline:
-            return _evaluated(lambda: data(range_(query, start, end, step, deadline), end, limit))
+        return self._answer(
+            parameters,
+            lambda samples: data(range_(query, start, end, step, samples), end, limit),
+            (end - start) // step + 1,
+        )
 
     def query_exemplars(self, parameters: Parameters) -> Answer:
         """Exemplars of the series that a query selects."""
@@ -168,54 +178,70 @@ class PrometheusApi:
             raise QueryInvalid("end timestamp must not be before start timestamp", next_step="Swap start and end.")
         node = parse(_checked(parameters))
         self._reader.touch_wanted()
-        found: dict[int, FoundExemplars] = {}
-        with self._listing:
+
+        def list_them(_: Allowance) -> Answer:
+            found: dict[int, FoundExemplars] = {}
             for selector in selectors(node):
                 found |= self._reader.exemplars(selector.matchers, start, end)
             labels = self._reader.index.labels
             return [exemplars_json(labels[number], *few) for number, few in found.items()], ()
 
-    def _turn(self, parameters: Parameters) -> "_Turn":
+        return self._listing.answer(list_them, _until(DEFAULT_TIMEOUT_MS))
+
+    def _answer(self, parameters: Parameters, evaluate: Callable[[_Allowed], Answer], steps: int = 1) -> Answer:
         if parameters.duration_ms("lookback_delta", LOOKBACK_MS) != LOOKBACK_MS:
             raise QueryUnsupported("lookback_delta other than 5m is not supported", next_step="Leave it out.")
         timeout_ms = min(parameters.duration_ms("timeout", DEFAULT_TIMEOUT_MS), DEFAULT_TIMEOUT_MS)
         self._reader.touch_wanted()
-        return _Turn(self._evaluating, _Deadline(self._samples, time.monotonic() + timeout_ms / 1000))
+        until = _until(timeout_ms)
+        try:
+            return self._evaluating.answer(
+                lambda allowance: evaluate(_Allowed(self._samples, until, allowance, steps)), until
+            )
+        except ExecutionFailed:
+            raise
+        except QueryInvalid as error:  # a string over a range, or a duration expression that gives none
+            raise invalid("query", error.message) from error
 
     # --- labels and series --------------------------------------------------------------------------------------------
     def series(self, parameters: Parameters) -> Answer:
         """Label sets of the series that selectors choose."""
-        found = self._found(parameters, required=True)
-        return _limited(sorted((ordered(labels) for labels in found), key=lambda one: list(one.items())), parameters)
+
+        def sets(found: Sequence[Labels]) -> Sequence[Json]:
+            return sorted(found, key=_spelled)
+
+        return self._listed(parameters, sets, required=True)
 
     def labels(self, parameters: Parameters) -> Answer:
         """Names of labels."""
-        found = self._found(parameters)
-        return _limited(sorted({name for labels in found for name in labels}), parameters)
+        return self._listed(parameters, lambda found: sorted({name for labels in found for name in labels}))
 
     def values(self, name: str, parameters: Parameters) -> Answer:
         """Values of one label."""
         if not name:
             raise QueryInvalid('invalid label name: ""', next_step="Give the name of a label.")
-        found = self._found(parameters)
-        return _limited(sorted({labels[name] for labels in found if name in labels}), parameters)
+        return self._listed(parameters, lambda found: sorted({one[name] for one in found if name in one}))
 
-    def _found(self, parameters: Parameters, required: bool = False) -> list[dict[str, str]]:
-        """The label sets that any of the selectors chooses; of all series without a selector."""
+    def _listed(
+        self, parameters: Parameters, pick: Callable[[Sequence[Labels]], Sequence[Json]], required: bool = False
+    ) -> Answer:
+        """What is picked of the label sets that any of the selectors chooses; of all series without a selector."""
         start, end = parameters.range_ms()
-        chosen = parameters.matchers(required) or [()]
+        chosen, limit = parameters.matchers(required) or [()], parameters.limit()
         self._reader.touch_wanted()
-        with self._listing:
-            found = {id(one): one for matchers in chosen for one in self._samples.series(matchers, start, end)}
-        return list(found.values())
+
+        def list_them(allowance: Allowance) -> Answer:
+            sets = (self._samples.series(matchers, start, end, allowance.take) for matchers in chosen)
+            return _limited(pick(list({id(one): one for some in sets for one in some}.values())), limit)
+
+        return self._listing.answer(list_them, _until(DEFAULT_TIMEOUT_MS))
 
     def metadata(self, parameters: Parameters) -> Answer:
         """Kind, help and unit of each metric."""
         from stackctl.genai.metrics import BY_NAME
 
         limit, wanted = parameters.limit(), parameters.text("metric")
-        with self._listing:
-            self._reader.series((Matcher(NAME, "=", wanted),), *parameters.range_ms())  # reads what is new
+        self._reader.series((Matcher(NAME, "=", wanted),), *parameters.range_ms())  # reads what is new
         found = {}
         for name, kind in sorted(self._reader.kinds.items()):
             if wanted in ("", name):
@@ -232,21 +258,6 @@ class PrometheusApi:
 
     async def _values_route(self, request: Request) -> Response:
         return await _respond(request, lambda parameters: self.values(request.path_params["name"], parameters))
-
-
-class _Turn:
-    """A place among those who may evaluate, waited for no longer than the query may take."""
-
-    def __init__(self, evaluating: threading.BoundedSemaphore, deadline: _Deadline) -> None:
-        self._evaluating, self._deadline = evaluating, deadline
-
-    def __enter__(self) -> _Deadline:
-        if not self._evaluating.acquire(timeout=max(self._deadline.at - time.monotonic(), 0)):
-            raise _Failed(503, "timeout", "query timed out in query queue")
-        return self._deadline
-
-    def __exit__(self, *_: object) -> None:
-        self._evaluating.release()
 
 
 def build_info(_: Parameters) -> Answer:
@@ -266,21 +277,27 @@ async def _respond(request: Request, endpoint: Callable[[Parameters], Answer]) -
     """Answer in Prometheus' envelope."""
     try:
         parameters = await _parameters(request)
-        answer, warnings = await run_in_threadpool(endpoint, parameters)
+        return Response(await run_in_threadpool(_envelope, endpoint, parameters), media_type="application/json")
     except _Failed as failed:
         return _error(failed)
-    except QueryUnsupported as unsupported:
-        return _error(_Failed(422, "execution", unsupported.message))
+    except TimedOut:
+        return _error(_Failed(503, "timeout", "query timed out in query queue"))
+    except (QueryUnsupported, ExecutionFailed) as refused:
+        return _error(_Failed(422, "execution", refused.message))
     except QueryInvalid as error:
         return _error(_Failed(400, "bad_data", error.message))
     except RecursionError:
         return _error(_Failed(400, "bad_data", "the query is nested too deeply"))
     except StackctlError as error:
         return _error(_Failed(500, "internal", error.message))
+
+
+def _envelope(endpoint: Callable[[Parameters], Answer], parameters: Parameters) -> bytes:
+    answer, warnings = endpoint(parameters)
     envelope = {"status": "success", "data": answer}
     if warnings:
         envelope["warnings"] = list(warnings)
-    return Response(orjson.dumps(envelope), media_type="application/json")
+    return orjson.dumps(envelope)
 
 
 def _error(failed: _Failed) -> Response:
@@ -315,20 +332,21 @@ def _checked(parameters: Parameters) -> str:
     return query
 
 
-def _evaluated(evaluate: Callable[[], Answer]) -> Answer:
-    try:
-        return evaluate()
-    except ExecutionFailed as error:
-        raise _Failed(422, "execution", error.message) from error
-    except QueryInvalid as error:  # a string over a range, or a duration expression that gives none
-        raise invalid("query", error.message) from error
+def _until(timeout_ms: int) -> float:
+    return time.monotonic() + timeout_ms / 1000
 
 
-def _limited(found: Sequence[Json], parameters: Parameters) -> Answer:
-    limit = parameters.limit()
-    if limit is None or len(found) <= limit:
-        return found, ()
-    return found[:limit], ("results truncated due to limit",)
+def _spelled(labels: Labels) -> str:
+    """Labels, which stand by name, as one text that sorts as they do: a quarter of what pairs of them would take."""
+    return "\0".join(chain.from_iterable(labels.items()))
+
+
+def _limited(found: Sequence[Json], limit: int | None) -> Answer:
+    """The first of what was found, as text already: a list of a hundred thousand label sets is not held for long."""
+    less = limit is not None and len(found) > limit
+    some = found[:limit] if less else found
+    written = in_pieces(some, lambda _: 1, lambda few: few)
+    return written, ("results truncated due to limit",) if less else ()
 
 
 def _saying(text: str) -> Callable[[Request], Awaitable[Response]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stackctl.embedded.series.reader import SampleReader
+from stackctl.embedded.series.reader import Chosen, SampleReader, any_number
 from stackctl.promql import Labels, Matcher, Series
 from stackctl.promql.values import NAME, key
 
@@ -18,25 +18,25 @@ class BothStorages:
     ingested: SampleReader
     recorded: SampleReader
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Series]:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, chosen: Chosen = any_number
+    ) -> Sequence[Series]:
         """Select as both readers do."""
-        ours = self.recorded.select(matchers, start_ms, end_ms)
-        theirs = self.ingested.select(matchers, start_ms, end_ms)
+        ours = self.recorded.select(matchers, start_ms, end_ms, chosen)
+        theirs = self.ingested.select(matchers, start_ms, end_ms, chosen)
         if not ours or not theirs:
             return ours or theirs
         taken = _Taken([one.labels for one in ours])
         return [*ours, *(one for one in theirs if one.labels not in taken)]
 
-    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[dict[str, str]]:
+    def series(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, chosen: Chosen = any_number
+    ) -> list[dict[str, str]]:
         """Return the labels of series as both readers do."""
-        ours = self.recorded.series(matchers, start_ms, end_ms)
+        ours = self.recorded.series(matchers, start_ms, end_ms, chosen)
         taken = _Taken(ours)
-        theirs = self.ingested.series(matchers, start_ms, end_ms)
+        theirs = self.ingested.series(matchers, start_ms, end_ms, chosen)
         return [*ours, *(one for one in theirs if one not in taken)]
-
-    def matching(self, matchers: Sequence[Matcher]) -> int:
-        """Return how many series fulfil all matchers, as both readers do."""
-        return self.recorded.matching(matchers) + self.ingested.matching(matchers)
 
 
 class _Taken:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from .stored import GroupCache, StoredBlock
 # As many as Prometheus keeps by default (storage.exemplars.max_exemplars).
 MAX_EXEMPLARS: Final = 100_000
 ALL_TIME: Final = (-(2**62), 2**62)
+Chosen: TypeAlias = Callable[[int], None]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -98,6 +99,10 @@ class _Opened:
         return self._sorted.searchsorted(ids, "right") > self._sorted.searchsorted(ids, "left")
 
 
+def any_number(_: int) -> None:
+    """Take any number of series."""
+
+
 def _again(read: Callable[Concatenate["SampleReader", P], T]) -> Callable[Concatenate["SampleReader", P], T]:
     """Read anew where retention took a block between its listing and its reading."""
 
@@ -145,8 +150,13 @@ class SampleReader:
 
     # --- storage ------------------------------------------------------------------------------------------------------
     @_again
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Series]:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, chosen: Chosen = any_number
+    ) -> list[Series]:
         """Return the series that fulfil all matchers with their samples in [start_ms, end_ms]; none without samples.
+
+        Args:
+            chosen: is told how many fulfil the matchers, before any sample is read; what it raises ends the reading.
 
         Raises:
             QueryInvalid: a regular expression that RE2 does not take.
@@ -155,6 +165,7 @@ class SampleReader:
             self._refresh()
             opened = self._open(start_ms, end_ms)
             ids = self.index.match(matchers)
+            chosen(len(ids))
             found = self._sealed(opened, ids)
             shared = SharedTimes()
             for tail in self._reaching(start_ms, end_ms):
@@ -167,12 +178,19 @@ class SampleReader:
         return [Series(self.index.labels[number], *samples) for number, samples in joined if len(samples[0])]
 
     @_again
-    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
-        """Return the labels of the series that fulfil all matchers and may have samples in the time asked for."""
+    def series(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, chosen: Chosen = any_number
+    ) -> list[Labels]:
+        """Return the labels of the series that fulfil all matchers and may have samples in the time asked for.
+
+        Args:
+            chosen: as in `select`.
+        """
         with self._lock:
             self._refresh()
             opened = self._open(start_ms, end_ms)
             ids = self.index.match(matchers)
+            chosen(len(ids))
             there = np.zeros(len(ids), np.bool_)
             for one in opened:
                 there |= one.holds(ids)
@@ -181,13 +199,6 @@ class SampleReader:
                     begin, end = level.bounds(ids)
                     there |= end > begin
             return [self.index.labels[number] for number in ids[there].tolist()]
-
-    @_again
-    def matching(self, matchers: Sequence[Matcher]) -> int:
-        """Return how many series fulfil all matchers, of those that were met so far."""
-        with self._lock:
-            self._refresh()
-            return len(self.index.match(matchers))
 
     @_again
     def exemplars(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> dict[int, FoundExemplars]:
