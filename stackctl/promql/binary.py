@@ -212,7 +212,10 @@ def _matched(node: tree.Binary, left: Vector, right: Vector) -> Vector:
     parts = [part for part in parts if part.labels]
     if not parts:
         return Vector.empty(left.v.shape[1])
-    many, one, ok = (np.concatenate([getattr(part, name) for part in parts]) for name in ("many", "one", "ok"))
+    many, one, ok = (
+        getattr(parts[0], name) if len(parts) == 1 else np.concatenate([getattr(part, name) for part in parts])
+        for name in ("many", "one", "ok")
+    )
     x, y = (one, many) if swapped else (many, one)
     v, both = _compute(node.op, x, y), ok
     if node.op in COMPARISONS and not node.returns_bool:

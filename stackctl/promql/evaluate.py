@@ -23,8 +23,8 @@ from stackctl.promql.values import (
     Times,
     Value,
     Vector,
-    key,
     merged,
+    spelled,
 )
 
 
@@ -238,7 +238,7 @@ def _rows(vector: Vector, times: Times) -> Iterator[Series]:
 
 
 def _by_labels(series: list[Series]) -> list[Series]:
-    return sorted(series, key=lambda one: key(one.labels))
+    return sorted(series, key=lambda one: spelled(one.labels))
 
 
 def _instant_result(value: Value, times: Times) -> Result:

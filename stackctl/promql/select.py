@@ -33,8 +33,9 @@ LOOKBACK_MS = 300_000
 SUBQUERY_STEP_MS = 60_000
 """Prometheus' defaults: --query.lookback-delta and global.evaluation_interval."""
 
-_MOST_VALUES = 20_000_000
-"""Prometheus' default is 50 million samples, which it holds once; here an operator holds its operands too."""
+_MOST_VALUES = 12_000_000
+"""A thousand series at as many steps as may be asked for. Prometheus' default is 50 million samples, which it holds
+once; here an operator holds its operands too, and the whole of a query takes up to a gigabyte."""
 _FEW = 8
 """So many series must share sample times for a block of their own."""
 
@@ -167,15 +168,21 @@ def instant(context: Context, selector: tree.Selector, times_instead: bool = Fal
     found = context.storage.select(selector.matchers, oldest + 1, int(ends.max()))
     series = [one for one in found if len(one.t_ms)]
     check_size(len(series), context.steps)
-    v, t = np.empty((len(series), context.steps)), np.empty((len(series), context.steps), np.int64)
+    v, ok = np.empty((len(series), context.steps)), np.empty((len(series), context.steps), np.bool_)
+    stamps = []
     for times, members in _by_times([one.t_ms for one in series]):
         newest = times.searchsorted(ends, "right") - 1
         # Where there is none yet, the first one stands in: it lies behind the moment and does not count.
-        t[members] = times.take(newest, mode="clip")
+        t = times.take(newest, mode="clip")
         for i in members:
             series[i].v.take(newest, out=v[i], mode="clip")
-    ok = (t <= ends) & (t > ends - context.lookback_ms) & ~is_stale(v)
-    return Vector([one.labels for one in series], t / 1000.0 if times_instead else v, ok).present()
+        ok[members] = (t <= ends) & (t > ends - context.lookback_ms)
+        stamps.append((members, t))
+    ok[is_stale(v)] = False
+    if times_instead:
+        for members, t in stamps:
+            v[members] = t / 1000.0
+    return Vector([one.labels for one in series], v, ok).present()
 
 
 def _interpolated(context: Context, selector: tree.Selector, ends: Times) -> Vector:
