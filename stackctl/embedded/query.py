@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stackctl.embedded.allocator import share_arenas
 from stackctl.embedded.api.http import Guarded
+from stackctl.embedded.api.sending import Sending, Unread
 from stackctl.embedded.asgi_server import asgi_server
 from stackctl.embedded.otlp.front import listen
 from stackctl.embedded.otlp.limits import Guard, guard_of
@@ -81,7 +82,8 @@ async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
     sockets = {name: listen(config.host, config.ports[name], name) for name in APPS}
     ended = asyncio.Event()
     coming = {name: Coming(_maker(name, config), ended) for name in APPS}
-    servers = {name: asgi_server(_guarded(coming[name], guard)) for name in APPS}
+    unread = Unread()
+    servers = {name: asgi_server(_guarded(coming[name], guard, unread)) for name in APPS}
     serving = [asyncio.create_task(servers[name].serve([sockets[name]]), name=name) for name in APPS]
     stopping = asyncio.create_task(stop.wait(), name="stop")
     log.info("ready: prometheus %s, tempo %s", config.ports["prometheus"], config.ports["tempo"])
@@ -98,8 +100,9 @@ async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
     log.info("stopped")
 
 
-def _guarded(app: ASGIApp, guard: Guard) -> Starlette:
-    return Starlette(routes=[Mount("", app)], middleware=[Middleware(Guarded, guard=guard)])
+def _guarded(app: ASGIApp, guard: Guard, unread: Unread) -> Starlette:
+    middleware = [Middleware(Guarded, guard=guard), Middleware(Sending, unread=unread)]
+    return Starlette(routes=[Mount("", app)], middleware=middleware)
 
 
 def _maker(name: str, config: EngineConfig) -> Callable[[], Starlette]:
