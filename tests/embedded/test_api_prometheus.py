@@ -22,6 +22,7 @@ from stackctl.embedded.api.prometheus import PrometheusApi
 from stackctl.embedded.api.promjson import value_text
 from stackctl.embedded.otlp.limits import guard_of
 from stackctl.embedded.series import index
+from stackctl.embedded.series import reader as reader_module
 from stackctl.embedded.series.family import Family
 from stackctl.embedded.series.head import Head, Pace
 from stackctl.embedded.series.increments import EXEMPLAR, Block, Increments
@@ -389,6 +390,27 @@ def test_a_reader_follows_the_writer_over_a_seal(tmp_path: Path) -> None:
         head.seal_closed()
     assert len(list(reader.layout.blocks_dir.iterdir())) >= 3
     assert len(SampleReader(tmp_path).select([Matcher("job", "=", "shop")], *ALL_TIME)[0].v) == 13
+
+
+def test_few_series_of_blocks_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that nobody asked for lately are let go, and opened again with the same answer."""
+    now = [START]
+    head = Head(tmp_path, clock_ms=lambda: now[0], pace=Pace(roll_ms=40_000))
+    head.start()
+    for tick in range(1, 13):
+        head.append([Points(Family("g", "gauge", (("job", "shop"),)), (tick,))], now[0])
+        now[0] += 15_000
+        head.beat()
+    head.seal_closed()
+    reader = SampleReader(tmp_path)
+    whole = reader.select(EVERYTHING, *ALL_TIME)[0]
+    monkeypatch.setattr(reader_module, "OPENED_ROWS", 0)
+    names = reader._blocks
+    assert len(names) >= 3
+    for name in (*names, *reversed(names)):
+        (some,) = reader.select(EVERYTHING, name.first_ms, name.last_ms)
+        assert some.v.tolist() == whole.v[(whole.t_ms >= name.first_ms) & (whole.t_ms <= name.last_ms)].tolist()
+        assert list(reader._opened) == [name]
 
 
 def test_old_blocks_go_by_age_and_by_size(tmp_path: Path) -> None:

@@ -219,6 +219,18 @@ def test_the_next_file_holds_everything_that_is_alive(tmp_path: Path, clock: Clo
     assert samples(tmp_path) == [(31_000, 3.0)]
 
 
+def test_a_file_of_many_samples_is_closed_however_small_it_is(tmp_path: Path, clock: Clock) -> None:
+    """Who reads it holds each sample: a million equal ones take next to nothing on disk, before and after a start."""
+    layout, pace = SeriesLayout.below(tmp_path), Pace(roll_samples=5)
+    for logs in ([1], [1], [1, 2]):
+        head = Head(tmp_path, clock_ms=clock, pace=pace)
+        clock.now += 1_000
+        head.append([Points(Family("g", "gauge", (("n", str(n)),)), (n,)) for n in range(2)], clock.now)
+        head.beat()
+        assert layout.logs() == logs
+        head._log.close()
+
+
 def test_a_refused_roll_mixes_no_series(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the disk refuses the next file, the old one goes on as it was, however many series are to be forgotten."""
     head = Head(tmp_path, clock_ms=clock, pace=Pace(roll_ms=60_000, keep_ms=20_000, live_ms=20_000))
@@ -317,6 +329,7 @@ def test_applications_series_beyond_the_limit_are_left_out(
     head = Head(tmp_path, clock_ms=clock)
     head.start()
     points = [Points(Family("heat", "gauge", (("place", place),)), (1.0,)) for place in "abc"]
+    assert list(head.admitted(points)) == points[:2]  # of one request as of many
     head.append(points[:2], clock.now)
     assert list(head.admitted(points)) == points[:2]
     head.append(points, clock.now + 1000)

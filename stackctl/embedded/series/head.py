@@ -39,7 +39,8 @@ class Pace:
         wanted_ms: what changed is sampled no more often than this while a reader waits.
         live_ms: a catalogue series is sampled so long after its last change.
         keep_ms: a series unchanged for longer is forgotten, its counter with it.
-        roll_ms, roll_bytes: age and size at which a log file is closed and becomes a block.
+        roll_ms, roll_bytes, roll_samples: age and size at which a log file is closed and becomes a block. The query
+            process holds each sample of it in 24 bytes, however few they take on disk.
     """
 
     full_ms: int = 15_000
@@ -48,6 +49,7 @@ class Pace:
     keep_ms: int = 7 * 24 * 3_600_000
     roll_ms: int = 2 * 3_600_000
     roll_bytes: int = 64 * 1024**2
+    roll_samples: int = 4_000_000
 
 
 def _clock_ms() -> int:
@@ -187,7 +189,17 @@ class Head:
     def admitted(self, points: Sequence[Points]) -> Sequence[Points]:
         """Return the points that `append` takes: where series are as many as there may be, those of known ones."""
         with self._lock:
-            return [one for one in points if self._slots.find(one.family) is not None] if self.full else points
+            room = MOST_SLOTS - self._slots.used
+            if sum(one.family.width for one in points) <= room:
+                return points
+            taken = []
+            for one in points:
+                if self._slots.find(one.family) is None:
+                    if one.family.width > room:
+                        continue
+                    room -= one.family.width
+                taken.append(one)
+            return taken
 
     def append(self, points: Sequence[Points], arrival_ms: int, digests: Sequence[bytes] = ()) -> None:
         """Store applications' samples, synced when this returns.
@@ -224,7 +236,7 @@ class Head:
         """
         with self._lock:
             now = self._clock_ms()
-            if now - self._rolled_ms >= self._pace.roll_ms or self._log.size >= self._pace.roll_bytes:
+            if self._is_full(now):
                 self._roll(now)
                 return True
             # Absolute: a clock that was set back must not stop the samples.
@@ -233,6 +245,11 @@ class Head:
             if abs(now - self._ticked_ms) >= self._pace.wanted_ms and self._wanted():
                 return self._tick(now, full=False)
             return False
+
+    def _is_full(self, now_ms: int) -> bool:
+        pace, log = self._pace, self._log
+        aged = now_ms - self._rolled_ms >= pace.roll_ms
+        return aged or log.size >= pace.roll_bytes or log.samples >= pace.roll_samples
 
     def tick(self) -> None:
         """Write every live series now. Raises as `beat` does."""

@@ -26,13 +26,14 @@ class SampleLog:
 
     Attributes:
         number: of the file being written; 0 before the first `roll`.
+        samples: how many are in it.
         torn_bytes: bytes found by `recover` that were no whole frame, and cut off or passed over.
         set_aside: files that `recover` could not go on from, renamed to end in `.damaged`.
     """
 
     def __init__(self, layout: SeriesLayout, sync: Sync = os.fdatasync) -> None:
         self.layout = layout
-        self.number = self.torn_bytes = 0
+        self.number = self.samples = self.torn_bytes = 0
         self.set_aside: list[str] = []
         self._sync = sync
         self._file: LogFile | None = None
@@ -55,6 +56,7 @@ class SampleLog:
             if frames and frames[0][0].state:
                 self.number = number
                 self.torn_bytes = damage(data)
+                self.samples = sum(len(frame.slots) for frame, _ in frames if not frame.state)
                 self._file = LogFile(path, frames[-1][1], self._sync)
                 return [frame for frame, _ in frames]
             # Damage: a file gets its name after its state frame is synced. Set aside for who wants to look.
@@ -71,6 +73,7 @@ class SampleLog:
         if self._file is None:
             raise AssertionError("roll() opens the first file")
         self._file.append([encode(frame)])
+        self.samples += len(frame.slots)
 
     def roll(self, state: SampleFrame) -> None:
         """Begin the next file with a state frame.
@@ -95,7 +98,7 @@ class SampleLog:
                 raise
             raise refused(path, error) from error
         self.close()
-        self.number, self._file = number, file
+        self.number, self._file, self.samples = number, file, 0
 
     def closed(self) -> list[int]:
         """Numbers of files that are written no more and wait to become blocks."""
