@@ -17,7 +17,7 @@ from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.store.seal import seal
-from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, WorkerLost, receive, send
+from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
 _SEAL_NICE: Final = 10  # a tenth of the share of an ordinary process that wants the same core
 
@@ -25,27 +25,29 @@ _SEAL_NICE: Final = 10  # a tenth of the share of an ordinary process that wants
 def serve(channel: socket.socket) -> None:
     """Answer the parent's groups until it closes the channel."""
     with suppress(WorkerLost):
-        setup: Setup = receive(channel)[0]
+        wire = Wire.join(channel)
+        setup: Setup = wire.receive()[0]
         pipeline = Pipeline(setup.config, book=setup.book)
         preparer = Preparer(Line(pipeline, Derivation(setup.config.extra_models, book=setup.book)))
         gc.freeze()  # as in the ingest process
-        send(channel, READY)
+        wire.send(READY)
         while True:
-            send(channel, _done(pipeline, preparer, *receive(channel)))
+            wire.send(_done(pipeline, preparer, *wire.receive()))
 
 
 def serve_seal(channel: socket.socket) -> None:
     """Seal one log file; answer None, or the number and text of the system's error."""
     with suppress(WorkerLost):
-        job: SealJob = receive(channel)[0]
+        wire = Wire(channel)
+        job: SealJob = wire.receive()[0]
         if job.gently:
             give_way(_SEAL_NICE)
         try:
             seal(job.layout, job.first)
         except OSError as error:
-            send(channel, (error.errno, error.strerror))
+            wire.send((error.errno, error.strerror))
         else:
-            send(channel, None)
+            wire.send(None)
 
 
 def load_seal() -> None:

@@ -23,7 +23,7 @@ from stackctl.embedded.otlp.signals import Signal
 from stackctl.embedded.prepare import Prepared
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.layout import Layout
-from stackctl.embedded.workwire import Done, Job, SealJob, Setup, Tally, WorkerLost, receive, send
+from stackctl.embedded.workwire import Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
 log = logging.getLogger("stackctl.ingest")
 
@@ -58,11 +58,12 @@ class Worker:
     """
 
     def __init__(self, setup: Setup, nursery: Nursery | None = None) -> None:
-        self._channel, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
         self._setup = setup
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._channel.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", _ANSWER_SECONDS, 0))
+            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", _ANSWER_SECONDS, 0))
         with theirs:
+            self._wire = Wire.offer(ours)
             self._process = _process(theirs, nursery)
 
     @property
@@ -76,8 +77,8 @@ class Worker:
         Raises:
             WorkerLost: it cannot.
         """
-        send(self._channel, self._setup)
-        receive(self._channel)
+        self._wire.send(self._setup)
+        self._wire.receive()
 
     def prepare(self, group: Prepared) -> tuple[Prepared, Tally]:
         """Prepare a group there.
@@ -90,8 +91,8 @@ class Worker:
             return group, Tally(0, Counter())
         requests = list(chosen.values())
         job = Job(tuple(chosen), tuple(r.signal for r in requests), tuple(r.arrival_ms for r in requests))
-        send(self._channel, job, [request.body for request in requests])
-        done: Done = receive(self._channel)[0]
+        self._wire.send(job, [request.body for request in requests])
+        done: Done = self._wire.receive()[0]
         prepared = replace(
             group,
             spans=done.spans,
@@ -105,7 +106,7 @@ class Worker:
 
     def end(self) -> None:
         """Let it end; kill it where it does not, which loses nothing."""
-        self._channel.close()
+        self._wire.close()
         _see_end(self._process)
 
 
@@ -153,8 +154,9 @@ def seal_apart(nursery: Nursery, layout: Layout, first: int) -> bool:
                 return False
         try:
             # Where log files pile up, readers hold them in memory: then sealing is as urgent as anything.
-            send(ours, SealJob(layout, first, gently=len(layout.logs()) <= _FEW_LOGS))
-            failure = receive(ours)[0]
+            wire = Wire(ours)
+            wire.send(SealJob(layout, first, gently=len(layout.logs()) <= _FEW_LOGS))
+            failure = wire.receive()[0]
         finally:
             _see_end(child)
     if failure is not None:

@@ -1,9 +1,11 @@
 """What the ingest process and its worker processes say to each other, over a socket that nobody else has.
 
-head (length of the pickle, count of bodies) | length of each body u64 | pickle | bodies. Bodies stand beside the
-pickle, so that megabytes are not copied into it.
+head (length of the pickle, count of bodies, how many of them are parts of the pickle) | length of each body u64 |
+pickle | bodies. Bodies stand beside the pickle, so that megabytes are not copied into it, and in memory that both sides
+have, where there is such.
 """
 
+import os
 import pickle
 import socket
 import struct
@@ -11,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.otlp.receive import Outcome
@@ -22,7 +24,7 @@ from stackctl.genai.prices import PriceBook
 from stackctl.stack import EngineConfig
 
 READY: Final = "ready"  # a worker's first message
-_HEAD: Final = struct.Struct("<II")
+_HEAD: Final = struct.Struct("<III")
 # Small bodies are sent as one buffer: a system call each would cost more than the copy.
 _SEPARATE_BYTES: Final = 64 * 1024
 
@@ -119,52 +121,113 @@ class Done:
     tally: Tally
 
 
-def send(channel: socket.socket, message: Any, bodies: Sequence[bytes] = ()) -> None:
-    """Send a message with the bodies that belong to it.
+class Wire:
+    """One end of what a parent and its worker speak over.
 
-    Raises:
-        WorkerLost: nobody reads.
+    Args:
+        channel: a socket that is the wire's from now on.
+        room: file descriptor of memory that both ends have, where bodies go if there is any: through a socket,
+            megabytes would wait for both sides to take turns. One side writes only after the other's answer.
     """
-    packed = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    sizes = [len(body) for body in bodies]
-    head = _HEAD.pack(len(packed), len(bodies)) + struct.pack(f"<{len(bodies)}Q", *sizes)
-    try:
-        for buffer in (head + packed, *(bodies if _apart(sizes) else [b"".join(bodies)])):
-            channel.sendall(buffer)
-    except OSError as error:
-        raise WorkerLost from error
+
+    def __init__(self, channel: socket.socket, room: int | None = None) -> None:
+        self._channel, self._room = channel, room
+
+    @classmethod
+    def offer(cls, channel: socket.socket) -> Self:
+        """The end of the side that brings the room, if its system has such (Linux has).
+
+        Raises:
+            OSError: the system has no memory or no descriptor left.
+        """
+        room = os.memfd_create("stackctl-bodies", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else None
+        socket.send_fds(channel, [b"!"], [] if room is None else [room])
+        return cls(channel, room)
+
+    @classmethod
+    def join(cls, channel: socket.socket) -> Self:
+        """The other end.
+
+        Raises:
+            WorkerLost: nobody offers one.
+        """
+        said, rooms, _, _ = socket.recv_fds(channel, 1, 1)
+        if not said:
+            raise WorkerLost
+        return cls(channel, *rooms)
+
+    def close(self) -> None:
+        """Let go of both; the other side's `receive` ends with WorkerLost."""
+        self._channel.close()
+        if self._room is not None:
+            os.close(self._room)
+            self._room = None
+
+    def send(self, message: Any, bodies: Sequence[bytes] = ()) -> None:
+        """Send a message with the bodies that belong to it.
+
+        Raises:
+            WorkerLost: nobody reads.
+        """
+        parts: list[pickle.PickleBuffer] = []
+        packed = pickle.dumps(message, pickle.HIGHEST_PROTOCOL, buffer_callback=parts.append)
+        beside: list[bytes | memoryview] = [*bodies, *(part.raw() for part in parts)]
+        sizes = [len(body) for body in beside]
+        head = _HEAD.pack(len(packed), len(sizes), len(parts)) + struct.pack(f"<{len(sizes)}Q", *sizes)
+        buffers = beside if _apart(sizes) else [b"".join(beside)]
+        try:
+            if self._room is None:
+                for buffer in (head + packed, *buffers):
+                    self._channel.sendall(buffer)
+            else:
+                _put(self._room, buffers)
+                self._channel.sendall(head + packed)
+        except OSError as error:
+            raise WorkerLost from error
+
+    def receive(self) -> tuple[Any, list[bytes]]:
+        """Wait for a message.
+
+        Raises:
+            WorkerLost: the other side closed, or a timeout set on the socket (SO_RCVTIMEO) passed.
+        """
+        size, count, parts = _HEAD.unpack(self._exactly(_HEAD.size))
+        sizes = struct.unpack(f"<{count}Q", self._exactly(8 * count))
+        packed = self._exactly(size)
+        if _apart(sizes):
+            beside = self._bodies(sizes)
+        else:
+            (whole,) = self._bodies([sum(sizes)])
+            beside = [whole[start:end] for start, end in pairwise(accumulate(sizes, initial=0))]
+        message = pickle.loads(packed, buffers=beside[count - parts :])  # from our own process
+        return message, beside[: count - parts]
+
+    def _bodies(self, sizes: Sequence[int]) -> list[bytes]:
+        if self._room is None:
+            return [self._exactly(one) for one in sizes]
+        starts = accumulate(sizes, initial=0)
+        return [os.pread(self._room, one, start) for one, start in zip(sizes, starts, strict=False)]
+
+    def _exactly(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        left = size
+        try:
+            while left:
+                parts.append(self._channel.recv(left, socket.MSG_WAITALL))
+                if not parts[-1]:
+                    raise WorkerLost
+                left -= len(parts[-1])
+        except OSError as error:
+            raise WorkerLost from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def receive(channel: socket.socket) -> tuple[Any, list[bytes]]:
-    """Wait for a message.
-
-    Raises:
-        WorkerLost: the other side closed, or a timeout set on the socket (SO_RCVTIMEO) passed.
-    """
-    size, count = _HEAD.unpack(_exactly(channel, _HEAD.size))
-    sizes = struct.unpack(f"<{count}Q", _exactly(channel, 8 * count))
-    message = pickle.loads(_exactly(channel, size))  # from our own process
-    if _apart(sizes):
-        return message, [_exactly(channel, one) for one in sizes]
-    whole = _exactly(channel, sum(sizes))
-    ends = list(accumulate(sizes, initial=0))
-    return message, [whole[start:end] for start, end in pairwise(ends)]
+def _put(room: int, buffers: Sequence[bytes | memoryview]) -> None:
+    at = 0
+    for buffer in buffers:
+        at += os.pwrite(room, buffer, at)
 
 
 def _apart(sizes: Sequence[int]) -> bool:
     """Whether each body goes by itself, straight out of and into its own memory."""
     return sum(sizes) > _SEPARATE_BYTES * len(sizes)
-
-
-def _exactly(channel: socket.socket, size: int) -> bytes:
-    parts: list[bytes] = []
-    left = size
-    try:
-        while left:
-            parts.append(channel.recv(left, socket.MSG_WAITALL))
-            if not parts[-1]:
-                raise WorkerLost
-            left -= len(parts[-1])
-    except OSError as error:
-        raise WorkerLost from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -66,21 +66,11 @@ class _Cut:
         bounds = np.frombuffer(offsets, np.int32, count + 1, elements.offset * 4).astype(np.int64)
         data = np.frombuffer(raw if raw is not None and raw.size else b"\0", np.uint8)
         starts, ends = bounds[:-1], bounds[1:]
-        key_size, keys = _length(data, starts + 1)
-        key_ends = keys + key_size
-        size, value = _length(data, key_ends + 1)
-        kinds = _KIND_OF_TAG[_look(data, value)]
-        at = value + 1
-        fine = (_look(data, starts) == _KEY_TAG) & (_look(data, key_ends) == _VALUE_TAG)
-        # A length with more bytes than it needs would make another head of the same key.
-        fine &= (keys - starts == 2) | (keys - starts == 3) & (key_size >= 0x80)
-        fine &= (value + size == ends) & (size > 0) & (key_ends < ends)
-        texts = np.flatnonzero(kinds == _TEXT)
-        text_size, at[texts] = _length(data, at[texts])
-        fine[texts] &= at[texts] + text_size == ends[texts]
-        fine &= _number_fits(data, kinds, at, ends)
-        kinds = np.where(fine, kinds, np.uint8(_OTHER))
-        return cls(data, kinds, starts, ends, np.where(fine, key_ends, starts), np.where(fine, at, starts))
+        kinds, key_ends, at = _cut_short(data, starts, ends)
+        left = np.flatnonzero(kinds == _OTHER)
+        if len(left):
+            kinds[left], key_ends[left], at[left] = _cut_any(data, starts[left], ends[left])
+        return cls(data, kinds, starts, ends, key_ends, at)
 
     def heads(self) -> Texts:
         """Keys as binary texts with tag and length before them; empty for an element that was not cut."""
@@ -219,12 +209,56 @@ def _rest(elements: Texts, owner: Ints, left: Mask, count: int) -> Texts:
     return jsontext.objects_of(texts, owner[chosen], count)
 
 
+def _cut_short(data: Octets, starts: Ints, ends: Ints) -> tuple[Octets, Ints, Ints]:
+    """Kind, end of the key and place of the value of elements whose lengths take a byte each: nearly all.
+
+    Every other element comes as `_OTHER`. Here are as few operations as can be, each over all elements.
+    """
+    key_size = _octets(data, starts + 1)
+    key_ends = starts + key_size + 2
+    size, tag, first = (_octets(data, key_ends + place) for place in (1, 2, 3))
+    last = _octets(data, ends - 1)
+    kinds = _KIND_OF_TAG.take(tag)
+    fits = (kinds == _TEXT) & (size >= 2) & (first == size - 2)
+    fits |= (kinds == _DOUBLE) & (size == 9)
+    ints = kinds == _INT
+    fits |= (ints | (kinds == _BOOL)) & (size == 2) & (first < 0x80)
+    fits |= ints & (size == 3) & (first >= 0x80) & (last < 0x80)
+    fits &= (_octets(data, starts) == _KEY_TAG) & (key_size < 0x80) & (_octets(data, key_ends) == _VALUE_TAG)
+    fits &= (size < 0x80) & (key_ends + size + 2 == ends)
+    kinds[~fits] = _OTHER
+    return kinds, key_ends, key_ends + 3 + (kinds == _TEXT)
+
+
+def _cut_any(data: Octets, starts: Ints, ends: Ints) -> tuple[Octets, Ints, Ints]:
+    """The same for elements of any length; key and value of `_OTHER` are at the element's start."""
+    key_size, keys = _length(data, starts + 1)
+    key_ends = keys + key_size
+    size, value = _length(data, key_ends + 1)
+    kinds = _KIND_OF_TAG[_look(data, value)]
+    at = value + 1
+    fine = (_look(data, starts) == _KEY_TAG) & (_look(data, key_ends) == _VALUE_TAG)
+    # A length with more bytes than it needs would make another head of the same key.
+    fine &= (keys - starts == 2) | (keys - starts == 3) & (key_size >= 0x80)
+    fine &= (value + size == ends) & (size > 0) & (key_ends < ends)
+    texts = np.flatnonzero(kinds == _TEXT)
+    text_size, at[texts] = _length(data, at[texts])
+    fine[texts] &= at[texts] + text_size == ends[texts]
+    fine &= _number_fits(data, kinds, at, ends)
+    return np.where(fine, kinds, np.uint8(_OTHER)), np.where(fine, key_ends, starts), np.where(fine, at, starts)
+
+
 def _slices(data: Octets, starts: Ints, cuts: Ints, ends: Ints) -> Texts:
     """Neighbouring slices of bytes as a binary column over those bytes: element i in two, at `cuts[i]`."""
     offsets = np.empty(2 * len(starts) + 1, np.int32)
     offsets[0:-1:2], offsets[1::2], offsets[-1] = starts, cuts, ends[-1]
     arrays: tuple[Any, ...] = (offsets, data)
     return pa.Array.from_buffers(pa.binary(), 2 * len(starts), [None, *map(pa.py_buffer, arrays)])
+
+
+def _octets(data: Octets, places: Ints) -> Octets:
+    """Bytes at some places; whatever lies at the end for a place beyond."""
+    return data.take(places, mode="clip")
 
 
 def _look(data: Octets, places: Ints) -> Ints:
@@ -272,12 +306,13 @@ def _number_fits(data: Octets, kinds: npt.NDArray[np.uint8], at: Ints, ends: Int
 
 def _varints(data: Octets, at: Ints, ends: Ints) -> Ints:
     """Whole numbers written as varints from `at` to `ends`."""
-    values = np.zeros(len(at), np.uint64)
-    left = np.arange(len(at))
-    for place in range(_LONGEST_VARINT):
-        octets = _look(data, at[left] + place).astype(np.uint64)
-        values[left] |= (octets & np.uint64(0x7F)) << np.uint64(7 * place)
-        left = left[ends[left] - at[left] > place + 1]
+    octets = _octets(data, at)
+    values = (octets & 0x7F).astype(np.uint64)
+    left = np.flatnonzero(ends - at > 1)
+    for place in range(1, _LONGEST_VARINT):
         if not len(left):
             break
+        octets = _octets(data, at[left] + place)
+        values[left] |= (octets & 0x7F).astype(np.uint64) << np.uint64(7 * place)
+        left = left[ends[left] - at[left] > place + 1]
     return values.view(np.int64)

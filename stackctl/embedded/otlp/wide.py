@@ -105,14 +105,18 @@ def big_endian(column: Texts, width: int, offset: int) -> Ints:
         width: the length that a value must have, in bytes.
         offset: where in the value the eight bytes start.
     """
-    found = np.zeros(len(column), np.int64)
     _, offsets, data = column.buffers()
     if not len(column) or data is None:
-        return found
+        return np.zeros(len(column), np.int64)
     starts = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4)
-    whole = np.flatnonzero(np.diff(starts) == width)
-    octets = np.frombuffer(data, np.uint8)[starts[whole][:, None] + (offset + np.arange(8))]
-    found[whole] = octets.view(">u8").ravel().astype(np.uint64).view(np.int64)
+    sizes = np.diff(starts)
+    whole = sizes == width
+    octets = np.frombuffer(data, np.uint8)[starts[0] : starts[-1]]
+    if not (whole | (sizes == 0)).all():
+        octets = octets[np.repeat(whole, sizes)]
+    found = np.zeros(len(column), np.int64)
+    halves = np.ascontiguousarray(octets.reshape(-1, width)[:, offset : offset + 8])
+    found[whole] = halves.view(">u8").ravel().astype(np.uint64).view(np.int64)
     return found
 
 

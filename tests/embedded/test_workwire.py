@@ -1,0 +1,61 @@
+"""What ingest and its workers say to each other arrives as it was sent, whichever way the system lets it go."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from stackctl.embedded.store.frame import Packed
+from stackctl.embedded.workwire import Wire, WorkerLost
+
+
+@pytest.fixture(params=["shared memory", "socket"])
+def wires(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Wire, Wire]]:
+    if request.param == "socket":
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    one, other = socket.socketpair()
+    ours, theirs = Wire.offer(one), Wire.join(other)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def carried(sender: Wire, receiver: Wire, message: object, bodies: list[bytes]) -> tuple[object, list[bytes]]:
+    """Send from a thread: what is larger than a socket's buffer waits for its reader."""
+    thread = threading.Thread(target=sender.send, args=(message, bodies))
+    thread.start()
+    found = receiver.receive()
+    thread.join()
+    return found
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [5, 0, 7], [3_000_000, 200_000], [1] * 3000])
+def test_bodies_arrive_apart_and_whole(wires: tuple[Wire, Wire], sizes: list[int]) -> None:
+    """None, empty ones, few large ones, more small ones than a system call takes: each as it was, in its place."""
+    bodies = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    ours, theirs = wires
+    assert carried(ours, theirs, {"job": 1}, bodies) == ({"job": 1}, bodies)
+    assert carried(theirs, ours, "done", bodies[:1]) == ("done", bodies[:1])
+
+
+def test_a_packed_table_goes_beside_the_message(wires: tuple[Wire, Wire]) -> None:
+    """It is the same table on the other side, in a message with bodies of its own."""
+    table = pa.table({"name": [f"span {n}" for n in range(50_000)], "dur_ns": list(range(50_000))})
+    message, bodies = carried(*wires, {"spans": Packed.of(table), "evaluations": None}, [b"one", b"two"])
+    assert isinstance(message, dict)
+    assert message["spans"].table().equals(table)
+    assert message["evaluations"] is None
+    assert bodies == [b"one", b"two"]
+
+
+def test_a_side_that_is_gone_is_lost(wires: tuple[Wire, Wire]) -> None:
+    """Neither side waits for one that closed."""
+    ours, theirs = wires
+    theirs.close()
+    with pytest.raises(WorkerLost):
+        ours.receive()
+    with pytest.raises(WorkerLost):
+        ours.send("job", [b"x" * 1_000_000])
