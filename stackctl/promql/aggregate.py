@@ -5,11 +5,13 @@ Rules of Prometheus 3's promql/engine.go.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from stackctl.promql import hashing, sums, tree
 from stackctl.promql.over_time import quantile_of
+from stackctl.promql.select import check_size
 from stackctl.promql.values import (
     NAME,
     ExecutionFailed,
@@ -165,18 +167,33 @@ def _ranking(op: str, v: Floats, ok: Mask) -> np.ndarray[tuple[int, ...], np.dty
 def _count_values(node: tree.Aggregation, vector: Vector, label: str) -> Vector:
     if not label:
         raise ExecutionFailed(f'invalid label name "{label}"', next_step="Give the new label a name.")
+    steps, many = vector.v.shape[1], 0
     found: dict[tuple[tuple[str, str], ...], Floats] = {}
-    wanted = (*node.labels, label)
-    for labels, values, present in zip(vector.labels, vector.v, vector.ok, strict=True):
-        for step in np.flatnonzero(present):
-            valued = {**labels, label: shortest(float(values[step]))}
-            if node.without:
-                group = key(drop(valued, (*node.labels, NAME)))
-            else:
-                group = key({name: valued[name] for name in wanted if valued.get(name)})
-            found.setdefault(group, np.zeros(vector.v.shape[1]))[step] += 1
-    v = np.array(list(found.values())).reshape(len(found), vector.v.shape[1])
-    return Vector([dict(group) for group in found], v, v > 0)
+    firsts: dict[tuple[tuple[str, str], ...], int] = {}
+    kept = not node.without or label not in (*node.labels, NAME)
+    for group, rows in _groups(_of_others(node, label), vector.labels).items():
+        row, step = np.nonzero(vector.ok[rows])
+        bits = vector.v[rows].view(np.int64)[row, step]  # as values 0 and -0 would be one
+        values, first, which = np.unique(bits, return_index=True, return_inverse=True)
+        many += len(values)
+        check_size(many, steps)
+        counts = np.bincount(which * steps + step, minlength=len(values) * steps).reshape(len(values), steps)
+        others = dict(group)
+        for value, count, at in zip(values.view(np.float64).tolist(), counts, first.tolist(), strict=True):
+            one = key({**others, label: shortest(value)} if kept else others)
+            place = rows[row[at]] * steps + int(step[at])
+            found[one] = found[one] + count if one in found else count.astype(np.float64)
+            firsts[one] = min(firsts.get(one, place), place)
+    order = sorted(found, key=firsts.__getitem__)
+    v = np.array([found[one] for one in order], np.float64).reshape(len(order), steps)
+    return Vector([dict(one) for one in order], v, v > 0)
+
+
+def _of_others(node: tree.Aggregation, label: str) -> tree.Aggregation:
+    """Return the aggregation that groups by the labels that stand whatever the new one says."""
+    if node.without:
+        return replace(node, labels=(*node.labels, label))
+    return replace(node, labels=tuple(name for name in node.labels if name != label))
 
 
 def shortest(value: float) -> str:
