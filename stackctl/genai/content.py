@@ -17,6 +17,7 @@ from stackctl import semconv
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.dialects import DIALECTS
 from stackctl.genai.rows import KEY_TYPES
+from stackctl.remembering import remembers
 
 MASKED: Final = "[masked]"
 UNNAMED: Final = "unnamed"
@@ -264,13 +265,13 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-@lru_cache(maxsize=16_384)
+@remembers(16_384)
 def is_content(key: str) -> bool:
     """Whether attributes of this key carry prompts, answers, documents, queries or other free text."""
     return _key_matches(CONTENT_KEYS, key) and key not in KEYS
 
 
-@lru_cache(maxsize=16_384)
+@remembers(16_384)
 def keep_key(key: str, allow: tuple[str, ...] = (), capture_content: bool = False) -> bool:
     """Whether an attribute of a span, resource, evaluation or metric point may be stored.
 
@@ -288,7 +289,7 @@ def keep_key(key: str, allow: tuple[str, ...] = (), capture_content: bool = Fals
     return _key_matches((FAMILIES, *allow), key)
 
 
-@lru_cache(maxsize=16_384)
+@remembers(16_384)
 def form_of(key: str) -> Form:
     """Return the form that the text of a kept key must have."""
     if key in FORMS:
@@ -312,13 +313,9 @@ def cap_of(key: str) -> int:
     return CONTENT_CAP if is_content(key) else TEXT_CAP
 
 
+@remembers(16_384)
 def clean(key: str, text: str) -> str:
     """Return what may be stored of a kept key's text: in its form, without secrets, capped."""
-    # Only short texts are remembered: long ones are content, and few are alike.
-    return _clean_short(key, text) if len(text) <= 256 else _clean(key, text)
-
-
-def _clean(key: str, text: str) -> str:
     form = form_of(key)
     if form is Form.TEXT:
         return mask(text[: cap_of(key)])
@@ -332,46 +329,43 @@ def _fits(form: Form, text: str) -> bool:
     return unspaced and _compiled(UNSPACED).search(text) is not None
 
 
-_clean_short = lru_cache(maxsize=16_384)(_clean)
-
-
-@lru_cache(maxsize=4096)
+@remembers(4096)
 def span_name(text: str) -> str:
     """Return a span's name if it looks like one that code gives; else `unnamed`."""
     return mask(text) if len(text) <= SPAN_NAME_CAP and _compiled(SPAN_NAME).search(text) else UNNAMED
 
 
-@lru_cache(maxsize=1024)
+@remembers(1024)
 def scope_name(text: str) -> str | None:
     """Return an instrumentation scope's name if it looks like a package or module; else nothing."""
     return text if len(text) <= SCOPE_CAP and _compiled(SCOPE_NAME).search(text) else None
 
 
-@lru_cache(maxsize=1024)
+@remembers(1024)
 def scope_version(text: str) -> str | None:
     """Return a scope's version if it looks like one; else nothing."""
     return text if _compiled(SCOPE_VERSION).search(text) else None
 
 
-@lru_cache(maxsize=4096)
+@remembers(4096)
 def metric_name(text: str) -> str | None:
     """Return the name of an application's metric if it looks like one that code gives; else nothing."""
     return text if len(text) <= METRIC_NAME_CAP and _compiled(METRIC_NAME).search(text) else None
 
 
-@lru_cache(maxsize=4096)
+@remembers(4096)
 def metric_unit(text: str) -> str:
     """Return the unit of an application's metric if it looks like one; else none. Units end up in metric names."""
     return text if _compiled(METRIC_UNIT).search(text) else ""
 
 
-@lru_cache(maxsize=16_384)
+@remembers(16_384)
 def label_word(text: str) -> str:
     """Return a label value that an application chose, if it is short and of few characters; else `other`."""
     return mask(text) if _fits(Form.NAME, text) else OTHER
 
 
-@lru_cache(maxsize=4096)
+@remembers(4096)
 def is_plain_key(key: str) -> bool:
     """Whether a key's own name may be shown and counted: one that holds no text."""
     return len(key) <= 128 and not _compiled(ODD_KEY).search(key)

@@ -3,7 +3,6 @@
 Faults are reported in Prometheus' words, at its places. What the text means is checked afterwards, in `check`.
 """
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from stackctl.promql.regex import compiled
 from stackctl.promql.signatures import SIGNATURES
 from stackctl.promql.tree import Place
 from stackctl.promql.values import NAME, Matcher
+from stackctl.remembering import remembers
 
 _COMPARISON, _ADDITION, _PRODUCT, _POWER = 3, 4, 5, 6
 _PRECEDENCE = {
@@ -39,7 +39,7 @@ _BEHIND_COLON = ("subquery selector", 'number, duration, step(), range(), or "]"
 _SELECTABLE = "must be preceded by an instant vector selector or range vector selector or a subquery"
 
 
-@functools.lru_cache(maxsize=512)
+@remembers(512, longest=4096)
 def parse(query: str) -> tree.Node:
     """Parse a query.
 

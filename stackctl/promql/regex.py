@@ -5,14 +5,26 @@ from typing import Any
 
 import re2
 
+_REMEMBERED_LENGTH = 1024
+"""A longer pattern is compiled each time: one may take 8 MB."""
 
-@functools.lru_cache(maxsize=1024)
+
 def compiled(pattern: str) -> Any:
     """Return an expression that matches a whole text; `.` matches line ends too.
 
     Raises:
         ValueError: the pattern is not valid RE2 syntax; the message says why.
     """
+    if len(pattern) <= _REMEMBERED_LENGTH:
+        return _compiled(pattern)
+    try:
+        return _compiled.__wrapped__(pattern)
+    finally:
+        re2.purge()  # the library remembers 128 of them
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False  # else it writes the query's text to stderr
     try:

@@ -11,6 +11,7 @@ import re2
 from stackctl.errors import SettingsInvalid
 from stackctl.genai import rows
 from stackctl.genai.rows import Scalar, When
+from stackctl.remembering import remembers
 
 from .arrow import FALSE, Column, pc
 from .batch import Batch, Mask
@@ -106,7 +107,7 @@ def _matching(column: Column, pattern: str, batch: Batch) -> Mask:
     return np.array([text is not None and text_matches(pattern, text) for text in coded.values], np.bool_)[coded.codes]
 
 
-@lru_cache(maxsize=16_384)
+@remembers(16_384, longest=2048)
 def text_matches(pattern: str, text: str) -> bool:
     """Whether the text holds a match of an RE2 pattern."""
     return compiled(pattern).search(text) is not None

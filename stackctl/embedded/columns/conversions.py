@@ -2,13 +2,14 @@
 
 import datetime
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 
 import orjson
 import pyarrow as pa
 
 from stackctl.genai import rows
 from stackctl.genai.rows import Convert, ValueType
+from stackctl.remembering import remembers
 
 from .arrow import ARROW_TYPES, FALSE, NULLS, Column, pc
 from .batch import Batch
@@ -93,7 +94,7 @@ def _mapped(pairs: tuple[tuple[str, str], ...], closed: bool, text: str) -> str 
     return dict(pairs).get(text, None if closed else text)
 
 
-@lru_cache(maxsize=4096)
+@remembers(4096, longest=1024)
 def _json_member(path: tuple[str, ...], text: str) -> str | None:
     try:
         value = orjson.loads(text)
@@ -126,7 +127,7 @@ def _json_list(text: str) -> str | None:
     return orjson.dumps(value).decode() if isinstance(value, list) else None
 
 
-@lru_cache(maxsize=4096)
+@remembers(4096, longest=1024)
 def _first_group(pattern: str, text: str) -> str | None:
     found = compiled(pattern).search(text)
     return found.group(1) if found else None

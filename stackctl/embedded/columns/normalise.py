@@ -17,6 +17,7 @@ from .conversions import convert, typed
 
 # Sets of keys that came together; senders choose keys, so the memory is emptied when full.
 _REMEMBERED: Final = 256
+_REMEMBERED_LENGTH: Final = 64 * 1024
 
 
 class Normaliser:
@@ -51,11 +52,14 @@ class Normaliser:
 
     def _possible(self, keys: frozenset[str]) -> list[Row]:
         """The rows that may find something in spans of some keys: most read the spelling of one library."""
-        if keys not in self._of_keys:
+        found = self._of_keys.get(keys)
+        if found is None:
+            found = [row for row in self._rows if _may_find(row, keys)]
             if len(self._of_keys) >= _REMEMBERED:
                 self._of_keys.clear()
-            self._of_keys[keys] = [row for row in self._rows if _may_find(row, keys)]
-        return self._of_keys[keys]
+            if sum(map(len, keys)) <= _REMEMBERED_LENGTH:
+                self._of_keys[keys] = found
+        return found
 
 
 def _may_find(row: Row, keys: frozenset[str]) -> bool:

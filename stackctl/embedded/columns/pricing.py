@@ -36,6 +36,7 @@ _STATUSES: Final = pa.array([semconv.STATUS_PRICED, semconv.STATUS_UNPRICED, sem
 _PRICED, _UNKNOWN_MODEL, _NO_USAGE = range(3)
 # Distinct combinations remembered; addresses and models are what senders choose, so the memory is emptied when full.
 _REMEMBERED: Final = 20_000
+_REMEMBERED_LENGTH: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,9 @@ class Pricer:
             price = self._find(provider_of(address, sent, self._hosts, port), response_model, request_model)
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            known = self._known[key] = _UNPRICED if price is None else self._row_of[id(price)]
+            known = _UNPRICED if price is None else self._row_of[id(price)]
+            if sum(len(part) for part in key if isinstance(part, str)) <= _REMEMBERED_LENGTH:
+                self._known[key] = known
         return known
 
 

@@ -6,7 +6,6 @@ Hundreds of thousands of series stay here for as long as the process lives, so e
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from sys import intern
@@ -18,11 +17,14 @@ import orjson
 
 from stackctl.errors import QueryInvalid
 from stackctl.promql import Matcher
+from stackctl.promql.regex import compiled
 
 SeriesIds: TypeAlias = npt.NDArray[np.int64]
 Labels: TypeAlias = dict[str, str]
 
 _REMEMBERED: Final = 512
+_REMEMBERED_LENGTH: Final = 1024
+"""What longer patterns match is looked up each time."""
 _REMEMBERED_IDS: Final = 2_000_000
 """So many answers, of so many series together, are remembered: 16 MB."""
 
@@ -70,8 +72,9 @@ class LabelIndex:
             found = np.flatnonzero(mask)
             if len(self._matched) >= _REMEMBERED or self._matched_ids + len(found) > _REMEMBERED_IDS:
                 self._forget()
-            self._matched[key] = found
-            self._matched_ids += len(found)
+            if sum(len(one.value) for one in matchers) <= _REMEMBERED_LENGTH:
+                self._matched[key] = found
+                self._matched_ids += len(found)
         return found
 
     def _forget(self) -> None:
@@ -103,28 +106,18 @@ def judge(matcher: Matcher) -> Callable[[str], bool]:
         case "!=":
             return lambda value: value != matcher.value
         case "=~":
-            matches = _whole(matcher.value).fullmatch
+            matches = _whole(matcher.value).match
             return lambda value: matches(value) is not None
         case "!~":
-            matches = _whole(matcher.value).fullmatch
+            matches = _whole(matcher.value).match
             return lambda value: matches(value) is None
 
 
-@lru_cache(maxsize=1024)
 def _whole(pattern: str) -> Any:
     """A pattern as Prometheus reads it: RE2, anchored by its user, with a dot that takes line ends too."""
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile(f"(?s:{pattern})", options)
-    except re2.error as error:
+        return compiled(pattern)
+    except ValueError as error:
         raise QueryInvalid(
-            f"invalid regular expression {pattern!r}: {_text(error)}", next_step="Mend the expression; RE2 syntax."
+            f"invalid regular expression {pattern!r}: {error}", next_step="Mend the expression; RE2 syntax."
         ) from error
-
-
-def _text(error: Exception) -> str:
-    first = error.args[0] if error.args else ""
-    return first.decode(errors="replace") if isinstance(first, bytes) else str(first)

@@ -31,6 +31,7 @@ IDENTITY: Final = (
 )
 # Combinations remembered for one list of labels; senders choose the texts, so the memory is emptied when full.
 _REMEMBERED: Final = 20_000
+_REMEMBERED_LENGTH: Final = 2048
 # Combinations that there may be, so few that a table of all of them is made faster than records are sorted.
 _COUNTED: Final = 4096
 
@@ -97,15 +98,17 @@ class Labelling:
     def _labels(self, texts: tuple[str, ...]) -> LabelSet:
         known = self._known.get(texts)
         if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
             namespace, service, instance, *own = (
                 self.bounding(label.bound, text) if text else ""
                 for label, text in zip((*IDENTITY, *self.labels), texts, strict=True)
             )
             identity = {JOB: job(namespace, service), INSTANCE: instance}
             named = dict(zip((label.name for label in self.labels), own, strict=True))
-            known = self._known[texts] = label_set(identity | named)
+            known = label_set(identity | named)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            if sum(map(len, texts)) <= _REMEMBERED_LENGTH:
+                self._known[texts] = known
         return known
 
 

@@ -7,8 +7,9 @@ the real receiver by a test.
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Final
+
+from stackctl.remembering import remembers
 
 JOB: Final = "job"
 INSTANCE: Final = "instance"
@@ -29,7 +30,7 @@ _NOT_IN_LABEL: Final = re.compile(r"[^A-Za-z0-9_]")
 _UNDERSCORES: Final = re.compile(r"__+")
 
 
-@lru_cache(maxsize=4096)
+@remembers(4096)
 def metric_name(name: str, unit: str, counter: bool = False, gauge: bool = False) -> str:
     """Return the name of a metric; empty where nothing of it can stand in a name.
 
@@ -63,7 +64,7 @@ def _cleaned(unit: str) -> str:
     return _UNDERSCORES.sub("_", re.sub(r"[^A-Za-z0-9:]", "_", unit)).removeprefix("_")
 
 
-@lru_cache(maxsize=16_384)
+@remembers(16_384)
 def label_name(key: str) -> str:
     """Return the label for an attribute key."""
     name = _NOT_IN_LABEL.sub("_", key)
