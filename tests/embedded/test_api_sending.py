@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import httpx2
 import pytest
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -21,6 +22,7 @@ BODY = bytes(range(256)) * 32_768  # 8 MB
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    await Request(scope, receive).body()
     await Response(BODY if scope["path"] == "/large" else b"small")(scope, receive, send)
 
 
@@ -102,3 +104,13 @@ def test_a_reader_that_takes_nothing_is_left(port: int, unread: Unread, monkeypa
             while some := reader.recv(2**20):
                 taken += len(some)
         assert taken < len(BODY)
+
+
+def test_a_sender_that_goes_is_no_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Half a form and no one behind it: nothing is logged, and others are answered."""
+    with socket.create_connection(("127.0.0.1", port)) as sender:
+        sender.sendall(b"POST /small HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 10\r\n\r\nquery")
+        time.sleep(0.1)
+    assert get(port, "/small").content == b"small"
+    time.sleep(0.1)
+    assert not caplog.records

@@ -7,6 +7,7 @@ take nothing could hold any amount of memory so.
 import asyncio
 from typing import Final
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -43,7 +44,10 @@ class Sending:
             await self._app(scope, receive, send)
             return
         answer = _Answer(self._unread, send)
-        await self._app(scope, receive, answer.send)
+        try:
+            await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            return  # who sent half a form and went is not there to be answered
         if answer.refused:
             await PlainTextResponse("too many answers wait to be read", 503)(scope, receive, send)
 
