@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from stackctl.embedded.allocator import give_back
 from stackctl.promql import ExecutionFailed
 
 # Numpy holds the interpreter: more at one time would only make each slower.
@@ -90,7 +91,10 @@ class Lanes:
         except _Heavy:
             pass
         with _turn(self._heavy, until):
-            return ask(Allowance(MOST_VALUES, light=False))
+            try:
+                return ask(Allowance(MOST_VALUES, light=False))
+            finally:
+                give_back()
 
 
 @contextmanager
