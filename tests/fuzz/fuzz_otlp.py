@@ -3,6 +3,7 @@
 import gzip
 import random
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +373,44 @@ def key_bomb(chance: random.Random, keys: int, size: int) -> bytes:
     for number in range(keys):
         span.attributes.add(key=f"{number}-".ljust(size, "k")).value.int_value = number
     return request.SerializeToString()
+
+
+def long_texts(size: int) -> Iterator[tuple[str, bytes]]:
+    """Yield for each place that a sender may fill one request with a text so long that is there no second time."""
+    text = f"{next(_TEXTS):06d}".ljust(size, "x")
+    for place in ("gen_ai.request.model", "error.type", "server.address", text):
+        yield "traces", _call({place: text}).SerializeToString()
+    for field in ("name", "trace_state"):
+        request = _call({})
+        setattr(request.resource_spans[0].scope_spans[0].spans[0], field, text)
+        yield "traces", request.SerializeToString()
+    request = _call({})
+    request.resource_spans[0].scope_spans[0].scope.name = text
+    request.resource_spans[0].resource.attributes.add(key=text).value.string_value = text
+    yield "traces", request.SerializeToString()
+    for name, unit, key, value in (
+        (text, "", "a", "b"),
+        ("m", text, "a", "b"),
+        ("m", "", text, "b"),
+        ("m", "", "a", text),
+    ):
+        metrics = ExportMetricsServiceRequest()
+        metric = metrics.resource_metrics.add().scope_metrics.add().metrics.add(name=name, unit=unit)
+        point = metric.gauge.data_points.add(as_int=1, time_unix_nano=TIMES[5])
+        point.attributes.add(key=key).value.string_value = value
+        yield "metrics", metrics.SerializeToString()
+
+
+_TEXTS = count()
+
+
+def _call(attributes: dict[str, str]) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8, kind=3)
+    span.start_time_unix_nano, span.end_time_unix_nano = TIMES[5], TIMES[5] + 10**9
+    for key, value in {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", **attributes}.items():
+        span.attributes.add(key=key).value.string_value = value
+    return request
 
 
 def varint(number: int) -> bytes:
