@@ -19,9 +19,11 @@ from stackctl.embedded.store.seal import Part, write_parquet
 from stackctl.embedded.traces import session as sessions
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.encodings import hybrid
+from stackctl.embedded.traces.pageheaders import DATA, DICTIONARY, PageHeader
 from stackctl.embedded.traces.pages import Places, SegmentPages, Unfamiliar
 from stackctl.embedded.traces.search import SearchRequest, search
 from stackctl.embedded.traces.session import Session
+from stackctl.embedded.traces.thrift import fields
 from stackctl.traceql import compile_query
 
 ROWS = 20_000  # two row groups, of several pages
@@ -85,6 +87,26 @@ def test_rows_are_those_of_parquets_own_reader(
     places = sorted(chosen)
     expected = stored[1].slice(group * (ROWS // 2), ROWS // 2).take(places).to_pylist()
     assert pages.rows(group, stored[1].column_names, places) == expected
+    assert pages.rows(group, [], places) == [{} for _ in places]
+
+
+def test_headers_are_read_at_once_as_they_are_field_by_field(stored: tuple[Path, pa.Table]) -> None:
+    """Of every page there is, of either kind; what begins as a header and is none is refused."""
+    data, places = stored[0].read_bytes(), places_of(stored[0])
+    kinds = set()
+    for start, size in zip(places.starts.flatten().tolist(), places.sizes.flatten().tolist(), strict=True):
+        at = start
+        while at < start + size:
+            found, (slowly, end) = PageHeader.at(data, at), fields(data, at)
+            own = slowly[5 if found.kind == DATA else 7]
+            expected = (slowly[1], slowly[2], slowly[3], own[1], own[2], own.get(3, found.levels), end)
+            assert (found.kind, *found[1:]) == expected
+            kinds.add(found.kind)
+            at = end + found.packed
+    assert kinds == {DATA, DICTIONARY}
+    with pytest.raises(ValueError, match="type 1"):
+        PageHeader.at(b"\x15\x02\x15\x02\x15\x02\x00", 0)
+    assert PageHeader.at(b"\x15\x00\x15\x01\x15\x02\x2c\x15\x02\x15\x00\x15\x06\x15\x06\x00\x00", 0).size > 2**60
 
 
 def test_rows_are_found_by_an_id(pages: SegmentPages, stored: tuple[Path, pa.Table]) -> None:

@@ -7,8 +7,7 @@ still: `Unfamiliar` says so.
 
 import os
 import struct
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,14 +18,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stackctl.embedded.traces.encodings import deltas, hybrid, places_of, plain, present, ranks
-from stackctl.embedded.traces.thrift import Fields, fields, varint
+from stackctl.embedded.traces.pageheaders import DATA, PageHeader
+from stackctl.embedded.traces.thrift import varint
 
-# Most column chunks are smaller than this and read at once; of others page by page, headers before them.
-_WHOLE_CHUNK: Final = 64 * 1024
+# Most column chunks are much smaller than this: neighbours are read at once. Others page by page, headers before them.
+_AT_ONCE: Final = 128 * 1024
+_SEARCHED: Final = 1024 * 1024  # of a column that is read from its first page to its last
+_GAP: Final = 16 * 1024  # rather read with what stands on both sides of it
 _HEADER: Final = 512
+_LONGEST_HEADER: Final = 64 * 1024
 _LARGEST: Final = 16 * 1024**2  # of a page, unpacked: content that was captured may make them larger
-# parquet.thrift: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
-_DATA_PAGE, _DICTIONARY_PAGE = 0, 2
+# Encodings, as parquet.thrift numbers them.
 _PLAIN, _PLAIN_DICTIONARY, _RLE, _DELTA, _RLE_DICTIONARY = 0, 2, 3, 5, 8
 _DAMAGED: Final = (KeyError, IndexError, ValueError, OverflowError, struct.error, OSError, pa.ArrowException)
 
@@ -142,19 +144,19 @@ class SegmentPages:
         """
         wanted, found = text.encode(), list[int]()
         try:
-            for page in self._pages(group, self._places.forms[column]):
-                if page.encoding != _PLAIN or page.dictionary:
+            for page in self._pages(self._chunk(group, self._places.forms[column])):
+                if page.header.encoding != _PLAIN or page.header.kind != DATA:
                     raise ValueError("no plain texts")
                 data, at = page.read()
                 places = places_of(data, at, wanted)
                 if places and page.levels:
-                    places = present(data, 4, page.rows)[places].tolist()
+                    places = present(data, 4, page.header.values)[places].tolist()
                 found += [page.first + place for place in places]
         except _DAMAGED as error:
             raise Unfamiliar(str(error)) from error
         return found
 
-    def rows(self, group: int, columns: Sequence[str], places: Sequence[int]) -> list[dict[str, Any]]:
+    def rows(self, group: int, columns: Iterable[str], places: Sequence[int]) -> list[dict[str, Any]]:
         """Return some rows.
 
         Args:
@@ -166,58 +168,89 @@ class SegmentPages:
             Unfamiliar: the file is damaged, or written as this class cannot read it.
         """
         try:
-            values = [self._values(group, self._places.forms[column], places) for column in columns]
+            names = {self._places.forms[column].number: column for column in columns}
+            values = {
+                names[chunk.form.number]: self._values(chunk, places)
+                for chunk in self._chunks(group, [self._places.forms[column] for column in columns])
+            }
         except _DAMAGED as error:
             raise Unfamiliar(str(error)) from error
-        return [{name: column[row] for name, column in zip(columns, values, strict=True)} for row in range(len(places))]
+        return [{name: column[row] for name, column in values.items()} for row in range(len(places))]
 
     def _numbers(self, group: int, form: ColumnForm) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         """Yield a column's pages as the row they begin at and their values."""
-        for page in self._pages(group, form):
-            if page.encoding != _PLAIN or form.kind != "INT64":
+        for page in self._pages(self._chunk(group, form)):
+            if page.header.encoding != _PLAIN or form.kind != "INT64":
                 raise ValueError("no plain integers")
             data, at = page.read()
-            if page.levels and _missing(data, page.rows):
+            if page.levels and _missing(data, page.header.values):
                 raise ValueError("rows without a value")
-            yield page.first, np.frombuffer(data, "<i8", page.rows, at)
+            yield page.first, np.frombuffer(data, "<i8", page.header.values, at)
 
-    def _values(self, group: int, form: ColumnForm, places: Sequence[int]) -> list[Any]:
+    def _values(self, chunk: "_Chunk", places: Sequence[int]) -> list[Any]:
         """Return the values of a column in some rows."""
         found: list[Any] = []
         dictionary: _Page | None = None
-        for page in self._pages(group, form, places):
-            if page.dictionary:
+        for page in self._pages(chunk, places):
+            if page.header.kind != DATA:
                 dictionary = page
                 continue
-            here = [place - page.first for place in places[len(found) :] if place < page.first + page.rows]
-            found += _page_values(page, form.kind, dictionary, here)
+            first, last = page.first, page.first + page.header.values
+            here = [place - first for place in (places[len(found) :] if found else places) if place < last]
+            found += _page_values(page, chunk.form.kind, dictionary, here)
             if len(found) == len(places):
                 return found
         raise ValueError("fewer rows than there should be")
 
-    def _pages(self, group: int, form: ColumnForm, places: Sequence[int] | None = None) -> Iterator["_Page"]:
+    def _chunk(self, group: int, form: ColumnForm) -> "_Chunk":
+        """Return a column chunk of which every page is wanted."""
+        start, size = int(self._places.starts[group, form.number]), int(self._places.sizes[group, form.number])
+        window = _Window(self._file, min(size, _SEARCHED))
+        return _Chunk(form, start, start + size, self._places.rows[group], window)
+
+    def _chunks(self, group: int, forms: Iterable[ColumnForm]) -> Iterator["_Chunk"]:
+        """Yield column chunks of which a few pages are wanted, in their order; neighbours are read together."""
+        starts, sizes = self._places.starts[group].tolist(), self._places.sizes[group].tolist()
+        together: list[list[ColumnForm]] = []
+        begin = end = -_GAP - 1
+        for form in sorted(forms, key=lambda form: starts[form.number]):
+            start = starts[form.number]
+            if start - end > _GAP or start + sizes[form.number] - begin > _AT_ONCE:
+                together.append([])
+                begin = start
+            together[-1].append(form)
+            end = start + sizes[form.number]
+        for members in together:
+            bounds = [(starts[form.number], starts[form.number] + sizes[form.number]) for form in members]
+            size = bounds[-1][1] - bounds[0][0]
+            window = _Window(self._file, size if size <= _AT_ONCE else _HEADER)
+            for form, (start, stop) in zip(members, bounds, strict=True):
+                yield _Chunk(form, start, stop, self._places.rows[group], window)
+
+    def _pages(self, chunk: "_Chunk", places: Sequence[int] | None = None) -> Iterator["_Page"]:
         """Yield the pages of a column chunk, which are read when they are asked.
 
         Args:
             places: rows in their group, ascending; pages without one of them are passed over.
         """
-        at, size = int(self._places.starts[group, form.number]), int(self._places.sizes[group, form.number])
-        end, first = at + size, 0
-        window = _Window(self._file, size if size <= _WHOLE_CHUNK else _HEADER)
-        while at < end:
-            header, body = window.header(at, end)
-            if not 0 <= header[3] <= end - body or not 0 <= header[2] <= _LARGEST:
+        at, first, met = chunk.start, 0, 0
+        while at < chunk.end:
+            header = chunk.window.header(at, chunk.end)
+            at = header.end + header.packed
+            if not header.end <= at <= chunk.end or not 0 <= header.size <= _LARGEST:
                 raise ValueError("a page beyond its column, or too large")
-            if header[1] == _DICTIONARY_PAGE:
-                yield _Page(header, body, window, self._codec, 0, 0, header[7][2], dictionary=True)
-            elif header[1] == _DATA_PAGE:
-                rows = header[5][1]
-                if places is None or bisect_left(places, first) < bisect_left(places, first + rows):
-                    yield _Page(header, body, window, self._codec, first, rows, header[5][2], form.optional)
-                first += rows
-            else:
-                raise ValueError(f"a page of type {header[1]}")
-            at = body + header[3]
+            if header.kind != DATA:
+                yield _Page(header, chunk.window, self._codec, 0, False)
+                continue
+            if not 0 <= header.values <= chunk.rows - first:
+                raise ValueError("more rows than there should be")
+            if places is None or places[met] < first + header.values:
+                yield _Page(header, chunk.window, self._codec, first, chunk.form.optional)
+                while places is not None and places[met] < first + header.values:
+                    met += 1
+                    if met == len(places):
+                        return
+            first += header.values
 
 
 class _Window:
@@ -240,49 +273,61 @@ class _Window:
             self._data = os.pread(self._file, max(size, self._ahead), at)
         return self._data[offset : offset + size]
 
-    def header(self, at: int, end: int) -> tuple[Fields, int]:
-        """Return the page header at a place, and where the page begins behind it.
+    def header(self, at: int, end: int) -> PageHeader:
+        """Return the page header at a place of the file.
 
         Args:
             end: of the column chunk.
         """
-        for size in (min(_HEADER, end - at), min(_WHOLE_CHUNK, end - at)):
+        for size in (min(_HEADER, end - at), min(_LONGEST_HEADER, end - at)):
             try:
-                found, length = fields(self.read(at, size), 0)
+                found = PageHeader.at(self.read(at, size), 0)
             except IndexError:  # a header with long smallest and largest values
                 continue
-            return found, at + length
+            return found._replace(end=at + found.end)
         raise ValueError("a header without an end")
+
+
+class _Chunk(NamedTuple):
+    """A column chunk.
+
+    Attributes:
+        start: where its first page begins in the file.
+        end: where its last page ends.
+        rows: of its row group.
+        window: what it is read through.
+    """
+
+    form: ColumnForm
+    start: int
+    end: int
+    rows: int
+    window: _Window
 
 
 class _Page(NamedTuple):
     """One page.
 
     Attributes:
+        window: what it is read through.
         first: row of the row group that it begins with.
-        rows: how many it has.
-        encoding: of its values.
         levels: definition levels stand before the values.
-        dictionary: it is a dictionary's.
     """
 
-    header: Fields
-    body: int
+    header: PageHeader
     window: _Window
     codec: pa.Codec
     first: int
-    rows: int
-    encoding: int
-    levels: bool = False
-    dictionary: bool = False
+    levels: bool
 
     def read(self) -> tuple[bytes, int]:
         """Return its data, and where the values begin in them."""
-        packed = self.window.read(self.body, self.header[3])
-        data: bytes = self.codec.decompress(packed, self.header[2], asbytes=True)
+        header = self.header
+        packed = self.window.read(header.end, header.packed)
+        data: bytes = self.codec.decompress(packed, header.size, asbytes=True)
         if not self.levels:
             return data, 0
-        if self.header[5][3] != _RLE:
+        if header.levels != _RLE:
             raise ValueError("definition levels of another encoding")
         return data, 4 + int.from_bytes(data[:4], "little")
 
@@ -296,18 +341,19 @@ def _missing(data: bytes, rows: int) -> bool:
 def _page_values(page: _Page, kind: str, dictionary: _Page | None, places: Sequence[int]) -> list[Any]:
     """Return a page's values at some places of it."""
     data, at = page.read()
-    known = _ranks(data[4:at], tuple(places)) if page.levels and _missing(data, page.rows) else places
+    rows, encoding = page.header.values, page.header.encoding
+    known = _ranks(data[4:at], tuple(places)) if page.levels and _missing(data, rows) else places
     filled = [rank for rank in known if rank is not None]
     if not filled:
         return [None] * len(places)
-    if page.encoding == _PLAIN:
+    if encoding == _PLAIN:
         values = plain(kind, data, at, filled)
-    elif page.encoding == _DELTA and kind == "INT64":
+    elif encoding == _DELTA and kind == "INT64":
         values = deltas(data, at, filled)
-    elif page.encoding in (_PLAIN_DICTIONARY, _RLE_DICTIONARY) and dictionary is not None:
+    elif encoding in (_PLAIN_DICTIONARY, _RLE_DICTIONARY) and dictionary is not None:
         values = _looked_up(dictionary, kind, hybrid(data, at + 1, data[at], filled))
     else:
-        raise ValueError(f"values of encoding {page.encoding}")
+        raise ValueError(f"values of encoding {encoding}")
     given = iter(values)
     return [None if rank is None else next(given) for rank in known]
 
@@ -320,8 +366,8 @@ def _ranks(levels: bytes, places: tuple[int, ...]) -> list[int | None]:
 
 def _looked_up(dictionary: _Page, kind: str, numbers: Sequence[int]) -> list[Any]:
     """Return the values that numbers stand for in a dictionary."""
-    if dictionary.encoding not in (_PLAIN, _PLAIN_DICTIONARY):
-        raise ValueError(f"a dictionary of encoding {dictionary.encoding}")
+    if dictionary.header.encoding not in (_PLAIN, _PLAIN_DICTIONARY):
+        raise ValueError(f"a dictionary of encoding {dictionary.header.encoding}")
     wanted = sorted(set(numbers))
     values = dict(zip(wanted, plain(kind, dictionary.read()[0], 0, wanted), strict=True))
     return [values[number] for number in numbers]
