@@ -426,3 +426,15 @@ def test_file_names_are_read_back() -> None:
     assert Sealed.parse(file.filename) == file
     assert Sealed.parse(f".{file.filename}.tmp") is None
     assert Sealed.parse("committed") is None
+
+
+def test_hot_spans_outlive_their_log_file(tmp_path: Path) -> None:
+    """Who saw a frame can read it for as long as he holds the view, whatever became of the file meanwhile."""
+    store = open_store(tmp_path)
+    store.append(frame(1, 2))
+    snapshot = SpanReader(tmp_path).snapshot()
+    log_file = newest_log(store)
+    store.close()
+    log_file.unlink()
+    log_file.write_bytes(b"another")
+    assert snapshot.hot["span_id"].to_pylist() == [1, 2]

@@ -81,7 +81,7 @@ def test_a_segment_that_vanishes_is_looked_for_again(data_dir: Path) -> None:
     """When retention removes a segment between listing and reading, the newer listing is read instead."""
     reader = SpanReader(data_dir)
     stale = reader.snapshot()
-    gone = Snapshot((data_dir / "spans" / "gone.parquet",), stale.pieces, (), None, stale.last_seq)
+    gone = Snapshot((data_dir / "spans" / "gone.parquet",), stale.logs, (), None, stale.last_seq)
 
     class Source:
         answers = iter([gone])

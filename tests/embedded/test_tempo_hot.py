@@ -3,8 +3,11 @@
 import asyncio
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from span_store import Given, write_store
@@ -13,7 +16,8 @@ from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces.alarms import Alarms
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.following import Following
-from stackctl.embedded.traces.hot import HotCatalogue, HotPiece
+from stackctl.embedded.traces.hot import HotCatalogue, HotPiece, Wanted
+from stackctl.embedded.traces.marks import mark, marks
 from stackctl.embedded.traces.pruning import may_match
 from stackctl.embedded.traces.segments import Window
 from stackctl.stack import PROBE_SERVICE
@@ -34,6 +38,36 @@ TABLE = pa.table(
 )
 
 
+@dataclass
+class Rows:
+    """A frame that counts how often it is decoded."""
+
+    stored: pa.Table
+    decoded: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.stored.num_rows
+
+    def table(self) -> pa.Table:
+        self.decoded += 1
+        return self.stored
+
+
+@dataclass(frozen=True)
+class Frames:
+    first: int
+    frames: Sequence[Rows] = field(default_factory=list)
+
+
+def no_keys(_: pa.Table) -> Mapping[str, frozenset[str]]:
+    return {"span": frozenset(), "resource": frozenset()}
+
+
+def piece(*tables: pa.Table) -> HotPiece:
+    return HotPiece.of([Rows(table) for table in tables], Wanted(), no_keys)
+
+
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
@@ -49,35 +83,94 @@ TABLE = pa.table(
 )
 def test_only_pieces_that_may_match_are_opened(condition: str, expected: bool) -> None:
     """A piece without an answer is never shown to DuckDB, and one with an answer always is."""
-    assert may_match(HotPiece(TABLE), compile_query(f"{{ {condition} }}").body.stages[0].condition) is expected
+    assert may_match(piece(TABLE), compile_query(f"{{ {condition} }}").body.stages[0].condition) is expected
 
 
 def test_what_is_known_of_a_piece() -> None:
     """Its time, the columns with values, and those of them that somebody other than the probe has."""
-    piece = HotPiece(TABLE)
-    assert (piece.first_ns, piece.last_ns, piece.longest_ns) == (50, 300, 400)
-    assert Window(None, 49).touches(piece) is False
-    assert set(TABLE.column_names) - set(piece.columns) == {"s:empty:s"}
-    assert set(piece.columns) - piece.tags == {"s:only.probe:s"}
-    assert [row["dur_ns"] for row in piece.rows_of([5], ["dur_ns", "s:empty:s"])] == [20, 5]
-    assert [row["dur_ns"] for row in piece.rows_of([9, -7], None)] == [400, 1]
-    assert piece.rows_of([6], None) == []
+    found = piece(TABLE)
+    assert (found.first_ns, found.last_ns, found.longest_ns) == (50, 300, 400)
+    assert Window(None, 49).touches(found) is False
+    assert set(TABLE.column_names) - set(found.columns) == {"s:empty:s"}
+    assert set(found.columns) - found.tags == {"s:only.probe:s"}
+    assert [row["dur_ns"] for row in found.rows_of([5], ["dur_ns", "s:empty:s"])] == [20, 5]
+    assert [row["dur_ns"] for row in found.rows_of([9, -7], None)] == [400, 1]
+    assert found.rows_of([6], None) == []
 
 
-def test_a_piece_is_looked_at_once() -> None:
-    """The same table is the same piece, whose JSON keys are read only where there are some, and once."""
-    read: list[pa.Table] = []
+def test_pieces_put_together_are_as_one_that_was_looked_at() -> None:
+    """Whatever columns their frames have, and whichever were asked for: the same facts, columns and rows."""
+    rng = np.random.default_rng(20261126)
+    tables = []
+    for number in range(6):
+        table = TABLE.take(rng.integers(0, 4, 40)).drop_columns(["s:empty:s"])
+        ids = pa.array([None if row % 7 == number else f"resp-{number}-{row}" for row in range(40)])
+        table = table.append_column("s:x.id:s", ids) if number % 2 else table.drop_columns(["s:tokens:i"])
+        tables.append(table)
+    whole, parts = piece(*tables), [piece(table) for table in tables]
+    for number, part in enumerate(parts):
+        part.table(["dur_ns", "s:x.id:s"] if number else ["dur_ns", "s:model:s"])
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = joined.joined(part)
+    assert (set(joined.columns), joined.tags, joined.times) == (set(whole.columns), whole.tags, whole.times)
+    assert {name: found.tolist() for name, found in joined.marks.items()} == {
+        name: found.tolist() for name, found in whole.marks.items()
+    }
+    names = ["dur_ns", "s:x.id:s", "s:model:s", "s:tokens:i"]
+    assert joined.table(names) == whole.table(names)
+    assert joined.table(names) == pa.concat_tables(tables, promote_options="default").select(names)
+    for columns in (None, names):
+        assert joined.rows_of([9, 5], columns) == whole.rows_of([9, 5], columns)
+    for text in ("resp-3-1", "resp-2-1", "resp-5-39"):
+        assert joined.may_hold("s:x.id:s", [text]) is any(
+            text in t.column("s:x.id:s").to_pylist() for t in tables[1::2]
+        )
 
-    def keys(table: pa.Table) -> dict[str, frozenset[str]]:
-        read.append(table)
-        return {"span": frozenset({"list"})}
+
+def test_marks_tell_texts_apart() -> None:
+    """Of every length, the same text has the same mark wherever it stands; no text has that of a missing one."""
+    texts = [letter * size for letter in "aä" for size in range(20)] + ["chatcmpl-" + "x" * n + "1" for n in range(40)]
+    column = pa.chunked_array([pa.array([None, *texts]).slice(1, 30), pa.array([*texts, None]).slice(30)])
+    found = marks(column).tolist()
+    assert found == [mark(text) for text in texts[:30]] + [mark(text) for text in texts[30:]] + [0]
+    assert len(set(found)) == len(set(texts)) + 1
+    assert marks(pa.chunked_array([], pa.string())).tolist() == []
+
+
+def test_a_frame_is_looked_at_once() -> None:
+    """What was known is known again when a log has more; JSON keys are read only where there are some."""
+    read: list[int] = []
+
+    def keys(table: pa.Table) -> Mapping[str, frozenset[str]]:
+        read.append(table.num_rows)
+        return {"span": frozenset({"list"}), "resource": frozenset()}
 
     catalogue = HotCatalogue(keys)
     other = TABLE.append_column("rest", pa.array(['{"list": [1]}', None, None, None]))
-    first = catalogue.of([TABLE, other])
-    again = catalogue.of([TABLE, other])
-    assert [a is b for a, b in zip(first, again, strict=True)] == [True, True]
-    assert (read, first[1].rest_keys) == ([other], {"span": frozenset({"list"})})
+    frames = [Rows(TABLE), Rows(other), Rows(TABLE)]
+    first = catalogue.of([Frames(1, frames[:1])])
+    assert catalogue.of([Frames(1, frames[:1])]) == first
+    again = catalogue.of([Frames(1, frames), Frames(9, [Rows(TABLE)])])
+    assert [frame.decoded for frame in frames] == [1, 1, 1]
+    assert (sum(one.rows for one in again), read) == (16, [8])
+    assert {key for one in again for key in one.rest_keys["span"]} == {"list"}
+    renewed = [Rows(TABLE)]
+    assert sum(one.rows for one in catalogue.of([Frames(1, renewed)])) == 4
+    assert renewed[0].decoded == 1
+
+
+def test_columns_that_are_asked_for_are_kept() -> None:
+    """A frame is decoded once for them; those that come later keep them from the beginning."""
+    catalogue = HotCatalogue(no_keys)
+    frames = [Rows(TABLE), Rows(TABLE)]
+    (first,) = catalogue.of([Frames(1, frames[:1])])
+    for _ in range(3):
+        assert first.table(["dur_ns", "s:model:s"]).column_names == ["dur_ns", "s:model:s"]
+    assert frames[0].decoded == 2
+    (both,) = catalogue.of([Frames(1, frames)])
+    assert both.table(["dur_ns", "s:model:s"]) == pa.concat_tables([TABLE, TABLE]).select(["dur_ns", "s:model:s"])
+    assert [frame.decoded for frame in frames] == [2, 1]
 
 
 def test_hot_and_sealed_spans_answer_alike(tmp_path: Path) -> None:

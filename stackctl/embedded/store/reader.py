@@ -1,4 +1,4 @@
-"""What the query process sees: sealed segments and, in memory, the frames that no segment covers yet.
+"""What the query process sees: sealed segments, and the frames that no segment covers yet.
 
 Consistent without locks: log files are listed before segments, and a log file is removed only after its segment stands:
 a span is in exactly one of the two. Frames that are written but not acknowledged (see `committed`) stay invisible.
@@ -7,19 +7,61 @@ a span is in exactly one of the two. Frames that are written but not acknowledge
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 
-from stackctl.embedded.store.frame import Gap, StoredFrame, scan
+from stackctl.embedded.store.frame import Gap, Packed, StoredFrame, scan
 from stackctl.embedded.store.layout import EVALUATIONS, SPANS, Layout, Sealed, without_covered
 
-# Pieces of one log file beyond which they are merged: few enough for a fast scan, many enough to merge seldom.
+# Tables of evaluations of one log file beyond which they are merged.
 _MAX_PIECES = 24
 # Of a log file, which may be large when a process starts.
 _READ_BYTES = 16 * 1024**2
+
+
+class _Descriptor:
+    """A file's descriptor, closed with the last of those who hold it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class HotFrame:
+    """The spans of one frame, read again whenever they are asked for. Its file may be removed meanwhile.
+
+    Attributes:
+        rows: how many.
+    """
+
+    rows: int
+    _file: _Descriptor
+    _offset: int
+    _size: int
+
+    def table(self) -> pa.Table:
+        """Decode them."""
+        section = os.pread(self._file.number, self._size, self._offset)
+        return Packed(self.rows, (), section).table()
+
+
+@dataclass(frozen=True)
+class HotLog:
+    """A log file that no segment covers yet.
+
+    Attributes:
+        first: its first sequence number.
+        frames: those with spans; the next snapshots have the same ones, and more behind them.
+    """
+
+    first: int
+    frames: tuple[HotFrame, ...]
 
 
 @dataclass(frozen=True)
@@ -28,28 +70,28 @@ class Snapshot:
 
     Attributes:
         segments: Parquet files of sealed spans, in order of arrival.
-        pieces: spans that no segment holds yet, in tables that the next snapshots mostly have as well.
+        logs: spans that no segment holds yet.
         evaluation_segments: Parquet files of sealed evaluations.
         evaluations_hot: evaluations that no segment holds yet, None when there are none.
         last_seq: newest frame within the view; the view changes only when this or the segments do.
     """
 
     segments: tuple[Path, ...]
-    pieces: tuple[pa.Table, ...]
+    logs: tuple[HotLog, ...]
     evaluation_segments: tuple[Path, ...]
     evaluations_hot: pa.Table | None
     last_seq: int
 
     @cached_property
     def hot(self) -> pa.Table | None:
-        """The pieces under one another, None when there are none."""
-        return concat(self.pieces)
+        """The spans of the logs under one another, None when there are none."""
+        return concat([frame.table() for log in self.logs for frame in log.frames])
 
 
 class SpanReader:
     """Reads a store that another process writes.
 
-    Cheap to ask often: only bytes that came since the last call are decoded. Safe from several threads.
+    Cheap to ask often: only bytes that came since the last call are read. Safe from several threads.
 
     Args:
         data_dir: the stack's data directory; may be empty still.
@@ -98,7 +140,7 @@ class SpanReader:
             return None
         return Snapshot(
             listed.segments,
-            tuple(piece for tail in self._tails.values() for piece in tail.spans),
+            tuple(HotLog(first, tail.spans()) for first, tail in self._tails.items()),
             tuple(map(self._layout.path, _covering(listed.evaluations, hot))),
             self._evaluations(),
             max([tail.last_seq for tail in self._tails.values()] + [file.last for file in listed.spans[-1:]] + [0]),
@@ -133,47 +175,73 @@ class _Listed:
     segments: tuple[Path, ...] = ()
 
 
-@dataclass
 class _Tail:
-    """The decoded part of one log file that grows."""
+    """One log file that grows, as far as it was read.
 
-    path: Path
-    offset: int = 0
-    last_seq: int = 0
-    spans: list[pa.Table] = field(default_factory=list)
-    evaluations: list[pa.Table] = field(default_factory=list)
+    Args:
+        path: of it.
+
+    Attributes:
+        last_seq: newest frame.
+        evaluations: those in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Held open: frames are read again after the file was removed.
+        self._file: _Descriptor | None = None
+        self._offset = self.last_seq = 0
+        self._frames: list[HotFrame] = []
+        self._told: tuple[HotFrame, ...] = ()
+        self.evaluations: list[pa.Table] = []
+
+    def spans(self) -> tuple[HotFrame, ...]:
+        """The frames with spans."""
+        if len(self._told) < len(self._frames):
+            self._told = tuple(self._frames)
+        return self._told
 
     def follow(self, committed: int) -> None:
-        """Decode what came since, up to the newest acknowledged frame."""
+        """Find the frames that came since, up to the newest acknowledged one.
+
+        Raises:
+            FileNotFoundError: the file is gone.
+        """
         at_once = _READ_BYTES
-        while self.last_seq < committed and (left := self.path.stat().st_size - self.offset) > 0:
-            before = self.offset
+        while self.last_seq < committed and (left := self._size() - self._offset) > 0:
+            before = self._offset
             self._read(at_once, committed)
-            if self.offset == before:  # a frame larger than that, or damage as large, or one that is still written
+            if self._offset == before:  # a frame larger than that, or damage as large, or one that is still written
                 if at_once >= left:
                     return
                 at_once *= 2
 
+    def _size(self) -> int:
+        """Bytes of the file, which is opened the first time, and again where it was made anew."""
+        found = self._path.stat()
+        if self._file is None or os.fstat(self._file.number).st_ino != found.st_ino:
+            self._file = _Descriptor(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
+        return found.st_size
+
     def _read(self, size: int, committed: int) -> None:
-        """Decode the frames in some bytes; one that is cut at their end is there the next time."""
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            data = memoryview(file.read(size))
-        start = self.offset
-        for item in scan(data):
+        """Find the frames in some bytes; one that is cut at their end is there the next time."""
+        assert self._file is not None, "opened to know its size"
+        start = self._offset
+        for item in scan(memoryview(os.pread(self._file.number, size, start))):
             if isinstance(item, Gap):
                 # The tail may still be in writing; damage further up is passed over once a frame follows it.
                 continue
             if item.seq > committed:
                 break
-            self._take(item)
-            self.offset = start + item.end
+            self._take(item, start, self._file)
+            self._offset = start + item.end
 
-    def _take(self, frame: StoredFrame) -> None:
-        spans, evaluations = frame.spans(), frame.evaluations()
-        if spans is not None:
-            self.spans.append(spans)
-            _merge(self.spans)
+    def _take(self, frame: StoredFrame, start: int, file: _Descriptor) -> None:
+        _, *behind = frame.sections
+        if frame.span_rows:
+            offset = start + frame.end - sum(map(len, behind))
+            self._frames.append(HotFrame(frame.span_rows, file, offset, len(behind[0])))
+        evaluations = frame.evaluations()
         if evaluations is not None:
             self.evaluations.append(evaluations)
             _merge(self.evaluations)

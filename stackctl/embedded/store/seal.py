@@ -29,7 +29,8 @@ _UNIQUE: Final = frozenset(
 )
 # Times differ little from row to row: their differences are smaller, and read in half of the time.
 _TIMES: Final = frozenset({"start_ns", "dur_ns", "time_ns"})
-_ID_SUFFIXES: Final = ("_id:s", ".id:s", "response_id")
+# Columns of texts that are ids.
+ID_SUFFIXES: Final = ("_id:s", ".id:s", "response_id")
 
 
 def seal(layout: Layout, first: int) -> list[Sealed]:
@@ -88,7 +89,7 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
     import pyarrow.parquet as pq  # first needed minutes after a start, which it would slow down
 
     schema = pa.unify_schemas([part.schema.remove_metadata() for part in parts])
-    ids = [name for name in schema.names if name.endswith(_ID_SUFFIXES)]
+    ids = [name for name in schema.names if name.endswith(ID_SUFFIXES)]
     arguments: dict[str, Any] = {
         "compression": "zstd",
         "compression_level": 1,

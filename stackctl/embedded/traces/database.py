@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from stackctl.embedded.store.reader import Snapshot
 from stackctl.embedded.traces.alarms import Alarms
-from stackctl.embedded.traces.hot import SERVICE, HotCatalogue
+from stackctl.embedded.traces.hot import SERVICE, HotCatalogue, HotTable
 from stackctl.embedded.traces.partials import Partials
 from stackctl.embedded.traces.schema import REST_COLUMN, Schema, identifier
 from stackctl.embedded.traces.segments import Catalogue, Segment
@@ -50,7 +50,6 @@ class SpanDatabase:
         self._segments = Catalogue(self._read_through)
         self._judged = Catalogue()
         self._hot = HotCatalogue(self._read_keys)
-        self._judged_hot = HotCatalogue(lambda _: {})
         self._partials = Partials()
         self._schema: tuple[tuple[Path, ...], Schema] = ((), Schema(frozenset()))
         self._cursors: list[duckdb.DuckDBPyConnection] = []
@@ -98,8 +97,8 @@ class SpanDatabase:
         with suppress(FileNotFoundError):  # retention or compaction was there first; the next snapshot knows
             self._segments.learn(snapshot.segments)
             self._judged.learn(snapshot.evaluation_segments)
-        with self._lock:
-            self._hot.of(snapshot.pieces)
+        with self._lock:  # of now: what went since then must not come back
+            self._hot.of(self._source.snapshot().logs)
 
     def _open(self, cursor: duckdb.DuckDBPyConnection) -> Session:
         while True:
@@ -116,7 +115,7 @@ class SpanDatabase:
                 found = (Schema(frozenset(part.columns), part.rest_keys) for part in segments)
                 self._schema = (snapshot.segments, joined(found))
                 self._partials.only(set(snapshot.segments))
-            hot = self._hot.of(snapshot.pieces)
+            hot = self._hot.of(snapshot.logs)
             judged_hot = [] if snapshot.evaluations_hot is None else [snapshot.evaluations_hot]
             schema = joined([self._schema[1], *(Schema(frozenset(piece.columns), piece.rest_keys) for piece in hot)])
             return Session(
@@ -125,7 +124,7 @@ class SpanDatabase:
                 tuple(segments),
                 tuple(hot),
                 tuple(judged),
-                tuple(self._judged_hot.of(judged_hot)),
+                tuple(map(HotTable, judged_hot)),
                 self._alarms,
                 self._partials,
             )

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from stackctl.embedded.traces.alarms import Alarms
-from stackctl.embedded.traces.hot import SERVICE, HotPiece
+from stackctl.embedded.traces.hot import SERVICE, HotPiece, HotTable
 from stackctl.embedded.traces.needles import Needle
 from stackctl.embedded.traces.pages import Unfamiliar
 from stackctl.embedded.traces.partials import Partials
@@ -76,7 +76,7 @@ class Session:
     segments: tuple[Segment, ...]
     hot: tuple[HotPiece, ...]
     judged: tuple[Segment, ...]
-    judged_hot: tuple[HotPiece, ...]
+    judged_hot: tuple[HotTable, ...]
     alarms: Alarms
     partials: Partials = field(default_factory=Partials)
     # Hot pieces and columns that statements name, by the number in their name; None once DuckDB has them.
@@ -276,7 +276,7 @@ class Session:
     def _part(self, piece: HotPiece | Needle, names: Sequence[str]) -> pa.Table:
         """Return some columns of what is in no file, or looked up in one."""
         if isinstance(piece, HotPiece):
-            return piece.table.select(names)
+            return piece.table(names)
         try:
             return piece.table(names)
         except Unfamiliar as error:
