@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from stackctl.promql import tree
+from stackctl.promql.select import check_size
 from stackctl.promql.values import (
     NAME,
     ExecutionFailed,
@@ -157,7 +158,12 @@ class _Pairing:
         )
 
     def pairs(self) -> tuple[list[int], list[int]]:
-        """Return indexes of paired series of the many and of the one side."""
+        """Return indexes of paired series of the many and of the one side.
+
+        Raises:
+            ExecutionFailed: there are too many: each series may meet all those that were there one after the other.
+        """
+        check_size(sum(len(self.groups.get(signature, ())) for signature in self.signatures), self.many.v.shape[1])
         left, right = [], []
         for i, signature in enumerate(self.signatures):
             for j in self.groups.get(signature, ()):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from stackctl.promql.select import check_size
 from stackctl.promql.values import NAME, Floats, Index, Mask, Vector, drop, key, merged, stacked
 
 LE = "le"
@@ -30,7 +31,7 @@ def quantiles(vector: Vector, label: str, wanted: Sequence[Floats]) -> Vector:
         wanted: quantiles, one value per step each.
 
     Raises:
-        ExecutionFailed: two of them are equal at a step.
+        ExecutionFailed: two of them are equal at a step, or all of them are too many.
     """
     found = []
     for q in wanted:
@@ -39,6 +40,7 @@ def quantiles(vector: Vector, label: str, wanted: Sequence[Floats]) -> Vector:
             at = np.isnan(q) if math.isnan(one) else q == one
             labels = [{**labels, label: open_metrics_number(float(one))} for labels in values.labels]
             found.append(Vector(labels, values.v, values.ok & at).present())
+            check_size(sum(len(one.labels) for one in found), vector.v.shape[1])
     return merged(stacked(found, vector.v.shape[1]))
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from stackctl.promql.regex import compiled
+from stackctl.promql.select import too_much
 from stackctl.promql.values import NAME, ExecutionFailed, Labels, Vector, drop, key, merged
 
+_MOST_CHARACTERS = 100_000_000
 _REFERENCE = re.compile(r"\$(?:\{(\w+)\}|(\w+)|(\$))")
 
 
@@ -29,9 +31,11 @@ def replace(vector: Vector, target: str, template: str, source: str, pattern: st
         ) from error
     _check_name(target, "destination", "label_replace")
 
+    texts = _Texts()
+
     def replaced(labels: Labels) -> Labels:
         found = expression.match(labels.get(source, ""))
-        return labels if found is None else _with(labels, target, _expanded(template, found))
+        return labels if found is None else _with(labels, target, texts.taken(_expanded(template, found)))
 
     return merged(Vector([replaced(labels) for labels in vector.labels], vector.v, vector.ok, vector.ordered))
 
@@ -45,8 +49,28 @@ def join(vector: Vector, target: str, separator: str, sources: Sequence[str]) ->
     for name in sources:
         _check_name(name, "source", "label_join")
     _check_name(target, "destination", "label_join")
-    labels = [_with(one, target, separator.join(one.get(name, "") for name in sources)) for one in vector.labels]
+    texts = _Texts()
+    joined = (texts.taken(separator.join(one.get(name, "") for name in sources)) for one in vector.labels)
+    labels = [_with(one, target, text) for one, text in zip(vector.labels, joined, strict=True)]
     return merged(Vector(labels, vector.v, vector.ok, vector.ordered))
+
+
+class _Texts:
+    """The texts that one call makes, in bounds: a template of 200 KB for each of 100,000 series is 20 GB of labels."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_CHARACTERS
+
+    def taken(self, text: str) -> str:
+        """Return a text, which is counted.
+
+        Raises:
+            ExecutionFailed: they are too long together.
+        """
+        self._left -= len(text)
+        if self._left < 0:
+            raise too_much()
+        return text
 
 
 def _check_name(name: str, role: str, function: str) -> None:

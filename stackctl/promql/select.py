@@ -255,10 +255,15 @@ def check_size(series: int, steps: int) -> None:
         ExecutionFailed: there would be too many values.
     """
     if series * steps > _MOST_VALUES:
-        raise ExecutionFailed(
-            "query processing would load too many samples into memory in query execution",
-            next_step="Ask for a shorter range, a longer step or fewer series.",
-        )
+        raise too_much()
+
+
+def too_much() -> ExecutionFailed:
+    """Return the refusal of what would need more memory than a query may have, in Prometheus' words."""
+    return ExecutionFailed(
+        "query processing would load too many samples into memory in query execution",
+        next_step="Ask for a shorter range, a longer step or fewer series.",
+    )
 
 
 def _without_stale(series: Series) -> Series:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from stackctl.embedded.allocator import give_back
-from stackctl.promql import ExecutionFailed
+from stackctl.promql.select import too_much
 
 # Numpy holds the interpreter: more at one time would only make each slower.
 LIGHT_AT_ONCE: Final = 2
@@ -57,10 +57,7 @@ class Allowance:
             return
         if self.light:
             raise _Heavy
-        raise ExecutionFailed(
-            "query processing would load too many samples into memory in query execution",
-            next_step="Ask for a shorter range, a longer step or fewer series.",
-        )
+        raise too_much()
 
 
 class Lanes:

@@ -9,7 +9,8 @@ import numpy as np
 import orjson
 
 from stackctl.embedded.series.family import number
-from stackctl.promql import ExecutionFailed, Result, Series
+from stackctl.promql import Result, Series
+from stackctl.promql.select import too_much
 from stackctl.promql.values import Floats
 
 Json: TypeAlias = Any
@@ -73,10 +74,7 @@ def data(result: Result, at_ms: int, limit: int | None = None) -> tuple[Json, li
         return {"resultType": "scalar", "result": [seconds(at_ms), number(float(result.series[0].v[0]))]}, []
     wanted = result.series if limit is None else result.series[:limit]
     if sum(len(one.t_ms) for one in wanted) > MAX_RESULT_POINTS:
-        raise ExecutionFailed(
-            "query processing would load too many samples into memory in query execution",
-            next_step="Ask for a shorter range, a longer step or fewer series.",
-        )
+        raise too_much()
     warnings = ["results truncated due to limit"] if len(wanted) < len(result.series) else []
     write = _samples if result.kind == "vector" else _lines
     return {"resultType": result.kind, "result": in_pieces(wanted, lambda one: len(one.t_ms), write)}, warnings
