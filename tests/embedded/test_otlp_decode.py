@@ -14,7 +14,7 @@ from otlp_messages import SPAN_ID, START_NS, TRACE_ID, any_value, call_request, 
 
 from stackctl.bench.requests import add_attribute
 from stackctl.embedded.otlp import decode, plain, wide
-from stackctl.embedded.otlp.jsonform import to_protobuf
+from stackctl.embedded.otlp.jsonform import MOST_OBJECTS, to_protobuf
 from stackctl.embedded.otlp.message import Panicked
 from stackctl.embedded.otlp.shape import CORE, LATEST_NS, MAX_DECODED_COLUMNS
 from stackctl.embedded.otlp.signals import Refused, Signal
@@ -252,6 +252,15 @@ def test_json_that_is_no_request_is_refused(body: bytes) -> None:
         to_protobuf(Signal.TRACES, body)
     assert caught.value.kind.http == 400
     assert caught.value.message == "not valid OTLP/JSON for /v1/traces"
+
+
+def test_json_of_too_many_objects_is_refused() -> None:
+    """Three bytes write an object that takes two hundred: beyond a million of them nothing is read at all."""
+    few, many = (b'{"resourceSpans":[' + b"{}," * (count - 3) + b"{}]}" for count in (1000, MOST_OBJECTS + 1))
+    to_protobuf(Signal.TRACES, few)
+    with pytest.raises(Refused) as refused:
+        to_protobuf(Signal.TRACES, many)
+    assert refused.value.kind.http == 413
 
 
 def test_deeply_nested_values_are_refused_not_followed() -> None:

@@ -25,7 +25,7 @@ _BACKLOG: Final = 1024
 _LOOK_SECONDS: Final = 1.0
 _STOP_LOOK_SECONDS: Final = 0.01
 # Inflating or reading JSON of this many bytes would hold the event loop for a millisecond: a thread does it.
-_LARGE_BYTES: Final = 16 * 1024
+LARGE_BYTES: Final = 16 * 1024
 _THREADS: Final = 2  # each may hold a request of the largest size twice
 
 
@@ -120,9 +120,9 @@ class Front:
         """Forget a connection."""
         self._open.discard(connection)
 
-    async def aside(self, work: Callable[[bytes], T], body: bytes) -> T:
+    async def aside(self, work: Callable[[bytes], T], body: bytes, large_bytes: int = LARGE_BYTES) -> T:
         """Do work on a body, in a thread when it is large."""
-        if len(body) <= _LARGE_BYTES:
+        if len(body) <= large_bytes:
             return work(body)
         self._threads = self._threads or ThreadPoolExecutor(_THREADS, "inflate")
         return await self.loop.run_in_executor(self._threads, work, body)

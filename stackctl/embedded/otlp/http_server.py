@@ -2,14 +2,14 @@
 
 import socket
 from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 
 from stackctl.embedded.otlp import answers
-from stackctl.embedded.otlp.front import Front, Unfinished
+from stackctl.embedded.otlp.front import LARGE_BYTES, Front, Unfinished
 from stackctl.embedded.otlp.http1_connection import Answer, HttpConnection, Request, Service, plain
 from stackctl.embedded.otlp.jsonform import to_protobuf
 from stackctl.embedded.otlp.limits import MAX_REQUEST_BYTES, Guard, first_word, inflate, too_large
@@ -20,6 +20,7 @@ _TYPES = (answers.PROTOBUF, answers.JSON)
 _EXPORTS = {signal.path: signal for signal in Signal}
 _READY, _STATUS = "/-/ready", "/-/status"
 _READS = ("GET", "HEAD")
+_SMALL_ZIPPED_BYTES = 512  # become half a megabyte at the most
 _JUDGED = 32  # how many senders' ways to ask are remembered
 
 
@@ -97,13 +98,25 @@ class Routes:
                 return Answer(HTTPStatus.OK, b"ready\n")
             return Answer(HTTPStatus.OK, orjson.dumps(self._status()), answers.JSON)
         headers = request.headers
-        if first_word(headers.get("content-encoding", "")) == "gzip":
-            body = await self._front.aside(inflate, body)
+        zipped = first_word(headers.get("content-encoding", "")) == "gzip"
         media = first_word(headers.get("content-type", ""))
         if media == answers.PROTOBUF:
+            body = await self._front.aside(inflate, body) if zipped else body
             return Answer(HTTPStatus.OK, answers.accepted_body(signal, await self._take(signal, body)), media)
-        accepted = await self._take(signal, await self._front.aside(partial(to_protobuf, signal), body))
+        accepted = await self._take(signal, await self._from_json(signal, body, zipped))
         return Answer(HTTPStatus.OK, answers.accepted_json(signal, accepted), media)
+
+    async def _from_json(self, signal: Signal, body: bytes, zipped: bool) -> bytes:
+        """Return a JSON body as protobuf; inflated only when its turn has come, and counted while it waits for that."""
+
+        def read(raw: bytes) -> bytes:
+            return to_protobuf(signal, inflate(raw) if zipped else raw)
+
+        self._front.unfinished.hold(len(body))
+        try:
+            return await self._front.aside(read, body, _SMALL_ZIPPED_BYTES if zipped else LARGE_BYTES)
+        finally:
+            self._front.unfinished.release(len(body))
 
 
 def _refused(request: Request, refused: Refused) -> Answer:

@@ -14,8 +14,10 @@ import orjson
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import EncodeError
 
-from stackctl.embedded.otlp.signals import INVALID, Refused, Signal
+from stackctl.embedded.otlp.signals import INVALID, TOO_LARGE, Refused, Signal
 
+# Ten thousand spans of fifty attributes; each takes 200 bytes until it is in its message, whatever it took to write.
+MOST_OBJECTS = 1_000_000
 _HEX_FIELDS = frozenset({"trace_id", "span_id", "parent_span_id"})
 _FLOATS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
 # What a value of the wrong type raises on its way into a message.
@@ -26,8 +28,10 @@ def to_protobuf(signal: Signal, body: bytes) -> bytes:
     """Return an OTLP/JSON request as a serialised protobuf request.
 
     Raises:
-        Refused: no JSON, or JSON that is no request of this signal.
+        Refused: no JSON, JSON that is no request of this signal, or of more objects and lists than one may have.
     """
+    if len(body) > MOST_OBJECTS and body.count(b"{") + body.count(b"[") > MOST_OBJECTS:
+        raise Refused(TOO_LARGE, f"the request has more than {MOST_OBJECTS} objects and lists; send smaller batches")
     try:
         raw = orjson.loads(body)
         if not isinstance(raw, dict):
