@@ -101,7 +101,7 @@ async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
 
 
 def _guarded(app: ASGIApp, guard: Guard, unread: Unread) -> Starlette:
-    middleware = [Middleware(Guarded, guard=guard), Middleware(Sending, unread=unread)]
+    middleware = [Middleware(Sending, unread=unread), Middleware(Guarded, guard=guard)]
     return Starlette(routes=[Mount("", app)], middleware=middleware)
 
 

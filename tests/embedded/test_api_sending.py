@@ -5,13 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import httpx2
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from stackctl.embedded.api import sending
 from stackctl.embedded.api.sending import Sending, Unread
@@ -114,3 +114,18 @@ def test_a_sender_that_goes_is_no_error(port: int, caplog: pytest.LogCaptureFixt
     assert get(port, "/small").content == b"small"
     time.sleep(0.1)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("reason", "raises"), [("<TCPTransport>; the handler is closed", False), ("defect", True)])
+def test_a_connection_that_closes_just_now_is_no_error(reason: str, raises: bool) -> None:
+    """uvloop refuses what is sent between a connection's end and the notice of it; other failures are told."""
+
+    async def send(_: Message) -> None:
+        raise RuntimeError(reason)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "path": "/small", "method": "GET", "headers": []}
+    with pytest.raises(RuntimeError) if raises else nullcontext():
+        asyncio.run(Sending(app, Unread())(scope, receive, send))

@@ -1,5 +1,6 @@
 """The HTTP/1.1 server under OTLP/HTTP: requests cut anywhere, in a row, slow, too large or half of one."""
 
+import asyncio
 import gzip
 import socket
 import struct
@@ -10,6 +11,7 @@ import pytest
 from front_ports import ANSWER_SECONDS, HttpPort, until
 
 from stackctl.embedded.otlp import front
+from stackctl.embedded.otlp.http1_connection import Answer, HttpConnection, Request, Service, plain
 from stackctl.embedded.otlp.limits import MAX_REQUEST_BYTES
 from stackctl.embedded.otlp.signals import BUSY, UNAVAILABLE, Accepted, Refused, Signal
 
@@ -301,3 +303,34 @@ def test_a_connection_dies_with_the_grace_of_a_stop() -> None:
     port.close()
     assert time.monotonic() - began < ANSWER_SECONDS
     assert sender.closed()
+
+
+class Closing(asyncio.Transport):
+    """uvloop's transport between a connection's end and the notice of it: it takes nothing."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def write(self, _: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+
+def test_an_answer_that_comes_as_the_peer_goes_is_dropped() -> None:
+    """A request is answered in the moment between the connection's end and the notice of it: no task fails."""
+
+    async def answer(request: Request, body: bytes) -> Answer:
+        return plain(200)
+
+    async def meet() -> BaseException | None:
+        connection = HttpConnection(
+            front.Front(front.Unfinished()), Service(lambda _: None, answer, lambda *_: plain(500))
+        )
+        connection.connection_made(Closing())
+        connection.data_received(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answering = connection._task
+        assert answering is not None
+        await asyncio.wait([answering])
+        connection.connection_lost(None)
+        return answering.exception()
+
+    assert asyncio.run(meet()) is None

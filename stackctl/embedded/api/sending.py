@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PIECE_BYTES: Final = 256 * 1024
 MOST_UNREAD_BYTES: Final = 256 * 1024**2
+_CLOSED: Final = "the handler is closed"
 STALLED_SECONDS: Final = 60.0
 """Who takes not even a piece in this time reads no more."""
 
@@ -48,6 +49,11 @@ class Sending:
             await self._app(scope, receive, answer.send)
         except ClientDisconnect:
             return  # who sent half a form and went is not there to be answered
+        except RuntimeError as error:
+            # uvloop closes a connection a moment before it tells: what is sent in between fails so.
+            if _CLOSED not in str(error):
+                raise
+            return
         if answer.refused:
             await PlainTextResponse("too many answers wait to be read", 503)(scope, receive, send)
 

@@ -308,6 +308,8 @@ class HttpConnection(asyncio.Protocol):
             self._finish(request, answer)
 
     def _finish(self, request: Request, answer: Answer) -> None:
+        if self._transport.is_closing():  # the peer is gone, which `connection_lost` is about to tell
+            return
         keeps = request.keeps and not (self._draining and not self._waiting)
         head = _head(answer.status, answer.media, len(answer.body), answer.more, keeps) + _date(int(time()))
         self._transport.write(head if request.method == "HEAD" else head + answer.body)
