@@ -22,7 +22,9 @@ from stackctl.embedded.traces.encodings import hybrid
 from stackctl.embedded.traces.pageheaders import DATA, DICTIONARY, PageHeader
 from stackctl.embedded.traces.pages import Places, SegmentPages, Unfamiliar
 from stackctl.embedded.traces.search import SearchRequest, search
+from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.session import Session
+from stackctl.embedded.traces.spansets import Bounds
 from stackctl.embedded.traces.thrift import fields
 from stackctl.traceql import compile_query
 
@@ -128,6 +130,22 @@ def test_a_text_inside_another_is_not_found(tmp_path: Path) -> None:
         assert opened.where_text(0, ID, "abc") == [1]
 
 
+def test_a_text_is_found_where_few_rows_have_one(tmp_path: Path) -> None:
+    """Of a dictionary as of plain texts; where many rows have one of a dictionary, it is for DuckDB to look."""
+    rng = random.Random(SEED)
+    few = [rng.choice(["a", "bb", "ccc"]) if rng.random() < 0.05 else None for _ in range(ROWS)]
+    table = pa.table({"tid_hi": range(ROWS), "s:few:s": few, "s:many:s": ["a", "b"] * (ROWS // 2), "s:n:i": [1] * ROWS})
+    write_parquet([Part(table.schema, ROWS, lambda: table)], tmp_path / "one")
+    places = places_of(tmp_path / "one")
+    with SegmentPages(tmp_path / "one", places) as opened:
+        for text in ("a", "bb", "ccc", "cc", ""):
+            found = [row for row, value in enumerate(few[: places.rows[0]]) if value == text]
+            assert opened.where_text(0, "s:few:s", text) == found
+        for refused in ("s:many:s", "s:n:i"):
+            with pytest.raises(Unfamiliar):
+                opened.where_text(0, refused, "a")
+
+
 def test_runs_of_numbers_are_read_anywhere() -> None:
     """The specification's own example: 3 bits each of 0 to 7, and a run of 9 fives behind it."""
     data = bytes([0b11, 0b10001000, 0b11000110, 0b11111010, 9 << 1, 5])
@@ -211,6 +229,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpanDatabase]
         '{ .gen_ai.response.id = "resp-2" } | by(span.model) | count() > 2',
         '{ .gen_ai.response.id = "resp-1" && name = "ask" } >> { name = "chat" }',
         '{ .gen_ai.response.id = "resp-9" }',
+        '{ span.model = "a" }',
     ],
 )
 def test_few_spans_are_grouped_as_many_are(
@@ -229,6 +248,28 @@ def test_few_spans_are_grouped_as_many_are(
     monkeypatch.setattr(sessions.Needle, "within", lambda *_: None)
     assert here == found()
     assert bool(here) is ("resp-9" not in query)
+
+
+@pytest.mark.parametrize("start_ms", [None, 0, 8_000, 8_002, 14_000, 20_001])
+@pytest.mark.parametrize("end_ms", [None, 2_000, 14_001, 25_000])
+def test_a_search_for_one_text_keeps_to_its_time(
+    database: SpanDatabase, monkeypatch: pytest.MonkeyPatch, start_ms: int | None, end_ms: int | None
+) -> None:
+    """Without a statement the same spans are found, in whatever time, and neither before nor after it."""
+    start, end = (None if ms is None else BASE_NS + ms * 10**6 for ms in (start_ms, end_ms))
+    body = compile_query('{ span.gen_ai.response.id = "resp-2" }').body
+    request = SearchRequest(body, Bounds(Window(start, end)), spans_per_spanset=0)
+
+    def found() -> list[dict[str, Any]]:
+        with database.session() as session:
+            return search(session, request)
+
+    statements: list[object] = []
+    monkeypatch.setattr(Session, "rows", lambda *_: statements.append(_))
+    here = found()
+    monkeypatch.undo()
+    monkeypatch.setattr(Session, "rows_of_text", lambda *_: None)
+    assert (here, statements) == (found(), [])
 
 
 def test_traces_are_the_same_by_page_and_by_statement(

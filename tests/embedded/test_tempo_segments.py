@@ -1,6 +1,7 @@
 """Which segments a question opens: told from their footers and bloom filters, and never one too few."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from span_store import BASE_NS, Given, trace_hex, write_store
 
 from stackctl.embedded.store.reader import SpanReader
+from stackctl.embedded.traces.asking import Asking
 from stackctl.embedded.traces.bloom import Probe, xxh64
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.fields import looks_beyond
@@ -186,3 +188,18 @@ def test_bloom_filters_are_read_as_parquet_writes_them(tmp_path: Path) -> None:
 def test_ids_are_signed_as_the_store_has_them() -> None:
     """The half of an id that a filter is asked for is the number that is stored."""
     assert signed("ffffffffffffffff") == -1
+
+
+def test_all_segments_are_asked_at_once_as_they_are_one_by_one(segments: list[Segment]) -> None:
+    """Ids that are there and others, of columns that all of them have, or some, or none."""
+    asking = Asking(segments)
+    traces = [signed(trace_hex(trace)[:16]) for trace in (1, 2, 3, 4, 9, 77)]
+    asked = [("tid_hi", trace) for trace in traces]
+    asked += [("s:gen_ai.response.id:s", text) for text in ("resp-1", "resp-2", "resp-7")] + [("s:absent.id:s", "x")]
+    for column, value in asked:
+        fresh = [replace(segment) for segment in segments]
+        asking.ask(column, value)
+        assert [list(one.groups_with(column, [value])) for one in segments] == [
+            list(one.groups_with(column, [value])) for one in fresh
+        ]
+    assert segments[0].groups_with("tid_hi", [float(traces[0])]) == segments[0].columns["tid_hi"].groups

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from stackctl.embedded.store.reader import Snapshot
 from stackctl.embedded.traces.alarms import Alarms
+from stackctl.embedded.traces.asking import Asking
 from stackctl.embedded.traces.hot import SERVICE, HotCatalogue, HotTable
 from stackctl.embedded.traces.partials import Partials
 from stackctl.embedded.traces.schema import REST_COLUMN, Schema, identifier
@@ -52,6 +53,7 @@ class SpanDatabase:
         self._hot = HotCatalogue(self._read_keys)
         self._partials = Partials()
         self._schema: tuple[tuple[Path, ...], Schema] = ((), Schema(frozenset()))
+        self._asking = Asking(())
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._connection = duckdb.connect(":memory:")
         for setting in (
@@ -114,6 +116,7 @@ class SpanDatabase:
             if self._schema[0] != snapshot.segments:
                 found = (Schema(frozenset(part.columns), part.rest_keys) for part in segments)
                 self._schema = (snapshot.segments, joined(found))
+                self._asking = Asking(segments)
                 self._partials.only(set(snapshot.segments))
             hot = self._hot.of(snapshot.logs)
             judged_hot = [] if snapshot.evaluations_hot is None else [snapshot.evaluations_hot]
@@ -127,6 +130,7 @@ class SpanDatabase:
                 tuple(map(HotTable, judged_hot)),
                 self._alarms,
                 self._partials,
+                self._asking,
             )
 
     def _read_keys(self, table: pa.Table) -> Mapping[str, frozenset[str]]:

@@ -30,6 +30,8 @@ _LONGEST_HEADER: Final = 64 * 1024
 _LARGEST: Final = 16 * 1024**2  # of a page, unpacked: content that was captured may make them larger
 # Encodings, as parquet.thrift numbers them.
 _PLAIN, _PLAIN_DICTIONARY, _RLE, _DELTA, _RLE_DICTIONARY = 0, 2, 3, 5, 8
+_CODED: Final = (_PLAIN_DICTIONARY, _RLE_DICTIONARY)
+_MOST_CODES: Final = 1000  # of a page in which a text is looked for: one after the other they take a millisecond
 _DAMAGED: Final = (KeyError, IndexError, ValueError, OverflowError, struct.error, OSError, pa.ArrowException)
 
 
@@ -140,18 +142,25 @@ class SegmentPages:
         """Return the rows of a row group in which a column is a text.
 
         Raises:
-            Unfamiliar: the column has no plain texts; and for what `rows` raises it.
+            Unfamiliar: the column has other values than texts, or many of a dictionary; and for what `rows` raises it.
         """
         wanted, found = text.encode(), list[int]()
+        dictionary: _Page | None = None
         try:
             for page in self._pages(self._chunk(group, self._places.forms[column])):
-                if page.header.encoding != _PLAIN or page.header.kind != DATA:
-                    raise ValueError("no plain texts")
+                if page.header.kind != DATA:
+                    dictionary = page
+                    continue
                 data, at = page.read()
-                places = places_of(data, at, wanted)
-                if places and page.levels:
-                    places = present(data, 4, page.header.values)[places].tolist()
-                found += [page.first + place for place in places]
+                places = places_of(data, at, wanted) if page.header.encoding == _PLAIN else None
+                if places == []:
+                    continue
+                filled = present(data, 4, page.header.values) if page.levels else np.arange(page.header.values)
+                if places is None:
+                    if dictionary is None or page.header.encoding not in _CODED or len(filled) > _MOST_CODES:
+                        raise ValueError("no texts, or too many of a dictionary")
+                    places = _coded(dictionary, data, at, wanted, len(filled))
+                found += (filled[places] + page.first).tolist()
         except _DAMAGED as error:
             raise Unfamiliar(str(error)) from error
         return found
@@ -350,7 +359,7 @@ def _page_values(page: _Page, kind: str, dictionary: _Page | None, places: Seque
         values = plain(kind, data, at, filled)
     elif encoding == _DELTA and kind == "INT64":
         values = deltas(data, at, filled)
-    elif encoding in (_PLAIN_DICTIONARY, _RLE_DICTIONARY) and dictionary is not None:
+    elif encoding in _CODED and dictionary is not None:
         values = _looked_up(dictionary, kind, hybrid(data, at + 1, data[at], filled))
     else:
         raise ValueError(f"values of encoding {encoding}")
@@ -362,6 +371,19 @@ def _page_values(page: _Page, kind: str, dictionary: _Page | None, places: Seque
 def _ranks(levels: bytes, places: tuple[int, ...]) -> list[int | None]:
     """As `ranks`: of a trace's rows, values are mostly missing in several columns together."""
     return ranks(levels, 0, places)
+
+
+def _coded(dictionary: _Page, data: bytes, at: int, text: bytes, count: int) -> list[int]:
+    """Return the places at which a text is among values of a dictionary.
+
+    Args:
+        at: where they begin.
+        count: how many there are.
+    """
+    codes = places_of(dictionary.read()[0], 0, text)
+    if not codes or not count:
+        return []
+    return [place for place, code in enumerate(hybrid(data, at + 1, data[at], range(count))) if code == codes[0]]
 
 
 def _looked_up(dictionary: _Page, kind: str, numbers: Sequence[int]) -> list[Any]:

@@ -44,6 +44,19 @@ def may_match(part: Part, condition: ast.Expression | None) -> bool:
     return True
 
 
+def looked_for(condition: ast.Expression | None) -> Iterator[tuple[str, str]]:
+    """Yield the texts that a condition looks for, and the columns that may have them."""
+    match condition:
+        case ast.Binary(op=op) if op in LOGICAL:
+            yield from looked_for(condition.left)
+            yield from looked_for(condition.right)
+        case ast.Binary(
+            op="=", left=ast.Attribute() as field, right=ast.Literal(kind=Kind.STRING, value=str() as text)
+        ):
+            if not field.parent and field.scope in ("", *SCOPE_PREFIX):
+                yield from ((column, text) for column in _attribute_columns(field, "s"))
+
+
 def pinned(part: Part, condition: ast.Expression | None) -> tuple[str, str] | None:
     """Return a column and the text that it is in every span of a part that meets a condition; None for no such."""
     match condition:

@@ -23,6 +23,7 @@ _MOST_SPANS: Final = 100_000  # of one spanset; DuckDB takes no more than ten ti
 _FEW: Final = 500  # spans
 # A row of SQL: what matched of a group, and how many.
 _Spanset = dict[str, Any]
+_FOUND: Final = ("tid_hi", "tid_lo", "span_id", "start_ns")
 _OF_SPAN: Final = ("tid_hi", "tid_lo", "span_id", "parent_id", "start_ns", "dur_ns", "name", "status", _SERVICE)
 
 
@@ -79,6 +80,9 @@ def _matches(session: Session, request: SearchRequest) -> tuple[dict[TraceKey, l
     compiler = SpansetCompiler(session, parameters, request.bounds)
     columns = _mentioned(compiler, request.pipeline)
     values = {place for column in columns if column.key not in NESTED_SETS for place in column.places}
+    looked_up = _looked_up(session, request, columns)
+    if looked_up is not None:
+        return _grouped(looked_up, request), columns
     found = compiler.compile(request.pipeline)
     if session.narrow():
         # Planned in a third of the time that the grouping below takes.
@@ -92,6 +96,33 @@ def _matches(session: Session, request: SearchRequest) -> tuple[dict[TraceKey, l
         FROM ({grouped}) GROUP BY ALL ORDER BY newest DESC, tid_hi, tid_lo LIMIT {int(request.limit)}"""
     rows = session.rows(compiler.statement(sql), parameters.values)
     return {(row["tid_hi"], row["tid_lo"]): row["spansets"] for row in rows}, columns
+
+
+def _looked_up(session: Session, request: SearchRequest, columns: Sequence[_Column]) -> Sequence[dict[str, Any]] | None:
+    """Return the spans of a search for one text, as the statement in `_matches` gives them; None for other searches.
+
+    Who looks for an id asks nothing else, and to plan a statement takes longer than to find it.
+    """
+    stages, bounds = request.pipeline.stages, request.bounds
+    if len(stages) > 1 or bounds.min_duration_ns is not None or bounds.max_duration_ns is not None:
+        return None
+    match stages[0]:
+        case ast.Filter(
+            condition=ast.Binary(
+                op="=", left=ast.Attribute(), right=ast.Literal(kind=ast.Kind.STRING, value=value)
+            ) as condition
+        ):
+            rows = session.rows_of_text(_FOUND, bounds.window, condition)
+        case _:
+            return None
+    if rows is None or len(rows) > _FEW:
+        return None
+    if not rows:
+        return rows
+    given: dict[str, Any] = dict.fromkeys(place for column in columns for place in column.places)
+    for column in columns:
+        given[column.places[0]] = value  # of the one attribute that is mentioned
+    return [row | given | {"grp": ""} for row in rows]
 
 
 def _grouped(spans: Iterable[dict[str, Any]], request: SearchRequest) -> dict[TraceKey, list[_Spanset]]:

@@ -25,6 +25,7 @@ _FOREVER: Final = 2**63 - 1
 # Filters of other numbers hash another form of them than a query writes.
 _INTEGER_IDS: Final = frozenset({"tid_hi", "tid_lo", "span_id"})
 _PROBES: Final = 256
+_NOTED: Final = frozenset({int, str})  # 1.0 and True are 1 to a dictionary
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ColumnFacts:
         filters: a bloom filter for each row group with a value, None where there are none.
         groups: numbers of these row groups.
         everywhere: every row has a value.
+        values: how many rows have one, at most.
     """
 
     low: Any
@@ -43,6 +45,7 @@ class ColumnFacts:
     filters: BloomFilters | None
     groups: Sequence[int] = ()
     everywhere: bool = False
+    values: int = _FOREVER
 
 
 class Part(Protocol):
@@ -103,6 +106,13 @@ class Segment:
     rest_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     has_probe: bool = False
     tags: frozenset[str] = frozenset()
+    _noted: dict[tuple[str, Any], Sequence[int]] = field(default_factory=dict, init=False, compare=False)
+
+    def note(self, column: str, value: int | str, groups: Sequence[int]) -> None:
+        """Note the row groups in which a column may have a value: what is asked once is asked again at once."""
+        if len(self._noted) >= _PROBES:
+            self._noted.clear()
+        self._noted[column, value] = groups
 
     @cached_property
     def constants(self) -> dict[str, Any]:
@@ -134,6 +144,9 @@ class Segment:
 
     def groups_with(self, column: str, values: Sequence[int | str | float | bool]) -> Sequence[int]:
         """Return the numbers of the row groups in which a column may hold one of some values."""
+        noted = self._noted.get((column, values[0])) if len(values) == 1 else None
+        if noted is not None and type(values[0]) in _NOTED:
+            return noted
         facts = self.columns.get(column)
         if facts is None:
             return ()
@@ -143,7 +156,7 @@ class Segment:
         ]
         if not inside or facts.filters is None or len(hashed) < len(inside):
             return facts.groups if inside else ()
-        found = facts.filters.which([_probe(value) for value in hashed])
+        found = facts.filters.which([probe(value) for value in hashed])
         return [facts.groups[number] for number in np.flatnonzero(found).tolist()]
 
     def rows_of(
@@ -224,8 +237,14 @@ class Window:
         after = self.start_ns is None or segment.first_ns > self.start_ns
         return after and (self.end_ns is None or segment.last_ns <= self.end_ns)
 
+    def has(self, start_ns: int, duration_ns: int) -> bool:
+        """True for a span in the window."""
+        end_ns = start_ns if self.by_start else start_ns + duration_ns
+        after = self.start_ns is None or (end_ns > self.start_ns if self.by_start else end_ns >= self.start_ns)
+        return after and (self.end_ns is None or start_ns <= self.end_ns)
+
     def condition(self, longest_ns: int | None) -> str:
-        """Return SQL that is true for the spans in the window.
+        """Return SQL that is true for the spans in the window; `has` says the same.
 
         Args:
             longest_ns: no span that is asked is longer; None where that is not known.
@@ -324,6 +343,7 @@ def _facts(file: FilterFile, chunks: Sequence[Any]) -> ColumnFacts | None:
         _filters(file, [c for c, _ in filled.values()]),
         tuple(filled),
         everywhere,
+        sum(c.num_values - (s.null_count or 0 if s is not None else 0) for c, s in filled.values()),
     )
 
 
@@ -334,7 +354,7 @@ def _filters(file: FilterFile, chunks: Sequence[Any]) -> BloomFilters | None:
 
 
 @lru_cache(maxsize=_PROBES)
-def _probe(value: int | str) -> Probe:
+def probe(value: int | str) -> Probe:
     """A value's hash, which is the same for every segment that is asked."""
     return Probe.of(value)
 

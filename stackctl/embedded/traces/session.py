@@ -12,11 +12,12 @@ import duckdb
 import pyarrow as pa
 
 from stackctl.embedded.traces.alarms import Alarms
+from stackctl.embedded.traces.asking import Asking
 from stackctl.embedded.traces.hot import SERVICE, HotPiece, HotTable
 from stackctl.embedded.traces.needles import Needle
 from stackctl.embedded.traces.pages import Unfamiliar
 from stackctl.embedded.traces.partials import Partials
-from stackctl.embedded.traces.pruning import may_match
+from stackctl.embedded.traces.pruning import looked_for, may_match
 from stackctl.embedded.traces.schema import CORE, JUDGED, REST_COLUMN, Schema, identifier, sql_type
 from stackctl.embedded.traces.segments import Part, Segment, Window
 from stackctl.errors import UpstreamFailed
@@ -69,6 +70,7 @@ class Session:
         judged_hot: the other evaluations.
         alarms: interrupt a statement that takes too long.
         partials: what was found in single segments before.
+        asking: the filters of all segments.
     """
 
     cursor: duckdb.DuckDBPyConnection
@@ -79,6 +81,7 @@ class Session:
     judged_hot: tuple[HotTable, ...]
     alarms: Alarms
     partials: Partials = field(default_factory=Partials)
+    asking: Asking = field(default_factory=lambda: Asking(()))
     # Hot pieces and columns that statements name, by the number in their name; None once DuckDB has them.
     _named: list[tuple[Sequence[HotPiece | Needle], Sequence[str]] | None] = field(default_factory=list)
     _matched: dict[_Asked, _Matching] = field(default_factory=dict, init=False)
@@ -133,6 +136,8 @@ class Session:
         """Return spans by the upper halves of their trace ids; None where a statement is faster, or knows better."""
         if len(highs) > _PAGED_TRACES:
             return None
+        if len(highs) == 1:
+            self.asking.ask("tid_hi", highs[0])
         where = [(part, groups) for part in segments if (groups := part.groups_with("tid_hi", highs))]
         if sum(len(groups) for _, groups in where) > _PAGED_GROUPS:
             return None
@@ -155,6 +160,28 @@ class Session:
         if names is None:
             return [row | parts[0].constants for parts in _alike(found) for row in self.rows(_whole(parts, condition))]
         return self.rows(_from_files(found, names, condition)) if found else []
+
+    def rows_of_text(
+        self, columns: Iterable[str], window: Window, condition: ast.Binary
+    ) -> list[dict[str, Any]] | None:
+        """Return the spans that have a text, without a statement; None where one is faster, or knows better.
+
+        Args:
+            columns: what the rows have; None where nothing is stored under a name.
+            window: spans outside of it are left out, as are the probe's.
+            condition: compares an attribute with a text.
+        """
+        found = self._matching(window, condition)
+        if found.segments or found.pieces:
+            return None
+        names = sorted({*columns, *_CONDITIONED})
+        absent: dict[str, Any] = dict.fromkeys(names)
+        try:
+            rows = [absent | row for needle in found.needles for row in needle.rows(names)]
+        except Unfamiliar as error:
+            log.info("%s; asking DuckDB", error)
+            return None
+        return [row for row in rows if row[SERVICE] != PROBE_SERVICE and window.has(row["start_ns"], row["dur_ns"])]
 
     def narrow(self) -> bool:
         """True where what `spans` gave reads few of the segments and pieces that are in its windows."""
@@ -243,6 +270,8 @@ class Session:
         """Return what may hold a span of a window that meets a condition; one statement asks that repeatedly."""
         found = self._matched.get((window, condition))
         if found is None:
+            for column, value in looked_for(condition):
+                self.asking.ask(column, value)
             segments = [part for part in self.segments if window.touches(part)]
             pieces = [part for part in self.hot if window.touches(part)]
             matching = [(part, Needle.within(part, condition)) for part in segments if may_match(part, condition)]
