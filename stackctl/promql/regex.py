@@ -5,8 +5,8 @@ from typing import Any
 
 import re2
 
-_REMEMBERED_LENGTH = 1024
-"""A longer pattern is compiled each time: one may take 8 MB."""
+_SHORT = 1024
+"""A longer pattern may take 8 MB compiled: few are remembered, since a query asks for its own several times."""
 
 
 def compiled(pattern: str) -> Any:
@@ -15,15 +15,14 @@ def compiled(pattern: str) -> Any:
     Raises:
         ValueError: the pattern is not valid RE2 syntax; the message says why.
     """
-    if len(pattern) <= _REMEMBERED_LENGTH:
-        return _compiled(pattern)
+    if len(pattern) <= _SHORT:
+        return _short(pattern)
     try:
-        return _compiled.__wrapped__(pattern)
+        return _long(pattern)
     finally:
         re2.purge()  # the library remembers 128 of them
 
 
-@functools.lru_cache(maxsize=64)
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False  # else it writes the query's text to stderr
@@ -33,6 +32,10 @@ def _compiled(pattern: str) -> Any:
     except re2.error as error:
         reason = error.args[0] if error.args else "invalid"
         raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from error
+
+
+_short = functools.lru_cache(maxsize=64)(_compiled)
+_long = functools.lru_cache(maxsize=4)(_compiled)
 
 
 def matches(pattern: str, text: str) -> bool:
