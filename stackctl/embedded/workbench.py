@@ -19,15 +19,11 @@ from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.store.seal import seal
 from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
-# Shares of an ordinary process that wants the same core: two fifths, and a tenth. A person waits for a query's answer,
-# which then comes in two thirds of the time; as many spans are taken.
-_WORK_NICE: Final = 4
-_SEAL_NICE: Final = 10
+_SEAL_NICE: Final = 10  # a tenth of the share of an ordinary process that wants the same core
 
 
 def serve(channel: socket.socket) -> None:
     """Answer the parent's groups until it closes the channel."""
-    give_way(_WORK_NICE)
     with suppress(WorkerLost):
         wire = Wire.join(channel)
         setup: Setup = wire.receive()[0]
