@@ -34,6 +34,10 @@ log = logging.getLogger("stackctl.query")
 # Endpoint to the module whose `app(config)` answers there.
 APPS: Final = {"prometheus": "stackctl.embedded.api.prometheus", "tempo": "stackctl.embedded.api.tempo"}
 
+# A request goes from thread to thread and back. Whoever else computes, such as what follows the store, keeps the
+# interpreter for so long each time; by default that is ten times as long, and half of a short answer's time.
+SWITCH_SECONDS: Final = 0.0005
+
 
 class Coming:
     """An application that is made in a thread while the process listens already; requests wait for it.
@@ -122,6 +126,7 @@ async def _until_told(config: EngineConfig) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the process; return its exit code."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     share_arenas()  # before pyarrow is imported, which the applications do
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
