@@ -16,6 +16,7 @@ from stackctl import cost, semconv
 from stackctl.clients import PrometheusClient, TempoClient
 from stackctl.embedded.api.prometheus import PrometheusApi
 from stackctl.embedded.api.tempo import app as tempo_app
+from stackctl.embedded.series.reader import Chosen, any_number
 from stackctl.errors import Misuse, QueryUnsupported
 from stackctl.promql import Matcher, Series
 from stackctl.stack import EngineConfig
@@ -29,14 +30,18 @@ class Counters:
 
     values: Mapping[tuple[tuple[str, str], ...], float]
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Series]:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, chosen: Chosen = any_number
+    ) -> list[Series]:
         name = next(matcher.value for matcher in matchers if matcher.name == "__name__")
         times = np.array([(NOW - 300) * 1000, (NOW - 60) * 1000], dtype=np.int64)
-        return [
+        found = [
             Series(dict(labels), times, np.array([0.0, value]))
             for labels, value in self.values.items()
             if ("__name__", name) in labels
         ]
+        chosen(len(found))
+        return found
 
     def touch_wanted(self) -> None:
         """Nothing is waited for: the counters stand still."""
