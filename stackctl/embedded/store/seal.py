@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -32,6 +32,17 @@ _UNIQUE: Final = frozenset(
 _TIMES: Final = frozenset({"start_ns", "dur_ns", "time_ns"})
 # Columns of texts that are ids.
 ID_SUFFIXES: Final = ("_id:s", ".id:s", "response_id")
+
+
+class Rows(Protocol):
+    """Whatever says how many rows it has."""
+
+    @property
+    def rows(self) -> int:
+        """Their number."""
+
+
+P = TypeVar("P", bound=Rows)
 
 
 def seal(layout: Layout, first: int) -> list[Sealed]:
@@ -103,7 +114,7 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
         "write_page_index": True,
     }
     with pq.ParquetWriter(path, schema, **arguments) as writer:
-        for group in _row_groups(parts):
+        for group in row_groups(parts):
             # The empty table first: it has all columns in the file's order.
             tables = [schema.empty_table(), *(part.read() for part in group)]
             writer.write_table(pa.concat_tables(tables, promote_options="default"), row_group_size=_ROW_GROUP_ROWS)
@@ -111,9 +122,9 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
             sync_file(path)
 
 
-def _row_groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
-    """Neighbouring parts with about as many rows as a row group."""
-    group: list[Part] = []
+def row_groups(parts: Sequence[P]) -> Iterator[list[P]]:
+    """Neighbours with about as many rows as a row group: what is decoded at one time."""
+    group: list[P] = []
     for part in parts:
         if group and sum(one.rows for one in group) + part.rows > _ROW_GROUP_ROWS:
             yield group

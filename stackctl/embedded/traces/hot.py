@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stackctl import semconv
-from stackctl.embedded.store.seal import ID_SUFFIXES
+from stackctl.embedded.store.seal import ID_SUFFIXES, row_groups
 from stackctl.embedded.traces.marks import Marks, mark, marks
 from stackctl.embedded.traces.schema import REST_COLUMN, SCOPE_PREFIX, sql_type
 from stackctl.embedded.traces.segments import ColumnFacts
@@ -28,8 +28,7 @@ Column: TypeAlias = "pa.ChunkedArray[Any]"
 _TRACE: Final = "tid_hi"
 _UNKNOWN: Final = ColumnFacts(None, None, None)
 _NO_KEYS: Final[RestKeys] = {scope: frozenset() for scope in REST_COLUMN}
-# Decoded at one time; and in one piece, which is not copied again then.
-_ROWS_AT_ONCE: Final = 16_384
+# In one piece, which is not copied again then.
 _LARGEST_ROWS: Final = 100_000
 # A frame is decoded in a few milliseconds. More of them, and their columns will be asked for again.
 _FEW_FRAMES: Final = 4
@@ -245,7 +244,7 @@ class HotCatalogue:
         if len(frames) == len(log.frames):
             return pieces
         pieces = list(pieces)
-        for few in _batches(log.frames[len(frames) :]):
+        for few in row_groups(log.frames[len(frames) :]):
             pieces.append(HotPiece.of(few, self._wanted, self._rest_keys))
             # Few pieces, whose rows were copied few times.
             while len(pieces) > 1 and pieces[-2].rows <= min(2 * pieces[-1].rows, _LARGEST_ROWS):
@@ -262,16 +261,6 @@ class HotTable:
     def rows_of(self, highs: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Return some columns of the rows whose trace id has one of some upper halves."""
         return _rows(_selected(self.table, columns), _places(self.table[_TRACE].to_numpy(), highs))
-
-
-def _batches(frames: Sequence[Frame]) -> Iterable[Sequence[Frame]]:
-    batch: list[Frame] = []
-    for frame in frames:
-        if batch and sum(one.rows for one in batch) + frame.rows > _ROWS_AT_ONCE:
-            yield batch
-            batch = []
-        batch.append(frame)
-    yield batch
 
 
 def _filled(table: pa.Table) -> frozenset[str]:
