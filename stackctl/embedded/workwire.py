@@ -206,7 +206,7 @@ class Wire:
         if self._room is None:
             return [self._exactly(one) for one in sizes]
         starts = accumulate(sizes, initial=0)
-        return [os.pread(self._room, one, start) for one, start in zip(sizes, starts, strict=False)]
+        return [_get(self._room, one, start) for one, start in zip(sizes, starts, strict=False)]
 
     def _exactly(self, size: int) -> bytes:
         parts: list[bytes] = []
@@ -225,7 +225,17 @@ class Wire:
 def _put(room: int, buffers: Sequence[bytes | memoryview]) -> None:
     at = 0
     for buffer in buffers:
-        at += os.pwrite(room, buffer, at)
+        left = memoryview(buffer)
+        while len(left):  # the system may take less than it was given
+            written = os.pwrite(room, left, at)
+            at, left = at + written, left[written:]
+
+
+def _get(room: int, size: int, start: int) -> bytes:
+    found = os.pread(room, size, start)
+    if len(found) < size:
+        raise WorkerLost  # half a body must not pass for a whole one
+    return found
 
 
 def _apart(sizes: Sequence[int]) -> bool:

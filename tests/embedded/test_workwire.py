@@ -10,10 +10,13 @@ import pytest
 
 from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.workwire import Wire, WorkerLost
+from tests import absent
 
 
 @pytest.fixture(params=["shared memory", "socket"])
 def wires(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Wire, Wire]]:
+    if request.param == "shared memory" and not hasattr(os, "memfd_create"):
+        absent.skip("shared room")
     if request.param == "socket":
         monkeypatch.delattr(os, "memfd_create", raising=False)
     one, other = socket.socketpair()
@@ -59,3 +62,30 @@ def test_a_side_that_is_gone_is_lost(wires: tuple[Wire, Wire]) -> None:
         ours.receive()
     with pytest.raises(WorkerLost):
         ours.send("job", [b"x" * 1_000_000])
+
+
+def test_what_the_system_takes_in_part_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that was cut short goes on where it ended: the next body would else stand in its place."""
+    if not hasattr(os, "memfd_create"):
+        absent.skip("shared room")
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda room, data, at: whole(room, data[:70_000], at))
+    one, other = socket.socketpair()
+    ours, theirs = Wire.offer(one), Wire.join(other)
+    bodies = [b"a" * 200_000, b"b" * 100_000]
+    assert carried(ours, theirs, "job", bodies) == ("job", bodies)
+    ours.close()
+    theirs.close()
+
+
+def test_half_a_body_is_no_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A room that holds less than was promised is a side that was lost, never a shorter request."""
+    if not hasattr(os, "memfd_create"):
+        absent.skip("shared room")
+    monkeypatch.setattr(os, "pread", lambda room, size, start: b"x" * (size - 1))
+    one, other = socket.socketpair()
+    ours, theirs = Wire.offer(one), Wire.join(other)
+    with pytest.raises(WorkerLost):
+        carried(ours, theirs, "job", [b"y" * 9])
+    ours.close()
+    theirs.close()
