@@ -20,6 +20,7 @@ ABSENT: Final = {
     "docker compose": "the compose plugin is not installed",
     "second core": "ingest has no workers on a single core",
     "copies of processes": "ingest copies its processes on Linux only",
+    "mapped pages": "which pages of a file a process holds is told on Linux only",
     "shared room": "memory that two processes share by a descriptor is there on Linux only",
     "root": "only root can mount a small disk or become a user without rights",
 }

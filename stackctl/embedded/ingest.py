@@ -39,11 +39,12 @@ def main(arguments: Sequence[str], limits: "SealLimits | None" = None) -> int:
 
     from stackctl.embedded.nursery import Nursery
     from stackctl.embedded.process import serve
+    from stackctl.embedded.workwire import Setup
 
     try:
-        config = EngineConfig.read(Path(arguments[0]))
+        setup = Setup.of(EngineConfig.read(Path(arguments[0])))
         with suppress(KeyboardInterrupt):
-            uvloop.run(serve(config, limits, Nursery.found()))
+            uvloop.run(serve(setup, limits, Nursery.found(setup)))
     except StackctlError as error:
         sys.stderr.write(f"error: {error.message}; next: {error.next_step}\n")
         return error.exit_code

@@ -17,10 +17,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from stackctl.embedded import workbench
 from stackctl.embedded.offspring import be_called, dies_with, leave_signals
+from stackctl.embedded.workbench import Bench
+from stackctl.embedded.workwire import Setup
 
 log = logging.getLogger("stackctl.ingest")
 
@@ -28,7 +30,8 @@ log = logging.getLogger("stackctl.ingest")
 WORKER: Final = "stackctl-work"
 SEALER: Final = "stackctl-seal"
 NURSERY: Final = "stackctl-spare"
-_TASKS: Final[dict[str, Callable[[socket.socket], None]]] = {WORKER: workbench.serve, SEALER: workbench.serve_seal}
+_Task: TypeAlias = Callable[[socket.socket, Bench], None]
+_TASKS: Final[dict[str, _Task]] = {WORKER: workbench.serve, SEALER: workbench.serve_seal}
 _PID: Final = struct.Struct("<i")
 _LONGEST_TASK: Final = 64
 
@@ -77,8 +80,12 @@ class Nursery:
         self._lock = threading.Lock()
 
     @classmethod
-    def found(cls) -> Self | None:
-        """Copy this process, which must have no thread of its own and no open file; None where that is not done."""
+    def found(cls, setup: Setup) -> Self | None:
+        """Copy this process, which must have no thread of its own and no open file; None where that is not done.
+
+        Args:
+            setup: what workers prepare with.
+        """
         if not _has_handles():
             return None
         ours, theirs = socket.socketpair()
@@ -90,7 +97,7 @@ class Nursery:
             return cls(ours, pid)
         ours.close()
         try:
-            _tend(theirs, parent)
+            _tend(theirs, parent, setup)
         finally:
             os._exit(0)
 
@@ -130,13 +137,14 @@ def _has_handles() -> bool:
     return True
 
 
-def _tend(channel: socket.socket, parent: int) -> None:
+def _tend(channel: socket.socket, parent: int, setup: Setup) -> None:
     """Make a copy for each task that comes, until the ingest process closes the channel."""
     leave_signals()
     signal.signal(signal.SIGCHLD, _reap)
     be_called(NURSERY)
     here = os.getpid()
     alive = dies_with(parent)
+    bench = Bench.of(setup)  # a copy has it when it begins
     while alive:
         task, handles, _, _ = socket.recv_fds(channel, _LONGEST_TASK, 1)
         if not task:
@@ -147,7 +155,7 @@ def _tend(channel: socket.socket, parent: int) -> None:
             pid = os.fork()
             if not pid:
                 channel.close()
-                _run(task.decode(), own, here)
+                _run(task.decode(), own, here, bench)
         channel.sendall(_PID.pack(pid))
 
 
@@ -158,13 +166,13 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _run(task: str, channel: socket.socket, parent: int) -> None:
+def _run(task: str, channel: socket.socket, parent: int, bench: Bench) -> None:
     """Be a copy: do the task and end."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         be_called(task)
         if dies_with(parent):
-            _TASKS[task](channel)
+            _TASKS[task](channel, bench)
     except Exception:
         # Whatever it is, a copy must end here and not go on as what it was copied from.
         log.exception("%s failed", task)

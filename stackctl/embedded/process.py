@@ -30,8 +30,6 @@ from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
 from stackctl.embedded.workers import Workforce, seal_apart
 from stackctl.embedded.workwire import Setup, Tally, WorkerLost
 from stackctl.errors import StoreUnusable
-from stackctl.genai.pricebook import in_force
-from stackctl.stack import EngineConfig
 
 log = logging.getLogger("stackctl.ingest")
 T = TypeVar("T")
@@ -56,7 +54,7 @@ class Ingest:
     (`_disk`), sealing a third's; the event loop only moves bytes.
 
     Args:
-        config: where and for how long to keep what.
+        setup: where and for how long to keep what, and what to prepare with.
         limits: when spans are sealed into segments.
         nursery: makes processes that work for this one, where there is one.
 
@@ -64,8 +62,9 @@ class Ingest:
         StoreUnusable: another process writes there, a newer format, or no usable directory.
     """
 
-    def __init__(self, config: EngineConfig, limits: SealLimits, nursery: Nursery | None = None) -> None:
-        self._config, self._nursery = config, nursery
+    def __init__(self, setup: Setup, limits: SealLimits, nursery: Nursery | None = None) -> None:
+        config = setup.config
+        self._config, self._setup, self._nursery = config, setup, nursery
         data_dir = Path(config.data_dir)
         self._lock = lock_writer(data_dir)
         self.store = SpanStore(data_dir, limits, clock_ms=now_ms)
@@ -76,11 +75,10 @@ class Ingest:
         for seq, raw in self.store.replay(self.head.applied_seq):
             self.head.apply(Increments.from_bytes(raw), seq)
         self._retention = Retention(self.store.layout, config.retention_seconds, config.retention_bytes)
-        self._book = in_force(config.price_book, config.price_rows)
         self._pipelines: list[Pipeline] = []
         self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
         self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
-        self._workforce = Workforce(Setup(config, self._book), self._prepare_here, nursery=nursery)
+        self._workforce = Workforce(setup, self._prepare_here, nursery=nursery)
         self.intake = Intake(self._prepare, self._store, now_ms, at_once=lambda: self._workforce.at_once)
         self._seal = ThreadPoolExecutor(1, "seal")
 
@@ -151,9 +149,9 @@ class Ingest:
             log.error("counters lack what %d lost frames held", self._uncounted)
 
     def _line(self) -> Line:
-        pipeline = Pipeline(self._config, book=self._book)
+        pipeline = Pipeline(self._config, book=self._setup.book)
         self._pipelines.append(pipeline)
-        return Line(pipeline, Derivation(self._config.extra_models, book=self._book))
+        return Line(pipeline, Derivation(self._config.extra_models, book=self._setup.book))
 
     def _tally(self) -> Tally:
         """What rules did not let through, here and in workers."""
@@ -269,11 +267,11 @@ def _redacted_keys(tally: Tally) -> list[dict[str, Any]]:
     return [{"key": key, "values": values, "setting": kept_by(key)} for key, values in most]
 
 
-async def serve(config: EngineConfig, limits: SealLimits | None = None, nursery: Nursery | None = None) -> None:
+async def serve(setup: Setup, limits: SealLimits | None = None, nursery: Nursery | None = None) -> None:
     """Run an ingest process until SIGTERM or SIGINT.
 
     Args:
-        config: what the runtime says.
+        setup: what the runtime says.
         limits: when spans are sealed into segments; the defaults when None.
         nursery: makes processes that work for this one, where there is one.
 
@@ -283,4 +281,4 @@ async def serve(config: EngineConfig, limits: SealLimits | None = None, nursery:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Ingest(config, limits or DEFAULT_LIMITS, nursery).run(stop)
+    await Ingest(setup, limits or DEFAULT_LIMITS, nursery).run(stop)

@@ -5,7 +5,8 @@ import importlib
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import pyarrow as pa
 
@@ -22,20 +23,40 @@ from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, 
 _SEAL_NICE: Final = 10  # a tenth of the share of an ordinary process that wants the same core
 
 
-def serve(channel: socket.socket) -> None:
-    """Answer the parent's groups until it closes the channel."""
-    with suppress(WorkerLost):
-        wire = Wire.join(channel)
-        setup: Setup = wire.receive()[0]
+@dataclass(frozen=True)
+class Bench:
+    """What a process prepares groups with, made before the first one comes."""
+
+    pipeline: Pipeline
+    preparer: Preparer
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        """Set one up."""
         pipeline = Pipeline(setup.config, book=setup.book)
-        preparer = Preparer(Line(pipeline, Derivation(setup.config.extra_models, book=setup.book)))
+        bench = cls(pipeline, Preparer(Line(pipeline, Derivation(setup.config.extra_models, book=setup.book))))
         gc.freeze()  # as in the ingest process
+        return bench
+
+    def serve(self, wire: Wire) -> None:
+        """Answer the parent's groups until it closes the wire."""
         wire.send(READY)
         while True:
-            wire.send(_done(pipeline, preparer, *wire.receive()))
+            wire.send(_done(self.pipeline, self.preparer, *wire.receive()))
 
 
-def serve_seal(channel: socket.socket) -> None:
+def serve(channel: socket.socket, bench: Bench | None = None) -> None:
+    """Answer the parent's groups until it closes the channel.
+
+    Args:
+        bench: to work at; set up as the parent says when None.
+    """
+    with suppress(WorkerLost):
+        wire = Wire.join(channel)
+        (bench or Bench.of(wire.receive()[0])).serve(wire)
+
+
+def serve_seal(channel: socket.socket, _: Bench) -> None:
     """Seal one log file; answer None, or the number and text of the system's error."""
     with suppress(WorkerLost):
         wire = Wire(channel)

@@ -36,6 +36,8 @@ _WINDOW_SECONDS: Final = 0.3
 # Calm that ends them.
 _CALM_SHARE: Final = 0.3
 _CALM_SECONDS: Final = 60.0
+# A batch of hundreds of spans seldom comes alone: where a worker begins at once, it need not be prepared here first.
+_LARGE_GROUP_BYTES: Final = 512 * 1024
 _PAUSE_SECONDS: Final = 2.0  # between a loss and the next start
 # A group takes a tenth of a second; a worker without an answer for that long is as good as dead.
 _ANSWER_SECONDS: Final = 30
@@ -46,7 +48,7 @@ _FEW_LOGS: Final = 3  # the open one, one that is being sealed, and one that is 
 def workers_here() -> int:
     """How many workers are of use on this machine: the ingest process itself has a core's work with receiving."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, cores - 1)
+    return min(MOST_WORKERS, cores) if cores > 1 else 0
 
 
 class Worker:
@@ -77,7 +79,8 @@ class Worker:
         Raises:
             WorkerLost: it cannot.
         """
-        self._wire.send(self._setup)
+        if not isinstance(self._process, Child):  # a copy was made with it
+            self._wire.send(self._setup)
         self._wire.receive()
 
     def prepare(self, group: Prepared) -> tuple[Prepared, Tally]:
@@ -209,6 +212,10 @@ class Workforce:
 
     async def prepare(self, group: Prepared) -> Prepared:
         """Prepare a group in a worker where there are some, in this process otherwise."""
+        if self._nursery is not None and not self._ready and _size(group) >= _LARGE_GROUP_BYTES:
+            self._grow(time.monotonic())
+            if self._starting:
+                await asyncio.wait(self._starting, return_when=asyncio.FIRST_COMPLETED)
         while self._ready and not self._idle:
             self._freed.clear()
             await self._freed.wait()
@@ -227,15 +234,10 @@ class Workforce:
         """
         now = time.monotonic()
         self._load.look(now, queue_bytes)
-        missing = self._most - len(self._ready) - len(self._starting)
-        wanted = self._load.high or bool(self._ready)
         if self._load.calm_seconds(now) >= _CALM_SECONDS and len(self._idle) == len(self._ready):
             self._let_go()
-        elif wanted and now >= self._not_before:
-            for _ in range(missing):
-                task = asyncio.create_task(self._start(), name="worker")
-                self._starting.add(task)
-                task.add_done_callback(self._starting.discard)
+        elif self._load.high or self._ready:
+            self._grow(now)
 
     async def close(self) -> None:
         """End all workers; nothing may be under way."""
@@ -243,6 +245,15 @@ class Workforce:
         await asyncio.gather(*self._starting, return_exceptions=True)
         self._let_go()
         await asyncio.to_thread(self._threads.shutdown)
+
+    def _grow(self, now: float) -> None:
+        """Start the workers that are missing, unless one was lost a moment ago."""
+        if now < self._not_before:
+            return
+        for _ in range(self._most - len(self._ready) - len(self._starting)):
+            task = asyncio.create_task(self._start(), name="worker")
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
 
     async def _start(self) -> None:
         try:
@@ -285,6 +296,11 @@ class Workforce:
             self._threads.submit(worker.end)
         self._ready.clear()
         self._idle.clear()
+
+
+def _size(group: Prepared) -> int:
+    """Bytes of the requests of a group."""
+    return sum(len(request.body) for request in group.fresh.values())
 
 
 class Load:

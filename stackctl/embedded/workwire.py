@@ -20,6 +20,7 @@ from stackctl.embedded.otlp.receive import Outcome
 from stackctl.embedded.otlp.signals import Signal
 from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.store.layout import Layout
+from stackctl.genai.pricebook import in_force
 from stackctl.genai.prices import PriceBook
 from stackctl.stack import EngineConfig
 
@@ -35,14 +36,23 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True)
 class Setup:
-    """The first message to a worker: what it prepares with.
+    """What groups are prepared with, here and in workers.
 
     Attributes:
-        book: the parent's, whatever became of its file since.
+        book: as it was when the process started, whatever became of its file since.
     """
 
     config: EngineConfig
     book: PriceBook
+
+    @classmethod
+    def of(cls, config: EngineConfig) -> Self:
+        """Read the prices that a configuration names.
+
+        Raises:
+            StackctlError: the price book cannot be read.
+        """
+        return cls(config, in_force(config.price_book, config.price_rows))
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,11 @@ from stackctl.embedded.store.layout import SPANS, Layout
 from stackctl.embedded.store.writer import SealLimits, SpanStore
 from stackctl.embedded.workers import Load, Worker, Workforce, seal_apart
 from stackctl.embedded.workwire import Setup, Tally, WorkerLost
-from stackctl.genai.pricebook import in_force
 from stackctl.stack import EngineConfig
 from tests import absent
 
 CONFIG = EngineConfig("")
-SETUP = Setup(CONFIG, in_force(None, ()))
+SETUP = Setup.of(CONFIG)
 
 
 @pytest.fixture
@@ -79,15 +78,20 @@ def nursery() -> Iterator[Nursery]:
         absent.skip("copies of processes")
     ours, theirs = socket.socketpair()
     with theirs:
-        program = f"import os; from stackctl.embedded import nursery; {_TEND}"
-        command = [sys.executable, "-c", program, str(theirs.fileno())]
+        command = [sys.executable, "-c", _TEND, str(theirs.fileno())]
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
     yield Nursery(ours, process.pid)
     ours.close()
     process.wait(10)
 
 
-_TEND = "import socket, sys; nursery._tend(socket.socket(fileno=int(sys.argv[1])), os.getppid())"
+_TEND = """
+import os, socket, sys
+from stackctl.embedded import nursery
+from stackctl.embedded.workwire import Setup
+from stackctl.stack import EngineConfig
+nursery._tend(socket.socket(fileno=int(sys.argv[1])), os.getppid(), Setup.of(EngineConfig("")))
+"""
 
 
 @pytest.fixture(params=["copy", "program"])
@@ -172,7 +176,7 @@ def test_no_nursery_where_processes_cannot_be_held(monkeypatch: pytest.MonkeyPat
         raise PermissionError(pid)
 
     monkeypatch.setattr("os.pidfd_open", forbidden, raising=False)
-    assert Nursery.found() is None
+    assert Nursery.found(SETUP) is None
 
 
 async def grown(force: Workforce) -> Worker:
@@ -214,6 +218,26 @@ def test_a_group_of_a_lost_worker_is_prepared_here(monkeypatch: pytest.MonkeyPat
         return forms
 
     assert asyncio.run(asyncio.wait_for(run(), 60)) == ["Table", "Packed", "Table", "Table", "Table"]
+
+
+def test_a_large_group_waits_for_the_copies_that_prepare_it(nursery: Nursery) -> None:
+    """Where a worker begins at once, the first large group is prepared in one; a small group starts none."""
+
+    async def inside(one: Prepared) -> Prepared:
+        return line()[1].fill(one)
+
+    async def run() -> None:
+        force = Workforce(SETUP, inside, most=1, nursery=nursery)
+        assert isinstance((await force.prepare(group())).spans, pa.Table)
+        assert not force.size
+        body = call_request(5_000)
+        assert len(body) >= workers._LARGE_GROUP_BYTES
+        found = await force.prepare(Prepared((), (), {0: Request(Signal.TRACES, body, b"0" * 16, 1_000)}))
+        assert isinstance(found.spans, Packed)
+        assert (found.spans.num_rows, force.size) == (5_000, 1)
+        await force.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_workers_go_after_calm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otlp_messages import START_NS, call_request, log_request, span_request
 
 from stackctl.bench.ingest import IngestProcess
-from stackctl.embedded.otlp import answers
+from stackctl.embedded.otlp import answers, receive
 from stackctl.embedded.otlp.limits import MAX_REQUEST_BYTES, Guard, inflate
-from stackctl.embedded.otlp.receive import Intake
+from stackctl.embedded.otlp.receive import Intake, Request
 from stackctl.embedded.otlp.signals import (
     BUSY,
     FORBIDDEN_HOST,
@@ -214,6 +214,38 @@ def test_a_full_queue_says_when_to_come_again() -> None:
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
     assert refused
     assert all(outcome.kind is BUSY for outcome in refused)
+
+
+def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
+    """Whoever is free takes what waits, a second one a good part of a group, and only a full one waits prepared."""
+    small, part, full = 1_000, receive.BESIDE_BYTES, receive.MAX_GROUP_BYTES
+
+    async def scenario() -> list[list[int]]:
+        begun: list[list[int]] = []
+        gate = asyncio.Event()
+
+        async def prepare(requests: Sequence[Request]) -> Sequence[Request]:
+            begun.append([len(request.body) for request in requests])
+            await gate.wait()
+            return requests
+
+        async def store(requests: Sequence[Request]) -> list[Accepted]:
+            return [Accepted() for _ in requests]
+
+        intake = Intake(prepare, store, lambda: 0, at_once=lambda: 2)
+        running = asyncio.create_task(intake.run())
+        takes = []
+        for size, groups in ((small, 1), (small, 1), (part, 2), (small, 2), (part, 2), (full, 3), (full, 3)):
+            takes.append(asyncio.create_task(intake.take(Signal.TRACES, bytes(size))))
+            await asyncio.sleep(0.05)
+            assert len(begun) == groups
+        gate.set()
+        await asyncio.gather(*takes)
+        intake.drain()
+        await running
+        return begun
+
+    assert asyncio.run(scenario()) == [[small], [small, part], [small, part], [full], [full]]
 
 
 @pytest.mark.parametrize("kind", [BUSY, UNAVAILABLE])

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from stackctl.embedded.store.columncap import ColumnCap
 from stackctl.embedded.store.digests import WINDOW_MS, DigestWindow, digest
 from stackctl.embedded.store.frame import Frame, Gap, encode, scan
 from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, lock_writer
+from stackctl.embedded.store.log import read_log
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.store.retention import MERGE_AT_FILES, Retention
 from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import SealLimits, SpanStore
 from stackctl.errors import StoreUnusable
+from tests import absent
 
 NOW_MS = 1_800_000_000_000
 
@@ -418,6 +421,32 @@ def test_merging_small_segments_keeps_every_span_once(tmp_path: Path, monkeypatc
     retention.run(NOW_MS)
     assert len(list(layout.root.glob("spans-*.parquet"))) == 1
     assert sorted(found(tmp_path, reader)) == before
+
+
+def test_a_log_that_was_read_is_not_held_in_memory(tmp_path: Path) -> None:
+    """Its frames can be read again and again; a process that seals a large file stays small."""
+    if not Path("/proc/self/smaps").exists():
+        absent.skip("mapped pages")
+    store = open_store(tmp_path)
+    texts = [random.Random(number).randbytes(500_000).hex() for number in range(8)]
+    for number, text in enumerate(texts, 1):
+        store.append(frame(number, **{"s:a:s": [text]}))
+    log = newest_log(store)
+    frames, _ = read_log(log)
+
+    def held() -> int:
+        """Bytes of the file that this process holds."""
+        maps = Path("/proc/self/smaps").read_text().split(str(log))[1:]
+        return sum(int(re.search(r"Rss: +(\d+) kB", one)[1]) * 1024 for one in maps)
+
+    assert held() < log.stat().st_size / 4
+    for _ in range(2):
+        assert [one.spans()["s:a:s"][0].as_py() for one in frames] == texts
+        assert held() > log.stat().st_size / 2
+        for one in frames:
+            one.let_go()
+        assert held() < log.stat().st_size / 4
+    store.close()
 
 
 def test_file_names_are_read_back() -> None:

@@ -6,6 +6,7 @@ sections: request digests (16 bytes each) | spans | evaluations | increments
 tables: schema size u32 | its compressed size u32 | rows' size u64 | zstd of the schema | zstd of one record batch
 """
 
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
@@ -122,6 +123,14 @@ class StoredFrame:
     def table(self, kind: str) -> pa.Table:
         """Its spans or evaluations, which it must have."""
         return _read_table(self.sections[_SECTIONS[kind]])
+
+    def let_go(self) -> None:
+        """Give back the memory that a mapped file's pages take: read again, they come from the system's cache."""
+        mapped = self.sections[0].obj
+        if isinstance(mapped, mmap.mmap):
+            start = self.end - HEAD.size - _BODY.size - sum(map(len, self.sections))
+            start -= start % mmap.PAGESIZE
+            mapped.madvise(mmap.MADV_DONTNEED, start, self.end - start)
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ def read_log(path: Path) -> tuple[list[StoredFrame], list[Gap]]:
         if isinstance(item, Gap):
             gaps.append(item)
         else:
+            item.let_go()
             frames.append(item)
     return frames, gaps
 

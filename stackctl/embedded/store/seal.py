@@ -88,7 +88,14 @@ def frame_part(frame: StoredFrame, kind: str) -> Part | None:
     """A frame's spans or evaluations; None where it has none."""
     schema = frame.schema(kind)
     rows = frame.span_rows if kind == SPANS else frame.evaluation_rows
-    return None if schema is None else Part(schema, rows, lambda: frame.table(kind))
+    return None if schema is None else Part(schema, rows, lambda: _taken(frame, kind))
+
+
+def _taken(frame: StoredFrame, kind: str) -> pa.Table:
+    """Read a frame's rows, which are asked for once: the whole file would stay in memory otherwise."""
+    table = frame.table(kind)
+    frame.let_go()
+    return table
 
 
 def place_parts(layout: Layout, sealed: Sealed, parts: Sequence[Part]) -> Sealed:
