@@ -20,14 +20,15 @@ from stackctl.embedded.otlp.http_server import serve_http
 from stackctl.embedded.otlp.limits import guard_of
 from stackctl.embedded.otlp.receive import Intake, Outcome, Request
 from stackctl.embedded.prepare import Line, Prepared
+from stackctl.embedded.series import blocks
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
-from stackctl.embedded.store.layout import Layout, lock_writer
+from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.retention import Retention
 from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
-from stackctl.embedded.workers import Workforce, seal_apart
+from stackctl.embedded.workers import L, Workforce, seal_apart
 from stackctl.embedded.workwire import Setup, Tally, WorkerLost
 from stackctl.errors import StoreUnusable
 
@@ -193,23 +194,27 @@ class Ingest:
     def _seal_closed(self) -> None:
         """Seal and trim; runs in the sealing thread."""
         try:
-            self.store.seal_closed(self._seal_one)
+            self.store.seal_closed(self._apart(seal))
             self.store.trim(self.head.durable_seq)
-            self.head.seal_closed()
+            self.head.seal_closed(self._apart(blocks.seal))
         except OSError as error:
             log.error("sealing failed, will be tried again: %s", error.strerror)
 
-    def _seal_one(self, layout: Layout, first: int) -> None:
-        """Seal a log file in a process of its own, here where that cannot be: it would hold up who waits for this one.
+    def _apart(self, sealing: Callable[[L, int], object]) -> Callable[[L, int], None]:
+        """Seal in a process of its own, here where that cannot be: it would hold up who waits, and keep its memory.
 
-        Raises:
-            OSError: the disk refused.
+        Returns:
+            Seals a log file; raises OSError where the disk refuses.
         """
-        try:
-            if self._nursery is None or not seal_apart(self._nursery, layout, first):
-                seal(layout, first)
-        except WorkerLost as error:
-            raise OSError(errno.ECHILD, "the sealing process was lost") from error
+
+        def seal_one(layout: L, number: int) -> None:
+            try:
+                if self._nursery is None or not seal_apart(self._nursery, sealing, layout, number):
+                    sealing(layout, number)
+            except WorkerLost as error:
+                raise OSError(errno.ECHILD, "the sealing process was lost") from error
+
+        return seal_one
 
     def _retain(self) -> None:
         """Seal what failed before, compact, forget what is too old or too much; runs in the sealing thread."""

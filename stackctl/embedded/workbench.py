@@ -17,7 +17,6 @@ from stackctl.embedded.prepare import Line, Prepared, Preparer
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.frame import Packed
-from stackctl.embedded.store.seal import seal
 from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
 _SEAL_NICE: Final = 10  # a tenth of the share of an ordinary process that wants the same core
@@ -64,7 +63,7 @@ def serve_seal(channel: socket.socket, _: Bench) -> None:
         if job.gently:
             give_way(_SEAL_NICE)
         try:
-            seal(job.layout, job.first)
+            job.seal(job.layout, job.number)
         except OSError as error:
             wire.send((error.errno, error.strerror))
         else:

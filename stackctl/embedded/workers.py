@@ -16,16 +16,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from stackctl.embedded.nursery import SEALER, WORKER, Child, Nursery, NurseryGone
 from stackctl.embedded.otlp.signals import Signal
 from stackctl.embedded.prepare import Prepared
 from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.series.layout import SeriesLayout
 from stackctl.embedded.store.layout import Layout
 from stackctl.embedded.workwire import Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
 log = logging.getLogger("stackctl.ingest")
+L = TypeVar("L", Layout, SeriesLayout)
 
 MOST_WORKERS: Final = 2
 # Load that starts them: the share of a second that preparing takes, or a queue that does not become shorter.
@@ -138,11 +140,12 @@ def _see_end(process: "subprocess.Popen[bytes] | Child") -> None:
         process.wait(_END_SECONDS)
 
 
-def seal_apart(nursery: Nursery, layout: Layout, first: int) -> bool:
+def seal_apart(nursery: Nursery, sealing: Callable[[L, int], object], layout: L, number: int) -> bool:
     """Seal a log file in a process of its own; False where there can be none.
 
     Args:
-        first: sequence number that names the log file.
+        sealing: a function of a module.
+        number: that names the log file.
 
     Raises:
         OSError: the disk refused.
@@ -158,7 +161,7 @@ def seal_apart(nursery: Nursery, layout: Layout, first: int) -> bool:
         try:
             # Where log files pile up, readers hold them in memory: then sealing is as urgent as anything.
             wire = Wire(ours)
-            wire.send(SealJob(layout, first, gently=len(layout.logs()) <= _FEW_LOGS))
+            wire.send(SealJob(sealing, layout, number, gently=len(layout.logs()) <= _FEW_LOGS))
             failure = wire.receive()[0]
         finally:
             _see_end(child)

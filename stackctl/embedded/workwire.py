@@ -10,7 +10,7 @@ import pickle
 import socket
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Final, Self
@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.otlp.receive import Outcome
 from stackctl.embedded.otlp.signals import Signal
+from stackctl.embedded.series.layout import SeriesLayout
 from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.store.layout import Layout
 from stackctl.genai.pricebook import in_force
@@ -75,12 +76,15 @@ class SealJob:
     """A log file to be sealed.
 
     Attributes:
-        first: sequence number that names it.
+        seal: what makes of it what readers prefer; a function of a module, by its name.
+        layout: where it is.
+        number: that names it.
         gently: whether it gives way to everything else.
     """
 
-    layout: Layout
-    first: int
+    seal: Callable[[Any, int], object]
+    layout: Layout | SeriesLayout
+    number: int
     gently: bool = True
 
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -25,11 +26,17 @@ from stackctl.embedded.nursery import NURSERY, Nursery
 from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.otlp.signals import Accepted, Refused, Signal
 from stackctl.embedded.prepare import Line, Prepared, Preparer
+from stackctl.embedded.series import blocks
 from stackctl.embedded.series.derive import Derivation
+from stackctl.embedded.series.family import Family
+from stackctl.embedded.series.head import Head, Pace
 from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.series.points import Points
+from stackctl.embedded.series.stored import GroupCache, StoredBlock
 from stackctl.embedded.store.columncap import ColumnCap
 from stackctl.embedded.store.frame import Frame, Packed
 from stackctl.embedded.store.layout import SPANS, Layout
+from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import SealLimits, SpanStore
 from stackctl.embedded.workers import Load, Worker, Workforce, seal_apart
 from stackctl.embedded.workwire import Setup, Tally, WorkerLost
@@ -145,7 +152,7 @@ def test_sealing_is_done_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
     store = SpanStore(tmp_path, SealLimits(rows=1))
     store.append(Frame(1_000, (b"d" * 16,), line()[1].fill(group()).spans))
     store.roll_if_due()
-    store.seal_closed(lambda layout, first: seal_apart(nursery, layout, first))
+    store.seal_closed(partial(seal_apart, nursery, seal))
     (segment,) = store.layout.sealed(SPANS)
     apart = store.layout.path(segment).read_bytes()
     store.layout.path(segment).unlink()
@@ -153,7 +160,28 @@ def test_sealing_is_done_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
     assert store.layout.path(segment).read_bytes() == apart
     store.close()
     with pytest.raises(FileNotFoundError):
-        seal_apart(nursery, Layout.below(tmp_path / "nowhere"), 1)
+        seal_apart(nursery, seal, Layout.below(tmp_path / "nowhere"), 1)
+
+
+def test_samples_are_sealed_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
+    """A block is the same whoever makes it, more series than are held at a time in the order of their samples."""
+    made = {}
+    for name, sealing in (("here", blocks.seal), ("apart", partial(seal_apart, nursery, blocks.seal))):
+        head = Head(tmp_path / name, pace=Pace(roll_samples=1), clock_ms=lambda: 1_800_000_000_000)
+        many = [Family("many", "gauge", (("number", f"{n:05d}"),)) for n in range(blocks.SERIES_AT_ONCE + 1)]
+        wide = Family("wide", "histogram", (), (1.0, 2.0))
+        head.append(
+            [Points(wide, (1.0, 2.0, 3.0, 9.0, 4.0)), *(Points(one, (1.0,)) for one in many)], 1_800_000_000_000
+        )
+        assert head.beat()
+        head.seal_closed(sealing)
+        (block,) = (tmp_path / name / "series" / "blocks").iterdir()
+        made[name] = {file.name: file.read_bytes() for file in block.iterdir()}
+        labels = [one.labels for one in StoredBlock(block, GroupCache()).series()]
+        assert [one.get("le") for one in labels[:5]] == ["1", "2", "+Inf", None, None]
+        assert [one["number"] for one in labels[5:]] == [f"{n:05d}" for n in range(len(many))]
+        head.close()
+    assert made["here"] == made["apart"]
 
 
 def test_without_the_nursery_workers_are_programs(caplog: pytest.LogCaptureFixture) -> None:
@@ -165,7 +193,7 @@ def test_without_the_nursery_workers_are_programs(caplog: pytest.LogCaptureFixtu
     worker.begin()
     worker.end()
     assert "started as programs" in caplog.text
-    assert not seal_apart(gone, Layout.below(Path("nowhere")), 1)
+    assert not seal_apart(gone, seal, Layout.below(Path("nowhere")), 1)
     ours.close()
 
 

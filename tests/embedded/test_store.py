@@ -430,7 +430,7 @@ def test_a_log_that_was_read_is_not_held_in_memory(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     texts = [random.Random(number).randbytes(500_000).hex() for number in range(8)]
     for number, text in enumerate(texts, 1):
-        store.append(frame(number, **{"s:a:s": [text]}))
+        store.append(frame(number, a=[text]))
     log = newest_log(store)
     frames, _ = read_log(log)
 

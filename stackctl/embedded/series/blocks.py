@@ -12,28 +12,28 @@ import logging
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import Final, Self
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from stackctl.embedded.store.layout import sync_directory, sync_file
 
+from .family import Family
 from .frame import Exemplar, SampleFrame, damage, scan
 from .layout import SeriesLayout
-from .levels import EMPTY, Level
-
-if TYPE_CHECKING:
-    pass
+from .levels import EMPTY, Floats, Level, Times
 
 log = logging.getLogger("stackctl.series")
 
-Described: TypeAlias = dict[int, tuple[str, str, bytes]]
-
 _NAME: Final = re.compile(r"(?P<number>\d{10})-(?P<first>\d{13})-(?P<last>\d{13})")
 ROW_GROUP: Final = 131_072  # samples read at once; about one megabyte each of times and values
+SERIES_AT_ONCE: Final = 4096  # of which the labels are held at a time
 
 
 @dataclass(frozen=True, order=True)
@@ -79,41 +79,65 @@ def seal(layout: SeriesLayout, number: int) -> None:
     path = layout.log_file(number)
     if all(block.number != number for block in blocks(layout)):
         data = path.read_bytes()
-        frames = [frame for frame, _ in scan(data)]
-        series = _described(frames)
-        written = [frame for frame in frames if not frame.state and len(frame.slots)]
-        level = Level.of([_of_known(frame, series) for frame in written]) if written else EMPTY
+        content = _Content()
+        for frame, _ in scan(data):
+            content.take(frame)
+        samples, level = sum(map(len, content.slots)), content.level()
         lost = damage(data)
         if lost:
-            samples = sum(len(frame.slots) for frame in written) - len(level.ids)
-            log.error("%s: %d bytes are damaged; beside them %d samples are lost", path.name, lost, samples)
+            unknown = samples - len(level.ids)
+            log.error("%s: %d bytes are damaged; beside them %d samples are lost", path.name, lost, unknown)
         if len(level.ids):
-            _write(layout, number, series, level, [one for frame in written for one in frame.exemplars])
+            _write(layout, number, content, level)
     path.unlink()
 
 
-def _described(frames: list[SampleFrame]) -> Described:
-    """Return base name, kind and labels (JSON) of each slot's series."""
-    found: Described = {}
-    for slot, family in (pair for frame in frames for pair in frame.families):
-        for at, labels in enumerate(family.series(), slot):
-            found[at] = (family.name, family.kind, orjson.dumps(labels))
-    return found
+@dataclass
+class _Content:
+    """What a log file holds. Of a frame no more is kept than that: frames of 200,000 series take a gigabyte.
+
+    Attributes:
+        families: by their first slot.
+        slots, times, values: samples, an array for each frame.
+        exemplars: of those frames.
+    """
+
+    families: dict[int, Family] = field(default_factory=dict)
+    slots: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    times: list[Times] = field(default_factory=list)
+    values: list[Floats] = field(default_factory=list)
+    exemplars: list[Exemplar] = field(default_factory=list)
+
+    def take(self, frame: SampleFrame) -> None:
+        """Add a frame; values of a state frame are no samples."""
+        self.families.update(frame.families)
+        if not frame.state and len(frame.slots):
+            self.slots.append(frame.slots)
+            self.times.append(frame.times)
+            self.values.append(frame.values)
+            self.exemplars += frame.exemplars
+
+    def level(self) -> Level:
+        """Return the samples of series that are known, sorted, and keep none of them here."""
+        if not self.slots:
+            return EMPTY
+        ids = np.concatenate(self.slots)
+        every = Level(ids.astype(np.int64), np.concatenate(self.times), np.concatenate(self.values))
+        self.slots, self.times, self.values = [], [], []
+        known = np.isin(ids, [at for slot, one in self.families.items() for at in range(slot, slot + one.width)])
+        if not known.all():
+            every = Level(every.ids[known], every.times[known], every.values[known])
+        return Level.of([every])
 
 
-def _of_known(frame: SampleFrame, series: Described) -> Level:
-    known = np.isin(frame.slots, list(series))
-    return Level(frame.slots[known].astype(np.int64), frame.times[known], frame.values[known])
-
-
-def _write(layout: SeriesLayout, number: int, series: Described, level: Level, exemplars: list[Exemplar]) -> None:
+def _write(layout: SeriesLayout, number: int, content: _Content, level: Level) -> None:
     name = BlockName(number, int(level.times.min()), int(level.times.max()))
     directory = layout.blocks_dir / f"{name.text}.new"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
-    rows = _write_series(directory, series, level)
+    rows = _write_series(directory, content.families, level)
     _write_samples(directory, level)
-    _write_exemplars(directory, exemplars, rows)
+    _write_exemplars(directory, content.exemplars, rows)
     for file in directory.iterdir():
         sync_file(file)
     sync_directory(directory)
@@ -121,24 +145,41 @@ def _write(layout: SeriesLayout, number: int, series: Described, level: Level, e
     sync_directory(layout.blocks_dir)
 
 
-def _write_series(directory: Path, series: Described, level: Level) -> dict[int, int]:
+def _write_series(directory: Path, families: Mapping[int, Family], level: Level) -> dict[int, int]:
     """Write the series that have samples; return slot to row."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    texts = {name: pa.string() for name in ("labels", "name", "kind")}
+    schema = pa.schema(texts | {name: pa.int64() for name in ("first", "rows")})
     slots, first, counts = np.unique(level.ids, return_index=True, return_counts=True)
-    found = [series[slot] for slot in slots.tolist()]
-    table = pa.table(
-        {
-            "labels": pa.array([labels.decode() for _, _, labels in found]),
-            "name": pa.array([name for name, _, _ in found]).dictionary_encode(),
-            "kind": pa.array([kind for _, kind, _ in found]).dictionary_encode(),
-            "first": pa.array(first, pa.int64()),
-            "rows": pa.array(counts, pa.int64()),
-        }
-    )
-    pq.write_table(table, directory / "series.parquet", compression="zstd", compression_level=1)
-    return {slot: row for row, slot in enumerate(slots.tolist())}
+    rows = {slot: row for row, slot in enumerate(slots.tolist())}
+    done = 0
+    with pq.ParquetWriter(directory / "series.parquet", schema, compression="zstd", compression_level=1) as writer:
+        for found in _described(families, rows):
+            here = slice(done, done + len(found))
+            done = here.stop
+            writer.write_table(
+                pa.table([*map(list, zip(*found, strict=True)), first[here], counts[here]], schema=schema)
+            )
+    return rows
+
+
+def _described(families: Mapping[int, Family], rows: Mapping[int, int]) -> Iterator[list[tuple[str, str, str]]]:
+    """Yield labels (JSON), base name and kind of the series that have rows, in their order, some at a time.
+
+    Each series of a family repeats its labels, which are as long as senders choose.
+    """
+    found: list[tuple[str, str, str]] = []
+    for slot, family in sorted(families.items(), key=itemgetter(0)):
+        for at, labels in enumerate(family.series(), slot):
+            if at in rows:
+                found.append((orjson.dumps(labels).decode(), family.name, family.kind))
+        if len(found) >= SERIES_AT_ONCE:
+            yield found
+            found = []
+    if found:
+        yield found
 
 
 def _write_samples(directory: Path, level: Level) -> None:

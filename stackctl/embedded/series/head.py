@@ -320,14 +320,17 @@ class Head:
         self._slots = kept
         self._rolled_ms = now_ms
 
-    def seal_closed(self) -> None:
+    def seal_closed(self, sealing: Callable[[SeriesLayout, int], object] = blocks.seal) -> None:
         """Make blocks of the log files that are written no more. Works on closed files: may run in a thread of its own.
+
+        Args:
+            sealing: makes one; may have it done in another process.
 
         Raises:
             OSError: the disk refused; called again, it goes on where it stopped.
         """
         for number in self._log.closed():
-            blocks.seal(self.layout, number)
+            sealing(self.layout, number)
 
     def forget(self, before_ms: int, most_bytes: int) -> None:
         """Remove blocks that are too old, then the oldest of too many; in the thread of `seal_closed`.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from .blocks import ROW_GROUP
+from .blocks import ROW_GROUP, SERIES_AT_ONCE
 from .joined import Part, SharedTimes, Values
 from .levels import Floats, Times
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CACHE_BYTES: Final = 32 * 1024**2  # half a day of a thousand series; what is asked again is kept joined
-_READ_SERIES: Final = 4096  # of which the labels are held at a time
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,12 @@ class StoredBlock:
 
     def series(self) -> Iterator[StoredSeries]:
         """Read its series, in the order of their samples; nothing is kept of them here."""
-        for batch in self._read("series.parquet", ["labels", "name", "kind"]).to_batches(_READ_SERIES):
-            for row in batch.to_pylist():
-                yield StoredSeries(orjson.loads(row["labels"]), row["name"], row["kind"])
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self._directory / "series.parquet") as file:
+            for batch in file.iter_batches(SERIES_AT_ONCE, columns=["labels", "name", "kind"], use_threads=False):
+                for row in batch.to_pylist():
+                    yield StoredSeries(orjson.loads(row["labels"]), row["name"], row["kind"])
 
     def groups(self, row: int) -> range:
         """Return the numbers of the row groups with samples of a series."""
