@@ -44,6 +44,7 @@ ENGINE_PACKAGES = (
     "uvloop",
     "httptools",
     "hpack",
+    "xxhash",
     "python_multipart",
 )
 
