@@ -1,7 +1,6 @@
 """A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,21 +22,16 @@ from stackctl.genai.rows import (
 
 from .arrow import EMPTY, NULLS, Column, has_empty_text, pc
 from .events import FirstEvents
+from .kinds import Coded
 from .rest import Rest
 
 Mask = npt.NDArray[np.bool_]
-Codes = npt.NDArray[np.int32]
+# What holds for every span alike, or for none, is a bool: most conditions, and none of them needs an array.
+Truth = Mask | bool
+Floats = npt.NDArray[np.float64]
 
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
 _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
-
-
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """A column by its distinct values: span i has `values[codes[i]]`, None among them where some have none."""
-
-    codes: Codes
-    values: list[Any]
 
 
 class Batch:
@@ -48,7 +42,7 @@ class Batch:
         columns: name to array; each array is contiguous and as long as the batch.
         memo: conditions that were already judged, by identity since their own hashes are slow to make, each kept alive
             by its entry; emptied whenever a column changes.
-        in_scope: the same of patterns of instrumentation scopes, emptied when those change; None for no span.
+        in_scope: the same of patterns of instrumentation scopes, emptied when those change.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -56,18 +50,21 @@ class Batch:
         self.columns: dict[str, Column] = {
             name: _contiguous(column) for name, column in zip(table.column_names, table.columns, strict=True)
         }
-        self.memo: dict[int, tuple[When, Mask]] = {}
-        self.in_scope: dict[str, Mask | None] = {}
+        self.memo: dict[int, tuple[When, Truth]] = {}
+        self.in_scope: dict[str, Truth] = {}
         # Which span attributes have columns: most rows of most dialects find nothing here and are done.
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
             self._note(name)
         # Text columns that were looked through for empty texts, by name: most are asked for again and again.
         self._full: dict[str, tuple[Column, Column]] = {}
+        # Columns as numpy reads them, each kept alive by its entry, and so its identity its own.
         self._coded: dict[int, tuple[Column, Coded]] = {}
+        self._floats: dict[int, tuple[Column, Floats]] = {}
+        self._durations: tuple[Column, Column] | None = None
         # What was read of the columns of JSON, with the column that it was read of.
         self._events: tuple[Column | None, FirstEvents] | None = None
-        self._rest: tuple[Column | None, Rest | None] | None = None
+        self._rest: dict[str, tuple[Column, Rest]] = {}
 
     def table(self) -> pa.Table:
         """Return the columns as a table, in the order in which they came or were made."""
@@ -105,17 +102,12 @@ class Batch:
 
     def has(self, key: str) -> bool:
         """Whether any span has the attribute, in a column or without one."""
-        return bool(self._kinds.get(key)) or ((rest := self._unplaced()) is not None and rest.has(key))
+        return bool(self._kinds.get(key)) or ((rest := self.rest()) is not None and rest.has(key))
 
     def keys(self) -> frozenset[str]:
         """Return the keys of all span attributes, in columns or without one."""
-        rest = self._unplaced()
+        rest = self.rest()
         return frozenset(self._kinds) if rest is None else rest.keys.union(self._kinds)
-
-    def scopes(self) -> tuple[list[str | None], Codes]:
-        """Return the distinct names of instrumentation scopes and each span's place among them."""
-        found = self.coded(self.columns["scope"])
-        return found.values, found.codes
 
     def read(self, source: Source) -> list[Column]:
         """Return the columns in which a source has values, none where it has no value in the whole batch.
@@ -155,22 +147,41 @@ class Batch:
 
     def coded(self, column: Column) -> Coded:
         """Return a column's distinct values and each span's place among them, made once for as long as it stands."""
-        known = self._coded.get(id(column))  # the entry keeps the column alive, and so its identity its own
+        known = self._coded.get(id(column))
         if known is None:
             encoded = column.dictionary_encode(null_encoding="encode")
             codes = encoded.indices.to_numpy(zero_copy_only=False)
             known = self._coded[id(column)] = column, Coded(codes, encoded.dictionary.to_pylist())
         return known[1]
 
+    def floats(self, column: Column) -> Floats:
+        """Return a numeric column as floats with NaN for null, made once; nobody may change them."""
+        known = self._floats.get(id(column))
+        if known is None:
+            values, valid = numbers(column)
+            found = values.astype(np.float64)
+            if valid is not None:
+                found[~valid] = np.nan
+            known = self._floats[id(column)] = column, found
+        return known[1]
+
     def unplaced(self, key: str) -> Column | None:
         """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""
-        rest = self._unplaced()
+        rest = self.rest()
         return None if rest is None else rest.values(key)
 
     def durations(self) -> Column:
         """Durations in seconds; null where a span ends before it starts."""
-        nanoseconds = self.columns["dur_ns"].to_numpy(zero_copy_only=False)
-        return pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
+        column = self.columns["dur_ns"]
+        if self._durations is None or self._durations[0] is not column:
+            nanoseconds = column.to_numpy(zero_copy_only=False)
+            self._durations = column, pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
+        return self._durations[1]
+
+    def has_events(self) -> bool:
+        """Whether any span has an event."""
+        column = self.columns.get("events")
+        return column is not None and column.null_count < self.rows
 
     def _note(self, name: str) -> None:
         if name.startswith("s:"):
@@ -182,19 +193,44 @@ class Batch:
             self._events = column, FirstEvents(column, self.rows)
         return self._events[1]
 
-    def _unplaced(self) -> Rest | None:
-        column = self.columns.get("rest")
-        if self._rest is None or self._rest[0] is not column:
-            self._rest = column, None if column is None or column.null_count == self.rows else Rest(column)
-        return self._rest[1]
+    def rest(self, name: str = "rest") -> Rest | None:
+        """What spans hold without a column, or their resources (`rrest`); None where none holds anything."""
+        column = self.columns.get(name)
+        if column is None or column.null_count == self.rows:
+            return None
+        known = self._rest.get(name)
+        if known is None or known[0] is not column:
+            known = self._rest[name] = column, Rest(column)
+        return known[1]
 
 
-def floats(column: Column | None, rows: int) -> npt.NDArray[np.float64]:
-    """Return a numeric column as floats with NaN for null; all NaN where there is no column."""
-    if column is None:
-        return np.full(rows, np.nan)
-    values: Any = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return values  # type: ignore[no-any-return]
+def numbers(column: Column) -> tuple[npt.NDArray[Any], Mask | None]:
+    """Return a column of numbers or bools as it lies in memory, and which have a value: None where all do.
+
+    Where one has none, anything may stand in its place.
+    """
+    valid, held = column.buffers()
+    if not len(column):
+        return np.zeros(0, column.type.to_pandas_dtype()), None
+    if pa.types.is_boolean(column.type):
+        values: npt.NDArray[Any] = _bits(held, column)
+    else:
+        values = np.frombuffer(held, column.type.to_pandas_dtype(), len(column) + column.offset)[column.offset :]
+    return values, _bits(valid, column) if column.null_count else None
+
+
+def valid(column: Column) -> Truth:
+    """Which records have a value."""
+    nulls: int = column.null_count
+    if nulls in (0, len(column)):
+        return nulls == 0
+    return _bits(column.buffers()[0], column)
+
+
+def _bits(buffer: Any, column: Column) -> Mask:
+    """A bitmap of a column as bools."""
+    end = column.offset + len(column)
+    return np.unpackbits(np.frombuffer(buffer, np.uint8), count=end, bitorder="little")[column.offset :].view(np.bool_)
 
 
 def _contiguous(column: Column) -> Column:

@@ -1,0 +1,75 @@
+"""Columns by their distinct values, and the kinds of records that several of them make up.
+
+What rules decide from texts is decided once for each kind: a batch has thousands of records and a handful of kinds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from .arrow import Column
+
+Codes = npt.NDArray[np.integer[Any]]
+
+# Combinations that there may be, so few that a table of all of them is made faster than records are sorted.
+_COUNTED: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column by its distinct values: record i has `values[codes[i]]`, None among them where some have none."""
+
+    codes: Codes
+    values: Sequence[Any]
+
+
+# A column that is not there.
+NOTHING: Final = Coded(np.zeros(0, np.int32), (None,))
+
+
+def combined(columns: Sequence[Coded], count: int) -> Coded:
+    """Return several columns of `count` records as one, whose values are tuples, no two of one code."""
+    mixed: Codes = np.zeros(count, np.int64)
+    span = 1
+    for column in columns:
+        if len(column.values) == 1:
+            continue
+        if span * len(column.values) > _COUNTED and span > 1:
+            first, mixed = _distinct(mixed, span)
+            span = len(first)
+        mixed = mixed * len(column.values) + column.codes if span > 1 else column.codes.astype(np.int64)
+        span *= len(column.values)
+    if span == 1:
+        return Coded(mixed, [tuple([column.values[0] for column in columns])] if count else [])
+    first, codes = _distinct(mixed, span)
+    each = [_values_at(column, first) for column in columns]
+    return Coded(codes, list(zip(*each, strict=True)))
+
+
+def spread(texts: Sequence[str | None], codes: Codes) -> Column:
+    """Return a text column of which record i has `texts[codes[i]]`."""
+    distinct: Column = pa.array(texts, pa.string())
+    return distinct.take(pa.array(codes))
+
+
+def _values_at(column: Coded, records: Codes) -> list[Any]:
+    if len(column.values) == 1:
+        return [column.values[0]] * len(records)
+    return [column.values[code] for code in column.codes[records].tolist()]
+
+
+def _distinct(numbers: Codes, span: int) -> tuple[Codes, Codes]:
+    """Return for each distinct number below `span` a record that has it, and for each record its number's place."""
+    if span > _COUNTED:
+        _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+        return first, inverse
+    holder = np.full(span, -1)
+    holder[numbers] = np.arange(len(numbers))
+    present = np.flatnonzero(holder >= 0)
+    places = np.zeros(span, np.int64)
+    places[present] = np.arange(len(present))
+    return holder[present], places[numbers]
