@@ -41,7 +41,7 @@ class Batch:
         rows: how many spans.
         columns: name to array; each array is contiguous and as long as the batch.
         memo: conditions that were already judged, by identity since their own hashes are slow to make, each kept alive
-            by its entry; emptied whenever a column changes.
+            by its entry; emptied whenever a column changes that was read.
         in_scope: the same of patterns of instrumentation scopes, emptied when those change.
     """
 
@@ -52,6 +52,8 @@ class Batch:
         }
         self.memo: dict[int, tuple[When, Truth]] = {}
         self.in_scope: dict[str, Truth] = {}
+        # What conditions may have been judged by: keys of attributes, and the names of other columns.
+        self._asked: set[str] = {"rest"}
         # Which span attributes have columns: most rows of most dialects find nothing here and are done.
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
@@ -77,9 +79,7 @@ class Batch:
             return
         if self.columns.get(name) is column:
             return
-        self.memo.clear()
-        if name == "scope":
-            self.in_scope.clear()
+        self._forget(name)
         if name not in self.columns:
             self._note(name)
         self.columns[name] = column
@@ -87,9 +87,16 @@ class Batch:
     def drop(self, name: str) -> None:
         """Remove a column if it is there."""
         if self.columns.pop(name, None) is not None:
-            self.memo.clear()
+            self._forget(name)
             if name.startswith("s:"):
                 self._kinds[name[2:-2]].remove(_KINDS[name[-1]])
+
+    def _forget(self, name: str) -> None:
+        """Judge again what was judged by a column that changes."""
+        if name == "scope":
+            self.in_scope.clear()
+        if (name[2:-2] if ":" in name else name) in self._asked:
+            self.memo.clear()
 
     def span(self, key: str, kind: ValueType) -> Column | None:
         """Return the span attribute's column of one type, or None."""
@@ -116,20 +123,26 @@ class Batch:
         """
         match source:
             case SpanAttr(key):
+                self._asked.add(key)
                 return self._span_attribute(key)
             case ResourceAttr(key):
+                self._asked.add(key)
                 names = (f"r:{key}:{kind}" for kind in _VALUE_TYPES)
                 return [self.full(name) for name in names if name in self.columns]
             case Field(name):
+                self._asked.add(name)
                 return [self.columns[name]] if name in self.columns else []
             case Duration():
+                self._asked.add("dur_ns")
                 return [self.durations()]
             case One():
                 return [pa.array(np.ones(self.rows))]
             case EventTime(event):
+                self._asked.add("events")
                 times = self._first_events().times(event)
                 return [] if times is None else [times]
             case EventAttr(event, key):
+                self._asked.add("events")
                 return self._first_events().attributes(event, key)
 
     def _span_attribute(self, key: str) -> list[Column]:
