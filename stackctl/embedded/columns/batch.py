@@ -1,7 +1,6 @@
 """A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +21,9 @@ from stackctl.genai.rows import (
 
 from .arrow import EMPTY, NULLS, Column, has_empty_text, pc
 from .events import FirstEvents
-from .kinds import Coded
+from .kinds import Coded, coded, spread
 from .rest import Rest
-
-Mask = npt.NDArray[np.bool_]
-# What holds for every span alike, or for none, is a bool: most conditions, and none of them needs an array.
-Truth = Mask | bool
-Floats = npt.NDArray[np.float64]
+from .views import Floats, Truth, numbers
 
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
 _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
@@ -47,9 +42,7 @@ class Batch:
 
     def __init__(self, table: pa.Table) -> None:
         self.rows: int = table.num_rows
-        self.columns: dict[str, Column] = {
-            name: _contiguous(column) for name, column in zip(table.column_names, table.columns, strict=True)
-        }
+        self.columns: dict[str, Column] = dict(zip(table.schema.names, _contiguous(table), strict=True))
         self.memo: dict[int, tuple[When, Truth]] = {}
         self.in_scope: dict[str, Truth] = {}
         # What conditions may have been judged by: keys of attributes, and the names of other columns.
@@ -162,10 +155,14 @@ class Batch:
         """Return a column's distinct values and each span's place among them, made once for as long as it stands."""
         known = self._coded.get(id(column))
         if known is None:
-            encoded = column.dictionary_encode(null_encoding="encode")
-            codes = encoded.indices.to_numpy(zero_copy_only=False)
-            known = self._coded[id(column)] = column, Coded(codes, encoded.dictionary.to_pylist())
+            known = self._coded[id(column)] = column, coded(column)
         return known[1]
+
+    def put_texts(self, name: str, texts: Coded) -> None:
+        """Set a text column by its distinct values, which nobody needs to look for again."""
+        column = spread(texts)
+        self._coded[id(column)] = column, texts
+        self.put(name, column)
 
     def floats(self, column: Column) -> Floats:
         """Return a numeric column as floats with NaN for null, made once; nobody may change them."""
@@ -217,40 +214,12 @@ class Batch:
         return known[1]
 
 
-def numbers(column: Column) -> tuple[npt.NDArray[Any], Mask | None]:
-    """Return a column of numbers or bools as it lies in memory, and which have a value: None where all do.
-
-    Where one has none, anything may stand in its place.
-    """
-    valid, held = column.buffers()
-    if not len(column):
-        return np.zeros(0, column.type.to_pandas_dtype()), None
-    if pa.types.is_boolean(column.type):
-        values: npt.NDArray[Any] = _bits(held, column)
-    else:
-        values = np.frombuffer(held, column.type.to_pandas_dtype(), len(column) + column.offset)[column.offset :]
-    return values, _bits(valid, column) if column.null_count else None
-
-
-def valid(column: Column) -> Truth:
-    """Which records have a value."""
-    nulls: int = column.null_count
-    if nulls in (0, len(column)):
-        return nulls == 0
-    return _bits(column.buffers()[0], column)
-
-
-def _bits(buffer: Any, column: Column) -> Mask:
-    """A bitmap of a column as bools."""
-    end = column.offset + len(column)
-    return np.unpackbits(np.frombuffer(buffer, np.uint8), count=end, bitorder="little")[column.offset :].view(np.bool_)
-
-
-def _contiguous(column: Column) -> Column:
-    array = (
-        column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
-    )
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+def _contiguous(table: pa.Table) -> list[Column]:
+    """The table's columns, each in one piece and with its values in it."""
+    batches = table.to_batches()
+    whole = len(batches) == 1
+    pieces: list[Column] = batches[0].columns if whole else [column.combine_chunks() for column in table.columns]
+    return [piece.dictionary_decode() if pa.types.is_dictionary(piece.type) else piece for piece in pieces]
 
 
 def without_empty(column: Column) -> Column:

@@ -14,7 +14,8 @@ from stackctl.genai.rows import Scalar, When
 from stackctl.remembering import remembers
 
 from .arrow import Column
-from .batch import Batch, Mask, Truth, numbers, valid
+from .batch import Batch
+from .views import Mask, Truth, numbers, valid
 
 
 def holds(when: When, batch: Batch) -> Mask:

@@ -6,8 +6,9 @@ import pyarrow as pa
 from stackctl import semconv
 from stackctl.genai import derived
 
-from .batch import Batch, Truth, or_zero
+from .batch import Batch, or_zero
 from .conditions import holds, judged
+from .views import Truth
 
 
 def derive(batch: Batch) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from .arrow import Column
+from .views import valid
 
 Codes = npt.NDArray[np.integer[Any]]
 
@@ -29,6 +30,37 @@ class Coded:
 
 # A column that is not there.
 NOTHING: Final = Coded(np.zeros(0, np.int32), (None,))
+
+
+def coded(column: Column) -> Coded:
+    """Return a column by its distinct values."""
+    found = _alike(column) if pa.types.is_string(column.type) else None
+    if found is None:
+        encoded = column.dictionary_encode(null_encoding="encode")
+        found = Coded(encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist())
+    return found
+
+
+def _alike(column: Column) -> Coded | None:
+    """Code a text column if all that have a text have the same: most do, and hashing each takes ten times as long."""
+    count = len(column) - column.null_count
+    if not count:
+        return None
+    _, ends, held = column.buffers()
+    offsets = np.frombuffer(ends, np.int32)[column.offset : column.offset + len(column) + 1]
+    start, size = int(offsets[0]), int(offsets[-1] - offsets[0])
+    length, over = divmod(size, count)
+    if over or not length:
+        return None
+    text = held.slice(start, length).to_pybytes()
+    last = held.slice(start + size - length, length).to_pybytes()
+    if last != text or not held.slice(start, size).equals(pa.py_buffer(text * count)):
+        return None
+    lengths = offsets[1:] - offsets[:-1]
+    if count == len(column):
+        return Coded(np.zeros(count, np.int32), [text.decode()]) if (lengths == length).all() else None
+    missing = ~np.asarray(valid(column))
+    return Coded(missing.view(np.int8), [text.decode(), None]) if ((lengths == 0) == missing).all() else None
 
 
 def combined(columns: Sequence[Coded], count: int) -> Coded:
@@ -50,10 +82,18 @@ def combined(columns: Sequence[Coded], count: int) -> Coded:
     return Coded(codes, list(zip(*each, strict=True)))
 
 
-def spread(texts: Sequence[str | None], codes: Codes) -> Column:
-    """Return a text column of which record i has `texts[codes[i]]`."""
-    distinct: Column = pa.array(texts, pa.string())
-    return distinct.take(pa.array(codes))
+def occurring(column: Coded) -> Coded:
+    """Return the same column with those values alone that a record has."""
+    first, codes = _distinct(column.codes, len(column.values))
+    return Coded(codes, _values_at(column, first))
+
+
+def spread(texts: Coded) -> Column:
+    """Return a column of the texts."""
+    distinct: Column = pa.array(texts.values, pa.string())
+    if len(texts.values) == 1:
+        return pa.repeat(distinct[0], len(texts.codes))
+    return distinct.take(pa.array(texts.codes))
 
 
 def _values_at(column: Coded, records: Codes) -> list[Any]:

@@ -22,9 +22,10 @@ from stackctl.genai.rows import (
 )
 
 from .arrow import NULLS, Column, pc
-from .batch import Batch, Truth, numbers, without_empty
+from .batch import Batch, without_empty
 from .conditions import both, judged, scope_holds, text_matches
 from .conversions import convert, typed
+from .views import Truth, numbers
 
 # Keys and scopes that came together, and whether there were events; of many scopes, none is looked at.
 _Likeness: TypeAlias = tuple[frozenset[str], frozenset[str | None] | None, bool]

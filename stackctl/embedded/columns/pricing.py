@@ -16,15 +16,15 @@ from stackctl import semconv
 from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
 from stackctl.genai.rows import Equals, SpanAttr
 
-from .arrow import Column
-from .batch import Batch, Floats, Mask, Truth, or_zero
+from .batch import Batch, or_zero
 from .conditions import holds
-from .kinds import NOTHING, Codes, combined
+from .kinds import NOTHING, Coded, Codes, combined, occurring
+from .views import Floats, Mask, Truth
 
 Ints = npt.NDArray[np.int64]
 _Key = tuple[str | None, int | None, str | None, str | None, str | None]
 
-_UNPRICED: Final = -1
+_UNPRICED: Final = 0
 _KEY_COLUMNS: Final = (
     f"s:{semconv.SERVER_ADDRESS}:s",
     f"s:{semconv.SERVER_PORT}:i",
@@ -32,9 +32,8 @@ _KEY_COLUMNS: Final = (
     f"s:{semconv.RESPONSE_MODEL}:s",
     f"s:{semconv.REQUEST_MODEL}:s",
 )
-_STATUSES: Final = pa.array([semconv.STATUS_PRICED, semconv.STATUS_UNPRICED, semconv.STATUS_NO_USAGE], pa.string())
-_PRICED, _UNKNOWN_MODEL, _NO_USAGE = range(3)
-_NONE: Final = -1
+_STATUSES: Final = (None, semconv.STATUS_PRICED, semconv.STATUS_UNPRICED, semconv.STATUS_NO_USAGE)
+_NONE, _PRICED, _UNKNOWN_MODEL, _NO_USAGE = range(4)
 # What is paid for, and where each part of the cost beside the ordinary input is written.
 _USAGE: Final = (
     semconv.INPUT_TOKENS,
@@ -50,7 +49,7 @@ _REMEMBERED_LENGTH: Final = 1024
 
 @dataclass(frozen=True)
 class _Book:
-    """The price book as arrays: a place for each price, and a last one, which `_UNPRICED` finds, without any.
+    """The price book as arrays: a place for each price behind that of `_UNPRICED`, which has none.
 
     Attributes:
         starts: of each tier, from how many input tokens on each price has it; infinite where it has none.
@@ -67,12 +66,12 @@ class _Book:
         most = max((len(price.tiers) for price in prices), default=0)
         starts = np.full((most, len(prices) + 1), np.inf)
         rates = np.full((4, len(prices) + 1, most + 1), np.nan)
-        for row, price in enumerate(prices):
+        for row, price in enumerate(prices, _UNPRICED + 1):
             rates[:, row, 0] = _per_token(price.rates)
             for tier, (start, tier_rates) in enumerate(price.tiers):
                 starts[tier, row] = start
                 rates[:, row, tier + 1] = _per_token(tier_rates)
-        windows = np.array([*(price.context_window or np.nan for price in prices), np.nan], np.float64)
+        windows = np.array([np.nan, *(price.context_window or np.nan for price in prices)], np.float64)
         return cls(starts, tuple(rates), windows)
 
 
@@ -92,12 +91,12 @@ class Pricer:
     def __init__(self, book: PriceBook, hosts: Mapping[str, str]) -> None:
         self._find = book.find
         self._hosts = hosts
-        self._prices = list(book.by_key.values())
-        self._row_of = {id(price): row for row, price in enumerate(self._prices)}
-        self._book = _Book.of(self._prices)
+        prices = list(book.by_key.values())
+        self._row_of = {id(price): row for row, price in enumerate(prices, _UNPRICED + 1)}
+        self._book = _Book.of(prices)
         self._known: dict[_Key, int] = {}
-        self._providers = pa.array([price.provider for price in self._prices], pa.string())
-        self._models = pa.array([price.model for price in self._prices], pa.string())
+        self._providers = (None, *(price.provider for price in prices))
+        self._models = (None, *(price.model for price in prices))
 
     def price(self, batch: Batch, accounted: Truth) -> None:
         """Price the accounted spans, in place."""
@@ -194,6 +193,6 @@ def _put_numbers(batch: Batch, key: str, values: Floats) -> None:
     batch.put(f"s:{key}:d", pa.array(values, mask=np.isnan(values)))
 
 
-def _put_texts(batch: Batch, key: str, texts: Column, places: Ints) -> None:
-    """Set a text by its place among `texts`; place -1 has none."""
-    batch.put(f"s:{key}:s", texts.take(pa.array(places, mask=places < 0)))
+def _put_texts(batch: Batch, key: str, texts: Sequence[str | None], places: Ints) -> None:
+    """Set a text by its place among `texts`."""
+    batch.put_texts(f"s:{key}:s", occurring(Coded(places, texts)))

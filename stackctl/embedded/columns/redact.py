@@ -20,7 +20,7 @@ from stackctl.genai.rows import KEY_TYPES
 
 from .arrow import EMPTY, Column, pc, text_bytes
 from .batch import Batch
-from .kinds import NOTHING, combined, spread
+from .kinds import NOTHING, Coded, combined, spread
 from .texts import clean_text, each_distinct, mask_text, unclean
 
 # Distinct key names whose drops are counted apart; senders choose keys, so the rest share one name.
@@ -192,7 +192,7 @@ def _call_names(batch: Batch) -> Column | None:
     if columns[0] is None:
         return None
     kinds = combined([NOTHING if column is None else batch.coded(column) for column in columns], batch.rows)
-    return spread([_call_name(*kind) for kind in kinds.values], kinds.codes)
+    return spread(Coded(kinds.codes, [_call_name(*kind) for kind in kinds.values]))
 
 
 def _call_name(operation: str | None, of_call: str | None, *behind: str | None) -> str | None:
@@ -210,7 +210,7 @@ def _change(batch: Batch, name: str, change: Callable[[str], str | None]) -> Non
     coded = batch.coded(column)
     changed = [None if text is None else change(text) for text in coded.values]
     if changed != coded.values:
-        batch.put(name, spread(changed, coded.codes))
+        batch.put_texts(name, Coded(coded.codes, changed))
 
 
 def _cleaned_value(key: str, value: Any) -> Any:
