@@ -1,8 +1,6 @@
 """A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,21 +21,12 @@ from stackctl.genai.rows import (
 
 from .arrow import EMPTY, NULLS, Column, has_empty_text, pc
 from .events import FirstEvents
+from .kinds import Coded, coded, spread
 from .rest import Rest
-
-Mask = npt.NDArray[np.bool_]
-Codes = npt.NDArray[np.int32]
+from .views import Floats, Truth, numbers
 
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
 _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
-
-
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """A column by its distinct values: span i has `values[codes[i]]`, None among them where some have none."""
-
-    codes: Codes
-    values: list[Any]
 
 
 class Batch:
@@ -47,27 +36,30 @@ class Batch:
         rows: how many spans.
         columns: name to array; each array is contiguous and as long as the batch.
         memo: conditions that were already judged, by identity since their own hashes are slow to make, each kept alive
-            by its entry; emptied whenever a column changes.
-        in_scope: the same of patterns of instrumentation scopes, emptied when those change; None for no span.
+            by its entry; emptied whenever a column changes that was read.
+        in_scope: the same of patterns of instrumentation scopes, emptied when those change.
     """
 
     def __init__(self, table: pa.Table) -> None:
         self.rows: int = table.num_rows
-        self.columns: dict[str, Column] = {
-            name: _contiguous(column) for name, column in zip(table.column_names, table.columns, strict=True)
-        }
-        self.memo: dict[int, tuple[When, Mask]] = {}
-        self.in_scope: dict[str, Mask | None] = {}
+        self.columns: dict[str, Column] = dict(zip(table.schema.names, _contiguous(table), strict=True))
+        self.memo: dict[int, tuple[When, Truth]] = {}
+        self.in_scope: dict[str, Truth] = {}
+        # What conditions may have been judged by: keys of attributes, and the names of other columns.
+        self._asked: set[str] = {"rest"}
         # Which span attributes have columns: most rows of most dialects find nothing here and are done.
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
             self._note(name)
         # Text columns that were looked through for empty texts, by name: most are asked for again and again.
         self._full: dict[str, tuple[Column, Column]] = {}
+        # Columns as numpy reads them, each kept alive by its entry, and so its identity its own.
         self._coded: dict[int, tuple[Column, Coded]] = {}
+        self._floats: dict[int, tuple[Column, Floats]] = {}
+        self._durations: tuple[Column, Column] | None = None
         # What was read of the columns of JSON, with the column that it was read of.
         self._events: tuple[Column | None, FirstEvents] | None = None
-        self._rest: tuple[Column | None, Rest | None] | None = None
+        self._rest: dict[str, tuple[Column, Rest]] = {}
 
     def table(self) -> pa.Table:
         """Return the columns as a table, in the order in which they came or were made."""
@@ -80,9 +72,7 @@ class Batch:
             return
         if self.columns.get(name) is column:
             return
-        self.memo.clear()
-        if name == "scope":
-            self.in_scope.clear()
+        self._forget(name)
         if name not in self.columns:
             self._note(name)
         self.columns[name] = column
@@ -90,9 +80,16 @@ class Batch:
     def drop(self, name: str) -> None:
         """Remove a column if it is there."""
         if self.columns.pop(name, None) is not None:
-            self.memo.clear()
+            self._forget(name)
             if name.startswith("s:"):
                 self._kinds[name[2:-2]].remove(_KINDS[name[-1]])
+
+    def _forget(self, name: str) -> None:
+        """Judge again what was judged by a column that changes."""
+        if name == "scope":
+            self.in_scope.clear()
+        if (name[2:-2] if ":" in name else name) in self._asked:
+            self.memo.clear()
 
     def span(self, key: str, kind: ValueType) -> Column | None:
         """Return the span attribute's column of one type, or None."""
@@ -105,17 +102,12 @@ class Batch:
 
     def has(self, key: str) -> bool:
         """Whether any span has the attribute, in a column or without one."""
-        return bool(self._kinds.get(key)) or ((rest := self._unplaced()) is not None and rest.has(key))
+        return bool(self._kinds.get(key)) or ((rest := self.rest()) is not None and rest.has(key))
 
     def keys(self) -> frozenset[str]:
         """Return the keys of all span attributes, in columns or without one."""
-        rest = self._unplaced()
+        rest = self.rest()
         return frozenset(self._kinds) if rest is None else rest.keys.union(self._kinds)
-
-    def scopes(self) -> tuple[list[str | None], Codes]:
-        """Return the distinct names of instrumentation scopes and each span's place among them."""
-        found = self.coded(self.columns["scope"])
-        return found.values, found.codes
 
     def read(self, source: Source) -> list[Column]:
         """Return the columns in which a source has values, none where it has no value in the whole batch.
@@ -124,20 +116,26 @@ class Batch:
         """
         match source:
             case SpanAttr(key):
+                self._asked.add(key)
                 return self._span_attribute(key)
             case ResourceAttr(key):
+                self._asked.add(key)
                 names = (f"r:{key}:{kind}" for kind in _VALUE_TYPES)
                 return [self.full(name) for name in names if name in self.columns]
             case Field(name):
+                self._asked.add(name)
                 return [self.columns[name]] if name in self.columns else []
             case Duration():
+                self._asked.add("dur_ns")
                 return [self.durations()]
             case One():
                 return [pa.array(np.ones(self.rows))]
             case EventTime(event):
+                self._asked.add("events")
                 times = self._first_events().times(event)
                 return [] if times is None else [times]
             case EventAttr(event, key):
+                self._asked.add("events")
                 return self._first_events().attributes(event, key)
 
     def _span_attribute(self, key: str) -> list[Column]:
@@ -155,22 +153,45 @@ class Batch:
 
     def coded(self, column: Column) -> Coded:
         """Return a column's distinct values and each span's place among them, made once for as long as it stands."""
-        known = self._coded.get(id(column))  # the entry keeps the column alive, and so its identity its own
+        known = self._coded.get(id(column))
         if known is None:
-            encoded = column.dictionary_encode(null_encoding="encode")
-            codes = encoded.indices.to_numpy(zero_copy_only=False)
-            known = self._coded[id(column)] = column, Coded(codes, encoded.dictionary.to_pylist())
+            known = self._coded[id(column)] = column, coded(column)
+        return known[1]
+
+    def put_texts(self, name: str, texts: Coded) -> None:
+        """Set a text column by its distinct values, which nobody needs to look for again."""
+        column = spread(texts)
+        self._coded[id(column)] = column, texts
+        self.put(name, column)
+
+    def floats(self, column: Column) -> Floats:
+        """Return a numeric column as floats with NaN for null, made once; nobody may change them."""
+        known = self._floats.get(id(column))
+        if known is None:
+            values, valid = numbers(column)
+            found = values.astype(np.float64)
+            if valid is not None:
+                found[~valid] = np.nan
+            known = self._floats[id(column)] = column, found
         return known[1]
 
     def unplaced(self, key: str) -> Column | None:
         """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""
-        rest = self._unplaced()
+        rest = self.rest()
         return None if rest is None else rest.values(key)
 
     def durations(self) -> Column:
         """Durations in seconds; null where a span ends before it starts."""
-        nanoseconds = self.columns["dur_ns"].to_numpy(zero_copy_only=False)
-        return pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
+        column = self.columns["dur_ns"]
+        if self._durations is None or self._durations[0] is not column:
+            nanoseconds = column.to_numpy(zero_copy_only=False)
+            self._durations = column, pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
+        return self._durations[1]
+
+    def has_events(self) -> bool:
+        """Whether any span has an event."""
+        column = self.columns.get("events")
+        return column is not None and column.null_count < self.rows
 
     def _note(self, name: str) -> None:
         if name.startswith("s:"):
@@ -182,26 +203,23 @@ class Batch:
             self._events = column, FirstEvents(column, self.rows)
         return self._events[1]
 
-    def _unplaced(self) -> Rest | None:
-        column = self.columns.get("rest")
-        if self._rest is None or self._rest[0] is not column:
-            self._rest = column, None if column is None or column.null_count == self.rows else Rest(column)
-        return self._rest[1]
+    def rest(self, name: str = "rest") -> Rest | None:
+        """What spans hold without a column, or their resources (`rrest`); None where none holds anything."""
+        column = self.columns.get(name)
+        if column is None or column.null_count == self.rows:
+            return None
+        known = self._rest.get(name)
+        if known is None or known[0] is not column:
+            known = self._rest[name] = column, Rest(column)
+        return known[1]
 
 
-def floats(column: Column | None, rows: int) -> npt.NDArray[np.float64]:
-    """Return a numeric column as floats with NaN for null; all NaN where there is no column."""
-    if column is None:
-        return np.full(rows, np.nan)
-    values: Any = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return values  # type: ignore[no-any-return]
-
-
-def _contiguous(column: Column) -> Column:
-    array = (
-        column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
-    )
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+def _contiguous(table: pa.Table) -> list[Column]:
+    """The table's columns, each in one piece and with its values in it."""
+    batches = table.to_batches()
+    whole = len(batches) == 1
+    pieces: list[Column] = batches[0].columns if whole else [column.combine_chunks() for column in table.columns]
+    return [piece.dictionary_decode() if pa.types.is_dictionary(piece.type) else piece for piece in pieces]
 
 
 def without_empty(column: Column) -> Column:

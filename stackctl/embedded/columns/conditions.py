@@ -1,6 +1,6 @@
 """Judging the conditions of rows over a batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any
 
@@ -13,82 +13,97 @@ from stackctl.genai import rows
 from stackctl.genai.rows import Scalar, When
 from stackctl.remembering import remembers
 
-from .arrow import FALSE, Column, pc
-from .batch import Batch, Mask
+from .arrow import Column
+from .batch import Batch
+from .views import Mask, Truth, numbers, valid
 
 
 def holds(when: When, batch: Batch) -> Mask:
-    """Return for each span whether the condition holds. Judged once a batch as long as no column changes."""
+    """Return for each span whether the condition holds."""
+    truth = judged(when, batch)
+    return np.full(batch.rows, truth) if isinstance(truth, bool) else truth
+
+
+def judged(when: When, batch: Batch) -> Truth:
+    """Return which spans the condition holds for. Judged once a batch as long as no column changes."""
     known = batch.memo.get(id(when))
     if known is None:
         known = batch.memo[id(when)] = when, _judge(when, batch)
     return known[1]
 
 
-def scope_holds(pattern: str, batch: Batch) -> Mask | None:
-    """Return which spans' instrumentation scope matches; None where none does, and for "" all do."""
+def scope_holds(pattern: str, batch: Batch) -> Truth:
+    """Return which spans' instrumentation scope matches; for "" all do."""
+    if not pattern:
+        return True
     if pattern not in batch.in_scope:
-        every = np.ones(batch.rows, np.bool_)
-        mask = _on_scopes(batch, partial(text_matches, pattern)) if pattern else every
-        batch.in_scope[pattern] = mask if mask.any() else None
+        batch.in_scope[pattern] = _by_value(batch.columns["scope"], partial(_matches, pattern), batch)
     return batch.in_scope[pattern]
 
 
-def _on_scopes(batch: Batch, fits: Callable[[str], bool]) -> Mask:
-    """Judge each distinct scope once; a batch has few."""
-    names, places = batch.scopes()
-    return np.array([name is not None and fits(name) for name in names], np.bool_)[places]
+def both(one: Truth, other: Truth) -> Truth:
+    """Where both hold."""
+    if isinstance(one, bool):
+        return one and other
+    if isinstance(other, bool):
+        return other and one
+    mask = one & other
+    return mask if mask.any() else False
 
 
-def _judge(when: When, batch: Batch) -> Mask:
+def _judge(when: When, batch: Batch) -> Truth:
     match when:
-        case rows.Equals(rows.Field("scope"), values):
-            return _on_scopes(batch, lambda name: name in values)
-        case rows.Matches(rows.Field("scope"), pattern):
-            return _on_scopes(batch, partial(text_matches, pattern))
         case rows.Has(source):
-            return _union([_mask(column.is_valid()) for column in batch.read(source)], batch.rows)
+            return _any(valid(column) for column in batch.read(source))
         case rows.Equals(source, values):
-            return _union([_equal(column, values, batch) for column in batch.read(source)], batch.rows)
+            return _any(_equal(column, values, batch) for column in batch.read(source))
         case rows.Matches(source, pattern):
             texts = (column for column in batch.read(source) if pa.types.is_string(column.type))
-            return _union([_matching(column, pattern, batch) for column in texts], batch.rows)
+            return _any(_by_value(column, partial(_matches, pattern), batch) for column in texts)
         case rows.Not(of):
-            return ~holds(of, batch)
+            truth = judged(of, batch)
+            return not truth if isinstance(truth, bool) else ~truth
         case rows.All(parts):
-            every = np.ones(batch.rows, np.bool_)
+            every: Truth = True
             for part in parts:
-                if every.any():
-                    every = every & holds(part, batch)
+                if every is not False:
+                    every = both(every, judged(part, batch))
             return every
         case rows.Any(parts):
-            return _union([holds(part, batch) for part in parts], batch.rows)
+            return _any(judged(part, batch) for part in parts)
 
 
-def _union(masks: Sequence[Mask], count: int) -> Mask:
-    union = np.zeros(count, np.bool_)
-    for mask in masks:
-        union = union | mask
-    return union
+def _any(truths: Iterable[Truth]) -> Truth:
+    some: Truth = False
+    for truth in truths:
+        if truth is True:
+            return True
+        if truth is not False:
+            some = truth if some is False else some | truth
+    return some
 
 
-def _mask(column: Any) -> Mask:
-    if column.null_count:
-        column = pc.fill_null(column, FALSE)
-    return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+def _by_value(column: Column, fits: Callable[[Any], bool], batch: Batch) -> Truth:
+    """Judge each distinct value once; a batch has few."""
+    coded = batch.coded(column)
+    fitting = [fits(value) for value in coded.values]
+    if not any(fitting):
+        return False
+    return True if all(fitting) else np.array(fitting, np.bool_)[coded.codes]
 
 
-def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Mask:
+def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Truth:
     """Compare within one type only: a number is never equal to a text or a bool."""
     same = [value for value in values if _same_type(value, column.type)]
     if not same:
-        return np.zeros(len(column), np.bool_)
+        return False
     if pa.types.is_string(column.type):
-        coded = batch.coded(column)
-        return np.array([value in same for value in coded.values], np.bool_)[coded.codes]
-    if len(same) == 1:
-        return _mask(pc.equal(column, pa.scalar(same[0], column.type)))
-    return _mask(pc.is_in(column, pa.array(same, column.type)))
+        return _by_value(column, same.__contains__, batch)
+    held, known = numbers(column)
+    equal: Mask = held == same[0] if len(same) == 1 else np.isin(held, same)
+    if known is not None:
+        equal = equal & known
+    return True if equal.all() else equal if equal.any() else False
 
 
 def _same_type(value: Scalar, kind: pa.DataType) -> bool:
@@ -101,10 +116,8 @@ def _same_type(value: Scalar, kind: pa.DataType) -> bool:
             return bool(pa.types.is_string(kind))
 
 
-def _matching(column: Column, pattern: str, batch: Batch) -> Mask:
-    """Match each distinct text once."""
-    coded = batch.coded(column)
-    return np.array([text is not None and text_matches(pattern, text) for text in coded.values], np.bool_)[coded.codes]
+def _matches(pattern: str, text: str | None) -> bool:
+    return text is not None and text_matches(pattern, text)
 
 
 @remembers(16_384, longest=2048)

@@ -1,23 +1,53 @@
 """Normalise: fill the canonical keys of a batch from the rows of the dialects."""
 
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from stackctl.genai import implied
 from stackctl.genai.derived import DERIVED_TYPES
-from stackctl.genai.rows import ALWAYS, KEY_TYPES, QUANTITIES, Dialect, Erase, Row, SpanAttr, ValueType
+from stackctl.genai.rows import (
+    KEY_TYPES,
+    QUANTITIES,
+    Dialect,
+    Erase,
+    EventAttr,
+    EventTime,
+    Row,
+    SpanAttr,
+    ValueType,
+)
 
-from .arrow import NULLS, ZERO, Column, pc
-from .batch import Batch, Mask, without_empty
-from .conditions import holds, scope_holds
+from .arrow import NULLS, Column, pc
+from .batch import Batch, without_empty
+from .conditions import both, judged, scope_holds, text_matches
 from .conversions import convert, typed
+from .views import Truth, numbers
 
-# Sets of keys that came together; senders choose keys, so the memory is emptied when full.
+# Keys and scopes that came together, and whether there were events; of many scopes, none is looked at.
+_Likeness: TypeAlias = tuple[frozenset[str], frozenset[str | None] | None, bool]
+_FEW_SCOPES: Final = 16
+# Such sets that are remembered; senders choose keys and scopes, so the memory is emptied when full.
 _REMEMBERED: Final = 256
 _REMEMBERED_LENGTH: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What may find anything in batches whose spans have certain keys and scopes; most rows cannot.
+
+    Attributes:
+        keys: canonical keys that came.
+        steps: erases and rows, in the order in which they run.
+        quantities: canonical quantities that there may be then.
+    """
+
+    keys: tuple[tuple[str, ValueType], ...]
+    steps: tuple[Erase | Row, ...]
+    quantities: tuple[str, ...]
 
 
 class Normaliser:
@@ -29,66 +59,90 @@ class Normaliser:
 
     def __init__(self, dialects: Iterable[Dialect]) -> None:
         dialects = tuple(dialects)
-        self._erases = [erase for dialect in dialects for erase in dialect.erases]
-        self._rows = [row for dialect in dialects for row in dialect.rows]
-        self._of_keys: dict[frozenset[str], list[Row]] = {}
+        erases = [erase for dialect in dialects for erase in dialect.erases]
+        rows = [row for dialect in dialects for row in dialect.rows]
+        self._steps: tuple[Erase | Row, ...] = (*erases, *rows, *implied.ERASES, *implied.ROWS)
+        self._plans: dict[_Likeness, _Plan] = {}
 
     def run(self, batch: Batch) -> None:
         """Normalise a batch in place."""
         _drop_ours(batch)
-        rows = self._possible(batch.keys())
-        for key, kind in KEY_TYPES.items():
+        plan = self._plan(batch)
+        for key, kind in plan.keys:
             _unite_types(batch, key, kind)
-        for erase in self._erases:
-            _erase(batch, erase)
-        for row in rows:
-            _fill(batch, row)
-        for erase in implied.ERASES:
-            _erase(batch, erase)
-        for row in implied.ROWS:
-            _fill(batch, row)
-        for key in QUANTITIES:
+        for step in plan.steps:
+            if isinstance(step, Row):
+                _fill(batch, step)
+            else:
+                _erase(batch, step)
+        for key in plan.quantities:
             _drop_impossible(batch, key)
 
-    def _possible(self, keys: frozenset[str]) -> list[Row]:
-        """The rows that may find something in spans of some keys: most read the spelling of one library."""
-        found = self._of_keys.get(keys)
-        if found is None:
-            found = [row for row in self._rows if _may_find(row, keys)]
-            if len(self._of_keys) >= _REMEMBERED:
-                self._of_keys.clear()
-            if sum(map(len, keys)) <= _REMEMBERED_LENGTH:
-                self._of_keys[keys] = found
-        return found
+    def _plan(self, batch: Batch) -> _Plan:
+        """What may find something in a batch; remembered, since services send the same keys for ever."""
+        keys = batch.keys()
+        scopes = frozenset(batch.coded(batch.columns["scope"]).values)
+        likeness = keys, scopes if len(scopes) <= _FEW_SCOPES else None, batch.has_events()
+        plan = self._plans.get(likeness)
+        if plan is None:
+            plan = self._planned(*likeness)
+            if len(self._plans) >= _REMEMBERED:
+                self._plans.clear()
+            if sum(map(len, keys)) + sum(len(scope or "") for scope in scopes) <= _REMEMBERED_LENGTH:
+                self._plans[likeness] = plan
+        return plan
+
+    def _planned(self, keys: frozenset[str], scopes: frozenset[str | None] | None, events: bool) -> _Plan:
+        inside = [step for step in self._steps if _reaches(step, scopes, events)]
+        # A row may make what another reads, so keys are added until no row adds one.
+        there, before = keys, frozenset[str]()
+        while there != before:
+            before, there = there, there | {row.key for row in inside if isinstance(row, Row) and _may_find(row, there)}
+        return _Plan(
+            tuple((key, kind) for key, kind in KEY_TYPES.items() if key in keys),
+            tuple(step for step in inside if (_may_find(step, there) if isinstance(step, Row) else step.key in there)),
+            tuple(key for key in QUANTITIES if key in there),
+        )
+
+
+def _reaches(step: Erase | Row, scopes: frozenset[str | None] | None, events: bool) -> bool:
+    """Whether there are spans of a step's scope, and events where it reads them."""
+    if isinstance(step, Row) and isinstance(step.source, EventAttr | EventTime) and not events:
+        return False
+    if scopes is None or not step.scope:
+        return True
+    return any(scope is not None and text_matches(step.scope, scope) for scope in scopes)
 
 
 def _may_find(row: Row, keys: frozenset[str]) -> bool:
-    """Whether a row's source is there, or another row may make it."""
-    return not isinstance(row.source, SpanAttr) or row.source.key in keys or row.source.key in KEY_TYPES
+    """Whether a row's source may be there."""
+    return not isinstance(row.source, SpanAttr) or row.source.key in keys
 
 
 def _drop_ours(batch: Batch) -> None:
     """An application that sends what only the pipeline may write would choose its own cost."""
-    for key in DERIVED_TYPES:
+    for key in batch.keys() & DERIVED_TYPES.keys():
         for kind, _ in list(batch.spans(key)):
             batch.drop(f"s:{key}:{kind}")
 
 
 def _unite_types(batch: Batch, key: str, kind: ValueType) -> None:
     """Leave one column of the key, in its own type; a value without a column, such as a list, finds its place too."""
-    if not batch.has(key):
+    name = f"s:{key}:{kind}"
+    unplaced = batch.unplaced(key)
+    if unplaced is None and [found for found, _ in batch.spans(key)] == [kind]:
+        batch.put(name, batch.full(name))
         return
     column: Column | None = None
     for found, other in sorted(batch.spans(key), key=lambda pair: pair[0] != kind):
         if found != kind:
             batch.drop(f"s:{key}:{found}")
         column = typed(other, kind) if column is None else pc.coalesce(column, typed(other, kind))
-    unplaced = batch.unplaced(key)
     if unplaced is not None:
         unplaced = typed(unplaced, kind)
         column = unplaced if column is None else pc.coalesce(column, unplaced)
     if column is not None:
-        batch.put(f"s:{key}:{kind}", without_empty(column))
+        batch.put(name, without_empty(column))
 
 
 def _erase(batch: Batch, erase: Erase) -> None:
@@ -96,11 +150,10 @@ def _erase(batch: Batch, erase: Erase) -> None:
     column = batch.columns.get(name)
     if column is None:
         return
-    where = scope_holds(erase.scope, batch)
-    if where is None:
-        return
-    where = where & holds(erase.when, batch)
-    if where.any():
+    where = _applies(batch, erase)
+    if where is True:
+        batch.drop(name)
+    elif where is not False:
         batch.put(name, pc.if_else(pa.array(where), NULLS[column.type], column))
 
 
@@ -113,24 +166,21 @@ def _fill(batch: Batch, row: Row) -> None:
     if isinstance(row.source, SpanAttr) and not batch.has(row.source.key):
         return
     where = _applies(batch, row)
-    if where is None:
+    if where is False:
         return
     filled = present
     for source in batch.read(row.source):
         value = convert(row.convert, source, kind, batch)
-        if not where.all():
+        if where is not True:
             value = pc.if_else(pa.array(where), value, NULLS[value.type])
         filled = value if filled is None else pc.coalesce(filled, value)
     if filled is not None and (present is None or filled.null_count < present.null_count):
         batch.put(name, filled)
 
 
-def _applies(batch: Batch, row: Row) -> Mask | None:
-    where = scope_holds(row.scope, batch)
-    if where is None or row.when == ALWAYS:
-        return where
-    where = where & holds(row.when, batch)
-    return where if where.any() else None
+def _applies(batch: Batch, step: Erase | Row) -> Truth:
+    within = scope_holds(step.scope, batch)
+    return False if within is False else both(within, judged(step.when, batch))
 
 
 def _drop_impossible(batch: Batch, key: str) -> None:
@@ -139,7 +189,9 @@ def _drop_impossible(batch: Batch, key: str) -> None:
     column = batch.columns.get(name)
     if column is None:
         return
-    low = pc.min(column).as_py()
-    if low is not None and (low < 0 or (KEY_TYPES[key] == "d" and not np.isfinite(pc.sum(column).as_py()))):
-        sane = pc.and_(pc.greater_equal(column, ZERO[column.type]), pc.is_finite(column))
-        batch.put(name, pc.if_else(sane, column, NULLS[column.type]))
+    held, known = numbers(column)
+    insane = (held < 0) | ~np.isfinite(held)
+    if known is not None:
+        insane &= known
+    if insane.any():
+        batch.put(name, pc.if_else(pa.array(insane), NULLS[column.type], column))

@@ -14,8 +14,8 @@ from stackctl.genai.rows import Dialect
 from stackctl.stack import EngineConfig
 
 from .batch import Batch
-from .conditions import checked_patterns, holds
-from .deriving import derive
+from .conditions import checked_patterns, judged
+from .deriving import derive, mark
 from .normalise import Normaliser
 from .pricing import Pricer
 from .redact import Redactor
@@ -70,8 +70,8 @@ class Pipeline:
 
     def _spans(self, batch: Batch) -> None:
         self._normaliser.run(batch)
-        accounted = holds(self._counts, batch)
-        batch.put(f"s:{semconv.ACCOUNTED}:b", pa.array(accounted, mask=~accounted))
+        accounted = judged(self._counts, batch)
+        mark(batch, semconv.ACCOUNTED, accounted)
         self._pricer.price(batch, accounted)
         derive(batch)
         self._redactor.redact(batch)

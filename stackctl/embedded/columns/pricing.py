@@ -4,9 +4,9 @@ Whom and what to look up is decided once for each distinct combination of addres
 over whole columns in float64, which agree with `genai.prices.cost_of` to 1e-12.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,15 @@ from stackctl import semconv
 from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
 from stackctl.genai.rows import Equals, SpanAttr
 
-from .arrow import Column
-from .batch import Batch, Mask, floats, or_zero
+from .batch import Batch, or_zero
 from .conditions import holds
+from .kinds import NOTHING, Coded, Codes, combined, occurring
+from .views import Floats, Mask, Truth
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _Key = tuple[str | None, int | None, str | None, str | None, str | None]
 
-_UNPRICED: Final = -1
+_UNPRICED: Final = 0
 _KEY_COLUMNS: Final = (
     f"s:{semconv.SERVER_ADDRESS}:s",
     f"s:{semconv.SERVER_PORT}:i",
@@ -32,8 +32,16 @@ _KEY_COLUMNS: Final = (
     f"s:{semconv.RESPONSE_MODEL}:s",
     f"s:{semconv.REQUEST_MODEL}:s",
 )
-_STATUSES: Final = pa.array([semconv.STATUS_PRICED, semconv.STATUS_UNPRICED, semconv.STATUS_NO_USAGE], pa.string())
-_PRICED, _UNKNOWN_MODEL, _NO_USAGE = range(3)
+_STATUSES: Final = (None, semconv.STATUS_PRICED, semconv.STATUS_UNPRICED, semconv.STATUS_NO_USAGE)
+_NONE, _PRICED, _UNKNOWN_MODEL, _NO_USAGE = range(4)
+# What is paid for, and where each part of the cost beside the ordinary input is written.
+_USAGE: Final = (
+    semconv.INPUT_TOKENS,
+    semconv.CACHE_READ_TOKENS,
+    semconv.CACHE_WRITE_TOKENS,
+    semconv.OUTPUT_TOKENS,
+)
+_PARTS: Final = (semconv.COST_CACHE_READ_USD, semconv.COST_CACHE_WRITE_USD, semconv.COST_OUTPUT_USD)
 # Distinct combinations remembered; addresses and models are what senders choose, so the memory is emptied when full.
 _REMEMBERED: Final = 20_000
 _REMEMBERED_LENGTH: Final = 1024
@@ -41,24 +49,30 @@ _REMEMBERED_LENGTH: Final = 1024
 
 @dataclass(frozen=True)
 class _Book:
-    """The price book as arrays: a row for each price, a column for each tier and one before them; NaN is no price."""
+    """The price book as arrays: a place for each price behind that of `_UNPRICED`, which has none.
+
+    Attributes:
+        starts: of each tier, from how many input tokens on each price has it; infinite where it has none.
+        rates: input, cache read, cache write and output, each by price and tier: USD per million tokens; NaN is none.
+        windows: context windows in tokens.
+    """
 
     starts: Floats
-    rates: Floats  # price x tier x (input, cache read, cache write, output), USD per token
+    rates: tuple[Floats, ...]
     windows: Floats
 
     @classmethod
     def of(cls, prices: list[Price]) -> "_Book":
         most = max((len(price.tiers) for price in prices), default=0)
-        starts = np.full((len(prices), most), np.inf)
-        rates = np.full((len(prices), most + 1, 4), np.nan)
-        for row, price in enumerate(prices):
-            rates[row, 0] = _per_token(price.rates)
+        starts = np.full((most, len(prices) + 1), np.inf)
+        rates = np.full((4, len(prices) + 1, most + 1), np.nan)
+        for row, price in enumerate(prices, _UNPRICED + 1):
+            rates[:, row, 0] = _per_token(price.rates)
             for tier, (start, tier_rates) in enumerate(price.tiers):
-                starts[row, tier] = start
-                rates[row, tier + 1] = _per_token(tier_rates)
-        windows = np.array([price.context_window or np.nan for price in prices], np.float64)
-        return cls(starts, rates, windows)
+                starts[tier, row] = start
+                rates[:, row, tier + 1] = _per_token(tier_rates)
+        windows = np.array([np.nan, *(price.context_window or np.nan for price in prices)], np.float64)
+        return cls(starts, tuple(rates), windows)
 
 
 def _per_token(rates: Rates) -> list[float]:
@@ -77,79 +91,48 @@ class Pricer:
     def __init__(self, book: PriceBook, hosts: Mapping[str, str]) -> None:
         self._find = book.find
         self._hosts = hosts
-        self._prices = list(book.by_key.values())
-        self._row_of = {id(price): row for row, price in enumerate(self._prices)}
-        self._arrays = _Book.of(self._prices)
+        prices = list(book.by_key.values())
+        self._row_of = {id(price): row for row, price in enumerate(prices, _UNPRICED + 1)}
+        self._book = _Book.of(prices)
         self._known: dict[_Key, int] = {}
-        self._providers = pa.array([price.provider for price in self._prices], pa.string())
-        self._models = pa.array([price.model for price in self._prices], pa.string())
+        self._providers = (None, *(price.provider for price in prices))
+        self._models = (None, *(price.model for price in prices))
 
-    def price(self, batch: Batch, accounted: Mask) -> None:
+    def price(self, batch: Batch, accounted: Truth) -> None:
         """Price the accounted spans, in place."""
-        rows = np.flatnonzero(accounted)
-        if not len(rows):
+        if accounted is False:
             return
-        found = self._lookup(batch, rows)
-        usage = [floats(batch.span(key, "i"), batch.rows)[rows] for key in _USAGE]
-        embedded = holds(_EMBEDDINGS, batch)[rows]
-        rates = self._rates(found, usage[0])
-        needs_output = ~np.isnan(rates[:, 3]) & ~embedded
-        no_usage = np.isnan(usage[0]) | (np.isnan(usage[1]) & (needs_output | (found == _UNPRICED) & ~embedded))
-        status = np.where(no_usage, _NO_USAGE, np.where(found == _UNPRICED, _UNKNOWN_MODEL, _PRICED))
-        _put_texts(batch, semconv.COST_STATUS, rows, _STATUSES, status)
-        self._put_costs(batch, rows[status == _PRICED], *_chosen(status == _PRICED, rates, *usage))
-        self._put_price(batch, rows, found, usage[0])
+        kinds, prices = self._lookup(batch)
+        found = prices[kinds] if accounted is True else np.where(accounted, prices[kinds], _UNPRICED)
+        tokens, *others, output = (_counted(batch, key) for key in _USAGE)
+        tokens, output = (np.full(batch.rows, np.nan) if one is None else one for one in (tokens, output))
+        rates = self._rates(found, tokens, prices)
+        unpriced = found == _UNPRICED
+        needs_output = (~np.isnan(rates[-1]) | unpriced) & ~holds(_EMBEDDINGS, batch)
+        no_usage = np.isnan(tokens) | (np.isnan(output) & needs_output)
+        status = np.where(no_usage, _NO_USAGE, np.where(unpriced, _UNKNOWN_MODEL, _PRICED))
+        if accounted is not True:
+            status[~accounted] = _NONE
+        _put_texts(batch, semconv.COST_STATUS, _STATUSES, status)
+        _put_costs(batch, status == _PRICED, rates, tokens, (*others, output))
+        self._put_price(batch, found, tokens)
 
-    def _rates(self, found: Ints, input_tokens: Floats) -> Floats:
-        book = self._arrays
-        if not len(self._prices):
-            return np.full((len(found), 4), np.nan)
-        tier = (or_zero(input_tokens)[:, None] > book.starts[found]).sum(axis=1)
-        rates: Floats = book.rates[found, tier]
-        rates[found == _UNPRICED] = np.nan
-        return rates
+    def _rates(self, found: Ints, input_tokens: Floats, prices: Ints) -> list[Floats]:
+        """Return the rates of each span, in the order of `_USAGE`; `prices` has each price that any of them found."""
+        starts = [start for start in self._book.starts if np.isfinite(start[prices]).any()]
+        tier = sum((input_tokens > start[found] for start in starts), np.zeros(len(found), np.int64))
+        return [rates[found, tier] for rates in self._book.rates]
 
-    def _put_costs(self, batch: Batch, rows: Ints, rates: Floats, *usage: Floats) -> None:
-        """The same sums as `genai.prices.cost_of`, on columns."""
-        tokens, output, read, written = usage
-        billed_read = np.where(np.isnan(rates[:, 1]), 0.0, or_zero(read))
-        billed_write = np.where(np.isnan(rates[:, 2]), 0.0, or_zero(written))
-        ordinary = np.maximum(0.0, tokens - billed_read - billed_write)
-        counts = np.stack([ordinary, billed_read, billed_write, or_zero(output)], axis=1)
-        parts = counts * or_zero(rates) / 1e6
-        _put_numbers(batch, semconv.COST_USD, rows, parts.sum(axis=1))
-        _put_numbers(batch, semconv.COST_INPUT_USD, rows, parts[:, 0])
-        # A part whose tokens were never sent, or are billed as ordinary ones, is no part of this call.
-        for column, key, sent in (
-            (1, semconv.COST_CACHE_READ_USD, read),
-            (2, semconv.COST_CACHE_WRITE_USD, written),
-            (3, semconv.COST_OUTPUT_USD, output),
-        ):
-            absent = np.isnan(sent) | np.isnan(rates[:, column])
-            _put_numbers(batch, key, rows, np.where(absent, np.nan, parts[:, column]))
+    def _put_price(self, batch: Batch, found: Ints, input_tokens: Floats) -> None:
+        _put_texts(batch, semconv.PRICED_PROVIDER, self._providers, found)
+        _put_texts(batch, semconv.PRICED_MODEL, self._models, found)
+        _put_numbers(batch, semconv.CONTEXT_UTILIZATION, input_tokens / self._book.windows[found])
 
-    def _put_price(self, batch: Batch, rows: Ints, found: Ints, input_tokens: Floats) -> None:
-        _put_texts(batch, semconv.PRICED_PROVIDER, rows, self._providers, found)
-        _put_texts(batch, semconv.PRICED_MODEL, rows, self._models, found)
-        if len(self._prices):
-            windows = np.where(found == _UNPRICED, np.nan, self._arrays.windows[found])
-            _put_numbers(batch, semconv.CONTEXT_UTILIZATION, rows, input_tokens / windows)
-
-    def _lookup(self, batch: Batch, rows: Ints) -> Ints:
-        """Return for each accounted span the row of its price, or `_UNPRICED`."""
-        code = np.zeros(len(rows), np.int64)
-        dictionaries: list[list[str | int | None]] = []
-        for name in _KEY_COLUMNS:
-            column = batch.columns.get(name)
-            if column is None:
-                dictionaries.append([None])
-                continue
-            coded = batch.coded(column)
-            code = code * len(coded.values) + coded.codes[rows]
-            dictionaries.append(coded.values)
-        distinct, inverse = np.unique(code, return_inverse=True)
-        found = np.fromiter((self._row(_key(int(one), dictionaries)) for one in distinct), np.int64, len(distinct))
-        return found[inverse]
+    def _lookup(self, batch: Batch) -> tuple[Codes, Ints]:
+        """Return each span's kind of call, and the row of each kind's price or `_UNPRICED`."""
+        columns = [batch.columns.get(name) for name in _KEY_COLUMNS]
+        kinds = combined([NOTHING if column is None else batch.coded(column) for column in columns], batch.rows)
+        return kinds.codes, np.array([self._row(key) for key in kinds.values], np.int64)
 
     def _row(self, key: _Key) -> int:
         known = self._known.get(key)
@@ -165,35 +148,51 @@ class Pricer:
 
 
 _EMBEDDINGS: Final = Equals(SpanAttr(semconv.OPERATION), ("embeddings",))
-_USAGE: Final = (
-    semconv.INPUT_TOKENS,
-    semconv.OUTPUT_TOKENS,
-    semconv.CACHE_READ_TOKENS,
-    semconv.CACHE_WRITE_TOKENS,
-)
 
 
-def _key(code: int, dictionaries: list[list[str | int | None]]) -> _Key:
-    values: list[str | int | None] = []
-    for dictionary in reversed(dictionaries):
-        code, place = divmod(code, len(dictionary))
-        values.append(dictionary[place])
-    return tuple(reversed(values))  # type: ignore[return-value]
+def _counted(batch: Batch, key: str) -> Floats | None:
+    """Return a count of tokens, NaN where it is not known; None where no span has it."""
+    column = batch.span(key, "i")
+    return None if column is None else batch.floats(column)
 
 
-def _chosen(mask: Mask, *arrays: Floats) -> tuple[Floats, ...]:
-    return tuple(array[mask] for array in arrays)
+def _put_costs(
+    batch: Batch, priced: Mask, rates: Sequence[Floats], tokens: Floats, others: Sequence[Floats | None]
+) -> None:
+    """The same sums as `genai.prices.cost_of`, on columns; rates and tokens in the order of `_USAGE`."""
+    parts = [_part(sent, rate, priced) for sent, rate in zip(others, rates[1:], strict=True)]
+    read, written, output = parts
+    ordinary = np.maximum(0.0, np.where(priced, tokens, np.nan) - read.tokens - written.tokens)
+    cost = ordinary * or_zero(rates[0]) / 1e6
+    _put_numbers(batch, semconv.COST_USD, cost + (read.cost + written.cost + output.cost))
+    _put_numbers(batch, semconv.COST_INPUT_USD, cost)
+    for key, part in zip(_PARTS, parts, strict=True):
+        if part.there is not None:
+            _put_numbers(batch, key, np.where(part.there, part.cost, np.nan))
 
 
-def _put_numbers(batch: Batch, key: str, rows: Ints, values: Floats) -> None:
-    """Set a number on some rows; NaN, and the other rows, have none."""
-    spread = np.full(batch.rows, np.nan)
-    spread[rows] = values
-    batch.put(f"s:{key}:d", pa.array(spread, mask=np.isnan(spread)))
+class _Part(NamedTuple):
+    """What was paid for one kind of tokens beside the ordinary input; zero where there is none, or nobody has any."""
+
+    tokens: Floats | float = 0.0
+    cost: Floats | float = 0.0
+    there: Mask | None = None
 
 
-def _put_texts(batch: Batch, key: str, rows: Ints, texts: Column, places: Ints) -> None:
-    """Set a text on some rows by its place among `texts`; place -1, and the other rows, have none."""
-    spread = np.full(batch.rows, -1, np.int64)
-    spread[rows] = places
-    batch.put(f"s:{key}:s", texts.take(pa.array(spread, mask=spread < 0)))
+def _part(sent: Floats | None, rate: Floats, priced: Mask) -> _Part:
+    """A part whose tokens were never sent, or are billed as ordinary ones, is no part of a call."""
+    if sent is None:
+        return _Part()
+    there = priced & ~(np.isnan(sent) | np.isnan(rate))
+    tokens = np.where(there, sent, 0.0)
+    return _Part(tokens, tokens * or_zero(rate) / 1e6, there)
+
+
+def _put_numbers(batch: Batch, key: str, values: Floats) -> None:
+    """Set a number; NaN is none."""
+    batch.put(f"s:{key}:d", pa.array(values, mask=np.isnan(values)))
+
+
+def _put_texts(batch: Batch, key: str, texts: Sequence[str | None], places: Ints) -> None:
+    """Set a text by its place among `texts`."""
+    batch.put_texts(f"s:{key}:s", occurring(Coded(places, texts)))

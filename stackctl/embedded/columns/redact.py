@@ -18,9 +18,9 @@ from stackctl.genai.content import Form
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import KEY_TYPES
 
-from .arrow import NULLS, Column, pc
+from .arrow import EMPTY, Column, pc, text_bytes
 from .batch import Batch
-from .rest import Rest
+from .kinds import NOTHING, Coded, combined, spread
 from .texts import clean_text, each_distinct, mask_text, unclean
 
 # Distinct key names whose drops are counted apart; senders choose keys, so the rest share one name.
@@ -94,9 +94,9 @@ class Redactor:
         batch.put(name, clean_text(key, column))
 
     def _rest(self, batch: Batch, name: str) -> None:
-        column = batch.columns.get(name)
-        if column is not None and column.null_count < batch.rows:
-            batch.put(name, Rest(column).keep(self._chosen, self._count_unplaced))
+        rest = batch.rest(name)
+        if rest is not None:
+            batch.put(name, rest.keep(self._chosen, self._count_unplaced))
 
     def _chosen(self, key: str, value: Any) -> Any:
         """What stays of an attribute without a column; a canonical one has found its column already."""
@@ -133,9 +133,10 @@ class Redactor:
             return
         if self._capture:
             batch.put("status_msg", mask_text(column))
-        else:
-            self.count(_MESSAGE, pc.sum(pc.not_equal(column, _EMPTY)).as_py() or 0)
-            batch.put("status_msg", pa.nulls(batch.rows, pa.string()))
+            return
+        if text_bytes(column)[1]:
+            self.count(_MESSAGE, pc.sum(pc.not_equal(column, EMPTY)).as_py() or 0)
+        batch.put("status_msg", pa.nulls(batch.rows, pa.string()))
 
     def _rewrite(self, batch: Batch, name: str, one: Callable[[Any], Any]) -> None:
         """Pass each element of a column of JSON arrays through `one`; None drops it."""
@@ -179,32 +180,37 @@ _EVALUATION_KEYS: Final = (
     ("response_id", semconv.RESPONSE_ID),
 )
 _UNNAMED: Final = pa.scalar(content.UNNAMED, pa.string())
-_EMPTY: Final = pa.scalar("", pa.string())
-_SPACE: Final = pa.scalar(" ", pa.string())
-_INFERENCES: Final = pa.array(semconv.INFERENCE_OPERATIONS, pa.string())
 
 
-# Which attribute stands behind the operation in a call's name, by the conventions: the first that a span has.
+# The attributes that make a call's name, by the conventions: behind the operation stands the first that a span has.
+_NAMING: Final = (semconv.OPERATION, content.CALL_NAME_PART, *content.NAME_PARTS)
+
+
 def _call_names(batch: Batch) -> Column | None:
     """Names of spans with an operation, built as the conventions do of attributes already cleaned; null for others."""
-    operation = batch.span(semconv.OPERATION, "s")
-    if operation is None:
+    columns = [batch.span(key, "s") for key in _NAMING]
+    if columns[0] is None:
         return None
-    behind = [column for column in (batch.span(key, "s") for key in content.NAME_PARTS) if column is not None]
-    if not behind:
-        return operation
-    of_call = batch.span(content.CALL_NAME_PART, "s")
-    if of_call is not None:
-        calls = pc.is_in(operation, _INFERENCES)
-        behind.insert(0, pc.if_else(calls, of_call, NULLS[of_call.type]))
-    joined = pc.binary_join_element_wise(operation, pc.coalesce(*behind), _SPACE)
-    return pc.coalesce(joined, operation)  # an operation without any of the parts is the name
+    kinds = combined([NOTHING if column is None else batch.coded(column) for column in columns], batch.rows)
+    return spread(Coded(kinds.codes, [_call_name(*kind) for kind in kinds.values]))
+
+
+def _call_name(operation: str | None, of_call: str | None, *behind: str | None) -> str | None:
+    if operation in semconv.INFERENCE_OPERATIONS:
+        behind = (of_call, *behind)
+    part = next((part for part in behind if part is not None), None)
+    return operation if operation is None or part is None else f"{operation} {part}"
 
 
 def _change(batch: Batch, name: str, change: Callable[[str], str | None]) -> None:
+    """Apply a function to each distinct text of a column."""
     column = batch.columns.get(name)
-    if column is not None and column.null_count < batch.rows:
-        batch.put(name, each_distinct(column, change))
+    if column is None or column.null_count == batch.rows:
+        return
+    coded = batch.coded(column)
+    changed = [None if text is None else change(text) for text in coded.values]
+    if changed != coded.values:
+        batch.put_texts(name, Coded(coded.codes, changed))
 
 
 def _cleaned_value(key: str, value: Any) -> Any:

@@ -4,7 +4,7 @@ Python is reached once per distinct value, not per value: spans of one applicati
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -70,15 +70,26 @@ def objects(attributes: Lists) -> Texts:
     return _wrap(_joined(pairs, np.diff(attributes.offsets.to_numpy())), *_BRACES)
 
 
-def objects_of(pairs: Texts, rows: Ints, count: int) -> Texts:
+def objects_of(pairs: list[str | None], codes: Ints, rows: Ints, count: int) -> Texts:
     """One JSON object per row from its `"key":value` texts; null for rows that have none.
 
     Args:
-        rows: ascending row of each text.
+        pairs: distinct texts, None for what is no member.
+        codes: of each member its place among `pairs`.
+        rows: ascending row of each member.
         count: number of rows.
     """
-    sizes = np.bincount(rows, minlength=count)
-    return pc.if_else(pa.array(sizes > 0), _wrap(_joined(pairs, sizes), *_BRACES), _NOTHING)
+    if None in pairs:
+        there = np.array([pair is not None for pair in pairs])[codes]
+        codes, rows = codes[there], rows[there]
+    if (rows[1:] == rows[:-1]).any():
+        sizes = np.bincount(rows, minlength=count)
+        objects = _wrap(_joined(pa.array(pairs, pa.string()).take(pa.array(codes)), sizes), *_BRACES)
+        return pc.if_else(pa.array(sizes > 0), objects, _NOTHING)
+    places = np.full(count, -1)
+    places[rows] = codes
+    indices: Any = pa.array(places, mask=places < 0)
+    return pa.array([pair and f"{{{pair}}}" for pair in pairs], pa.string()).take(indices)
 
 
 def arrays_of(texts: Texts, sizes: Ints) -> Texts:
@@ -86,18 +97,9 @@ def arrays_of(texts: Texts, sizes: Ints) -> Texts:
     return pc.if_else(pa.array(sizes > 0), _wrap(_joined(texts, sizes), *_BRACKETS), _NOTHING)
 
 
-def members(elements: Texts) -> Texts:
-    """`"key":value` for each serialised KeyValue; null for one without a value, which is no attribute.
-
-    Raises:
-        DecodeError: one is no KeyValue.
-    """
-
-    def text(raw: bytes) -> str | None:
-        pair = KeyValue.FromString(raw)
-        return None if pair.value.WhichOneof("value") is None else _member_text(pair)
-
-    return _per_distinct(elements, text)
+def members(pairs: Iterable[KeyValue]) -> list[str | None]:
+    """`"key":value` for each; None for one without a value, which is no attribute."""
+    return [None if pair.value.WhichOneof("value") is None else _member_text(pair) for pair in pairs]
 
 
 def spliced(*parts: Any) -> Texts:

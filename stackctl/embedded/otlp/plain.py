@@ -13,8 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from stackctl.embedded.otlp.attributes import SCALAR_FIELDS
 from stackctl.embedded.otlp.jsontext import any_value, json_text
+from stackctl.embedded.otlp.keyvalues import SCALAR_FIELDS
 from stackctl.embedded.otlp.shape import CORE, KINDS, LATEST_NS, MAX_DECODED_COLUMNS, SCALARS, STATUSES, column_name
 from stackctl.embedded.otlp.wide import Flat
 

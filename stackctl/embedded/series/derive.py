@@ -13,15 +13,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stackctl import semconv
-from stackctl.embedded.columns import Batch, holds
+from stackctl.embedded.columns import Batch, Coded, holds
 from stackctl.genai import prices
 from stackctl.genai.content import label_word
 from stackctl.genai.metrics import CATALOGUE, Bound, MetricRow
 from stackctl.genai.rows import One
 
+from .family import LabelSet
 from .increments import EXEMPLAR, NO_EXEMPLARS, Block, Floats, Increments
-from .labelling import Coded, Codes, Groups, Labelling
+from .labelling import IDENTITY, Labelling, kinds
 
+Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -36,12 +38,22 @@ class _Counted:
     value: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Part:
-    """The records of a batch that fulfil one condition, and their label sets."""
+    """Some records of a batch by their label sets: record `picked[i]` has `sets[codes[i]]`; each set occurs."""
 
     picked: Codes
-    groups: Groups
+    codes: Codes
+    sets: Sequence[LabelSet]
+
+    def where(self, known: Mask) -> "_Part":
+        """The part's records for which a mask holds."""
+        picked, codes, sets = self.picked[known], self.codes[known], self.sets
+        hits = np.bincount(codes, minlength=len(sets))
+        if not hits.all():
+            present = np.flatnonzero(hits)
+            codes, sets = np.searchsorted(present, codes), [sets[code] for code in present.tolist()]
+        return _Part(picked, codes, sets)
 
 
 class Derivation:
@@ -64,7 +76,9 @@ class Derivation:
         lists = list(dict.fromkeys(row.labels for row in rows))
         conditions = list(dict.fromkeys(row.when for row in rows))
         values = list(dict.fromkeys(row.value for row in rows))
-        self._labellings = [Labelling(labels, self._bounded) for labels in lists]
+        self._labels = list(dict.fromkeys([*IDENTITY, *(label for labels in lists for label in labels)]))
+        places = [tuple(map(self._labels.index, (*IDENTITY, *labels))) for labels in lists]
+        self._labellings = [Labelling(*pair, self._bounded) for pair in zip(lists, places, strict=True)]
         self._counted = {
             of: [
                 _Counted(
@@ -91,7 +105,7 @@ class Derivation:
     def _count(self, batch: Batch, of: str) -> Increments:
         if not batch.rows:
             return Increments(0)
-        counting = _Counting(batch, self._labellings)
+        counting = _Counting(batch, self._labellings, kinds(batch, self._labels))
         blocks = (counting.block(counted) for counted in self._counted[of])
         arrivals: Codes = batch.columns["arrival_ms"].to_numpy(zero_copy_only=False)
         return Increments(int(arrivals.min()), tuple(block for block in blocks if block is not None))
@@ -114,70 +128,84 @@ class _Counting:
 
     batch: Batch
     labellings: Sequence[Labelling]
-    _coded: dict[int, Coded] = field(default_factory=dict)
+    kinds: Coded
     _parts: dict[tuple[int, int], _Part] = field(default_factory=dict)
-    _values: dict[int, Floats] = field(default_factory=dict)
-    _conditions: dict[int, Codes] = field(default_factory=dict)
+    _values: dict[int, Floats | None] = field(default_factory=dict)
+    _observed: dict[tuple[int, int, int], tuple[_Part, Floats]] = field(default_factory=dict)
+    _picked: dict[int, Codes] = field(default_factory=dict)
 
     def block(self, counted: _Counted) -> Block | None:
         """Return what one row of the catalogue gained, or None for nothing."""
-        row, part = counted.row, self._part(counted)
-        picked, codes, sets = part.picked, part.groups.codes, part.groups.sets
-        observed = self._read(counted)[picked]
-        known = np.isfinite(observed)
-        if row.kind == "counter":
-            known &= observed >= 0
-        if not known.all():
-            picked, codes, observed = picked[known], codes[known], observed[known]
-        if not len(picked):
+        row, values = counted.row, self._read(counted)
+        if values is None:
             return None
-        hits = np.bincount(codes, minlength=len(sets))
-        if not hits.all():  # only label sets that occur; a sum of zero is still a value
-            present = np.flatnonzero(hits)
-            codes, sets = np.searchsorted(present, codes), [sets[code] for code in present.tolist()]
-        labels = self.labellings[counted.labelling].with_constants(sets, row.constants)
+        part, observed = self._observe(counted, values)
+        if row.kind == "counter" and len(observed) and observed.min() < 0:
+            part, observed = part.where(observed >= 0), observed[observed >= 0]
+        if not len(observed):
+            return None
+        labels = self.labellings[counted.labelling].with_constants(part.sets, row.constants)
         if row.kind == "counter":
-            sums: Floats = np.bincount(codes, weights=observed, minlength=len(labels)).astype(np.float64)
+            sums = np.bincount(part.codes, weights=observed, minlength=len(labels)).astype(np.float64)
             return Block(row.name, row.kind, (), labels, sums[:, None])
-        buckets: Codes = counted.bounds.searchsorted(observed, side="left").astype(np.int64)
-        gained = _observations(codes, observed, buckets, (len(labels), len(row.bounds) + 1))
-        exemplars = self._exemplars(picked, codes, observed, buckets) if row.exemplars else NO_EXEMPLARS
+        buckets = counted.bounds.searchsorted(observed, side="left")
+        gained = _observations(part.codes, observed, buckets, (len(labels), len(row.bounds) + 1))
+        exemplars = self._exemplars(part, observed, buckets) if row.exemplars else NO_EXEMPLARS
         return Block(row.name, row.kind, row.bounds, labels, gained, exemplars)
+
+    def _observe(self, counted: _Counted, values: Floats) -> tuple[_Part, Floats]:
+        """Return the records that take part and have a finite value, and the values."""
+        key = (counted.value, counted.condition, counted.labelling)
+        if key not in self._observed:
+            part = self._part(counted)
+            observed = values[part.picked]
+            known = np.isfinite(observed)
+            self._observed[key] = (part, observed) if known.all() else (part.where(known), observed[known])
+        return self._observed[key]
 
     def _part(self, counted: _Counted) -> _Part:
         key = (counted.condition, counted.labelling)
         if key not in self._parts:
-            if counted.condition not in self._conditions:
-                self._conditions[counted.condition] = np.flatnonzero(holds(counted.row.when, self.batch))
-            picked = self._conditions[counted.condition]
-            self._parts[key] = _Part(picked, self.labellings[counted.labelling].group(self.batch, self._coded, picked))
+            if counted.condition not in self._picked:
+                self._picked[counted.condition] = np.flatnonzero(holds(counted.row.when, self.batch))
+            self._parts[key] = self._labelled(self._picked[counted.condition], self.labellings[counted.labelling])
         return self._parts[key]
 
-    def _read(self, counted: _Counted) -> Floats:
-        """Values as floats, NaN for none."""
+    def _labelled(self, picked: Codes, labelling: Labelling) -> _Part:
+        kinds = self.kinds.codes[picked]
+        numbers: dict[LabelSet, int] = {}
+        number_of = np.zeros(len(self.kinds.values), np.int64)
+        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+            number_of[kind] = numbers.setdefault(labelling.of(self.kinds.values[kind]), len(numbers))
+        return _Part(picked, number_of[kinds], tuple(numbers))
+
+    def _read(self, counted: _Counted) -> Floats | None:
+        """Values as floats, NaN for none; None where no record has one."""
         if counted.value not in self._values:
             self._values[counted.value] = self._floats(counted.row)
         return self._values[counted.value]
 
-    def _floats(self, row: MetricRow) -> Floats:
+    def _floats(self, row: MetricRow) -> Floats | None:
         if row.value == One():
             return np.ones(self.batch.rows)
         values: Floats | None = None
         for column in self.batch.read(row.value):
             if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-                found = column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+                found = self.batch.floats(column)
                 values = found if values is None else np.where(np.isnan(values), found, values)
-        return np.full(self.batch.rows, np.nan) if values is None else values
+        return values
 
-    def _exemplars(self, picked: Codes, rows: Codes, observed: Floats, buckets: Codes) -> npt.NDArray[Any]:
+    def _exemplars(self, part: _Part, observed: Floats, buckets: Codes) -> npt.NDArray[Any]:
         """Return for each bucket that was hit its last observation's trace."""
         last = np.full(int(buckets.max()) + 1, -1)
-        last[buckets] = np.arange(len(picked))  # numpy keeps the last of repeated indices
+        last[buckets] = np.arange(len(buckets))  # numpy keeps the last of repeated indices
         chosen = last[last >= 0]
+        picked = part.picked[chosen]
         exemplars = np.zeros(len(chosen), EXEMPLAR)
-        exemplars["row"], exemplars["bucket"], exemplars["value"] = rows[chosen], buckets[chosen], observed[chosen]
+        exemplars["row"], exemplars["bucket"] = part.codes[chosen], buckets[chosen]
+        exemplars["value"] = observed[chosen]
         for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
-            exemplars[name] = self.batch.columns[column].to_numpy(zero_copy_only=False)[picked[chosen]]
+            exemplars[name] = self.batch.columns[column].to_numpy(zero_copy_only=False)[picked]
         traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
         return exemplars[traced]
 
@@ -185,6 +213,7 @@ class _Counting:
 def _observations(codes: Codes, observed: Floats, buckets: Codes, shape: tuple[int, int]) -> Floats:
     """Return for each label set the observations of each bucket and, last, their sum."""
     sets, width = shape
-    counts: Floats = np.bincount(codes * width + buckets, minlength=sets * width).reshape(shape).astype(np.float64)
-    sums = np.bincount(codes, weights=observed, minlength=sets)
-    return np.concatenate([counts, sums[:, None]], axis=1)
+    gained = np.empty((sets, width + 1))
+    gained[:, :-1] = np.bincount(codes * width + buckets, minlength=sets * width).reshape(shape)
+    gained[:, -1] = np.bincount(codes, weights=observed, minlength=sets)
+    return gained

@@ -1,0 +1,115 @@
+"""Columns by their distinct values, and the kinds of records that several of them make up.
+
+What rules decide from texts is decided once for each kind: a batch has thousands of records and a handful of kinds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from .arrow import Column
+from .views import valid
+
+Codes = npt.NDArray[np.integer[Any]]
+
+# Combinations that there may be, so few that a table of all of them is made faster than records are sorted.
+_COUNTED: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column by its distinct values: record i has `values[codes[i]]`, None among them where some have none."""
+
+    codes: Codes
+    values: Sequence[Any]
+
+
+# A column that is not there.
+NOTHING: Final = Coded(np.zeros(0, np.int32), (None,))
+
+
+def coded(column: Column) -> Coded:
+    """Return a column by its distinct values."""
+    found = _alike(column) if pa.types.is_string(column.type) else None
+    if found is None:
+        encoded = column.dictionary_encode(null_encoding="encode")
+        found = Coded(encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist())
+    return found
+
+
+def _alike(column: Column) -> Coded | None:
+    """Code a text column if all that have a text have the same: most do, and hashing each takes ten times as long."""
+    count = len(column) - column.null_count
+    if not count:
+        return None
+    _, ends, held = column.buffers()
+    offsets = np.frombuffer(ends, np.int32)[column.offset : column.offset + len(column) + 1]
+    start, size = int(offsets[0]), int(offsets[-1] - offsets[0])
+    length, over = divmod(size, count)
+    if over or not length:
+        return None
+    text = held.slice(start, length).to_pybytes()
+    last = held.slice(start + size - length, length).to_pybytes()
+    if last != text or not held.slice(start, size).equals(pa.py_buffer(text * count)):
+        return None
+    lengths = offsets[1:] - offsets[:-1]
+    if count == len(column):
+        return Coded(np.zeros(count, np.int32), [text.decode()]) if (lengths == length).all() else None
+    missing = ~np.asarray(valid(column))
+    return Coded(missing.view(np.int8), [text.decode(), None]) if ((lengths == 0) == missing).all() else None
+
+
+def combined(columns: Sequence[Coded], count: int) -> Coded:
+    """Return several columns of `count` records as one, whose values are tuples, no two of one code."""
+    mixed: Codes = np.zeros(count, np.int64)
+    span = 1
+    for column in columns:
+        if len(column.values) == 1:
+            continue
+        if span * len(column.values) > _COUNTED and span > 1:
+            first, mixed = _distinct(mixed, span)
+            span = len(first)
+        mixed = mixed * len(column.values) + column.codes if span > 1 else column.codes.astype(np.int64)
+        span *= len(column.values)
+    if span == 1:
+        return Coded(mixed, [tuple([column.values[0] for column in columns])] if count else [])
+    first, codes = _distinct(mixed, span)
+    each = [_values_at(column, first) for column in columns]
+    return Coded(codes, list(zip(*each, strict=True)))
+
+
+def occurring(column: Coded) -> Coded:
+    """Return the same column with those values alone that a record has."""
+    first, codes = _distinct(column.codes, len(column.values))
+    return Coded(codes, _values_at(column, first))
+
+
+def spread(texts: Coded) -> Column:
+    """Return a column of the texts."""
+    distinct: Column = pa.array(texts.values, pa.string())
+    if len(texts.values) == 1:
+        return pa.repeat(distinct[0], len(texts.codes))
+    return distinct.take(pa.array(texts.codes))
+
+
+def _values_at(column: Coded, records: Codes) -> list[Any]:
+    if len(column.values) == 1:
+        return [column.values[0]] * len(records)
+    return [column.values[code] for code in column.codes[records].tolist()]
+
+
+def _distinct(numbers: Codes, span: int) -> tuple[Codes, Codes]:
+    """Return for each distinct number below `span` a record that has it, and for each record its number's place."""
+    if span > _COUNTED:
+        _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+        return first, inverse
+    holder = np.full(span, -1)
+    holder[numbers] = np.arange(len(numbers))
+    present = np.flatnonzero(holder >= 0)
+    places = np.zeros(span, np.int64)
+    places[present] = np.arange(len(present))
+    return holder[present], places[numbers]
