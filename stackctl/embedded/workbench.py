@@ -14,6 +14,7 @@ from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.offspring import give_way
 from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.prepare import Line, Prepared, Preparer
+from stackctl.embedded.rehearsal import rehearse
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.frame import Packed
@@ -34,6 +35,7 @@ class Bench:
         """Set one up."""
         pipeline = Pipeline(setup.config, book=setup.book)
         bench = cls(pipeline, Preparer(Line(pipeline, Derivation(setup.config.extra_models, book=setup.book))))
+        rehearse(bench.preparer)
         gc.freeze()  # as in the ingest process
         return bench
 

@@ -217,8 +217,9 @@ def test_a_full_queue_says_when_to_come_again() -> None:
 
 
 def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
-    """Whoever is free takes what waits, a second one a good part of a group, and only a full one waits prepared."""
-    small, part, full = 1_000, receive.BESIDE_BYTES, receive.MAX_GROUP_BYTES
+    """Whoever is free takes what waits; beside another only a full group is begun, and one more waits prepared."""
+    small, full = 1_000, receive.MAX_GROUP_BYTES
+    rest = full - small
 
     async def scenario() -> list[list[int]]:
         begun: list[list[int]] = []
@@ -235,7 +236,7 @@ def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
         intake = Intake(prepare, store, lambda: 0, at_once=lambda: 2)
         running = asyncio.create_task(intake.run())
         takes = []
-        for size, groups in ((small, 1), (small, 1), (part, 2), (small, 2), (part, 2), (full, 3), (full, 3)):
+        for size, groups in ((small, 1), (small, 1), (rest, 2), (small, 2), (rest, 3), (full, 3), (small, 3)):
             takes.append(asyncio.create_task(intake.take(Signal.TRACES, bytes(size))))
             await asyncio.sleep(0.05)
             assert len(begun) == groups
@@ -245,7 +246,7 @@ def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
         await running
         return begun
 
-    assert asyncio.run(scenario()) == [[small], [small, part], [small, part], [full], [full]]
+    assert asyncio.run(scenario()) == [[small], [small, rest], [small, rest], [full], [small]]
 
 
 @pytest.mark.parametrize("kind", [BUSY, UNAVAILABLE])

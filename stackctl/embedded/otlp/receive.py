@@ -11,9 +11,7 @@ from stackctl.embedded.store.digests import digest
 
 MAX_QUEUE_BYTES: Final = 96 * 1024**2
 # One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
-MAX_GROUP_BYTES: Final = 4 * 1024**2
-# What another worker begins beside the first: with less, two would only pay the fixed cost twice.
-BESIDE_BYTES: Final = 3 * 1024**2 // 2
+MAX_GROUP_BYTES: Final = 6 * 1024**2
 GATHER_SECONDS: Final = 0.004
 _PAUSE_SECONDS: Final = 0.001  # requests that come together are not further apart
 # A group of many small requests costs hardly more than one of few: waiting as long as the last one took to prepare
@@ -133,16 +131,15 @@ class Intake(Generic[P]):
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _has_work(self) -> bool:
-        """Whether a group may be begun: any when none is prepared, a good part of one when somebody else is free.
+        """Whether a group may be begun: any while none is prepared, a full one beside others.
 
-        A full one may be begun while all are busy: it would wait as well, but nothing more could join it.
+        Two groups at once take more of the processor than one of both, and one that waits for somebody to be free has
+        its fixed cost all the same, but nothing more could join it.
         """
         if not self._waiting or self._unstored >= _MOST_UNSTORED:
             return False
-        free = self._at_once() - self._preparing
-        if not self._preparing or free < 0:
-            return not self._preparing
-        return self._waiting_bytes >= (BESIDE_BYTES if free else MAX_GROUP_BYTES)
+        full = self._waiting_bytes >= MAX_GROUP_BYTES
+        return not self._preparing or (full and self._preparing <= self._at_once())
 
     def _committed(self, _: "asyncio.Task[None]") -> None:
         self._unstored -= 1
