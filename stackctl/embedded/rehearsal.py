@@ -4,6 +4,7 @@ Kernels are looked up, patterns compiled and tables of attributes made when they
 group takes otherwise, just when the first of a load wait.
 """
 
+import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -41,4 +42,5 @@ def rehearse(preparer: Preparer) -> None:
     span.attributes.add(key=semconv.TIME_TO_FIRST_CHUNK).value.double_value = 0.5
     span.attributes.add(key=semconv.FINISH_REASONS).value.array_value.values.add(string_value="stop")
     found = preparer.fill(Prepared((), (), {0: Request(Signal.TRACES, request.SerializeToString(), b"", 0)}))
-    Packed.of(found.spans)
+    if isinstance(found.spans, pa.Table):
+        Packed.of(found.spans)
