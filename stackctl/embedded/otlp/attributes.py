@@ -51,6 +51,8 @@ def pivot(attributes: Lists, prefix: str, columns: dict[str, Any]) -> Texts:
     columns |= made
     if len(unplaced):
         others = _Others.of(elements, np.sort(np.concatenate([others.places, unplaced])))
+    if not len(others.places):
+        return pa.nulls(rows, pa.string())
     return jsontext.objects_of(jsontext.members(others.pairs), others.codes, owner[others.places], rows)
 
 
