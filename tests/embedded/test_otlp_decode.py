@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 from otlp_messages import SPAN_ID, START_NS, TRACE_ID, any_value, call_request, log_request, span_request
 
 from stackctl.bench.requests import add_attribute
@@ -105,6 +106,44 @@ def test_every_spelling_of_an_attribute_means_the_same(pairs: list[bytes]) -> No
         span = tag + padded(len(span)) + span
     fast, slow = (sorted(*map(dict.items, rows(flatten([span], 1).table))) for flatten in (wide.flatten, plain.flatten))
     assert str(fast) == str(slow)  # as text, in which NaN equals itself
+
+
+def test_values_of_every_length_read_as_protobuf_reads_them() -> None:
+    """Texts up to those that a table knows and beyond, in ASCII and not, and whole numbers of every length."""
+    request = span_request(700)
+    for size, span in enumerate(request.resource_spans[0].scope_spans[0].spans):
+        number = (1 << size % 64) - size % 3
+        for key, value in {"text": "x" * size, "word": "é" * size, "number": min(number, 2**63 - 1)}.items():
+            add_attribute(span.attributes, key * (1 + 60 * (size % 7 == 0)), value)
+    raw = request.SerializeToString()
+    assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+
+
+def test_attributes_in_any_order_are_found() -> None:
+    """Spans of one order of keys, of many, and of keys that come once."""
+    for orders in (1, 3, 200):
+        request = span_request(200)
+        for number, span in enumerate(request.resource_spans[0].scope_spans[0].spans):
+            for place in range(6):
+                add_attribute(span.attributes, f"key-{(place * (number % orders + 1)) % 7}", number)
+            add_attribute(span.attributes, f"only-{number % orders}", "x")
+        raw = request.SerializeToString()
+        assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+
+
+def test_messages_in_pieces_are_joined() -> None:
+    """A resource or scope that a sender spreads over several fields is their sum, as protobuf has it."""
+    scopes = [ScopeSpans(), ScopeSpans(), ScopeSpans(spans=[Span(trace_id=TRACE_ID, span_id=SPAN_ID)])]
+    scopes[0].scope.name, scopes[1].scope.version = "a", "2"
+    scope = b"".join(part.SerializeToString() for part in scopes)
+    resources = [ResourceSpans(), ResourceSpans()]
+    for number, part in enumerate(resources):
+        part.resource.attributes.add(key=f"key-{number}").value.int_value = number
+    inner = b"".join(part.SerializeToString() for part in resources) + b"\x12" + padded(len(scope)) + scope
+    raw = b"\x0a" + padded(len(inner)) + inner
+    fast, slow = (rows(flatten([raw], 1).table) for flatten in (wide.flatten, plain.flatten))
+    assert fast == slow
+    assert (fast[0]["r:key-0:i"], fast[0]["r:key-1:i"], fast[0]["scope"], fast[0]["scope_version"]) == (0, 1, "a", "2")
 
 
 @given(st.binary(max_size=60), st.integers(0, 400))

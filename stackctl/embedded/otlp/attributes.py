@@ -17,8 +17,8 @@ from stackctl.embedded.otlp.keyvalues import LETTERS, OTHER, SCALAR_FIELDS, Cut,
 from stackctl.embedded.otlp.shape import MAX_DECODED_COLUMNS, Lists, Texts, column_name
 
 _SCALAR_NAMES: Final = frozenset(field for field, _ in SCALAR_FIELDS)
-# Rows of one sequence of keys, on average, from which on sequences are looked up rather than keys.
-_ROWS_ALIKE: Final = 8
+# How often each sequence of keys must come, on average, for sequences to be looked up rather than keys.
+_ALIKE: Final = 8
 _NO_KEY: Final = b"\x0a\0"  # protobuf leaves an empty field out
 
 
@@ -51,6 +51,8 @@ def pivot(attributes: Lists, prefix: str, columns: dict[str, Any]) -> Texts:
     columns |= made
     if len(unplaced):
         others = _Others.of(elements, np.sort(np.concatenate([others.places, unplaced])))
+    if not len(others.places):
+        return pa.nulls(rows, pa.string())
     return jsontext.objects_of(jsontext.members(others.pairs), others.codes, owner[others.places], rows)
 
 
@@ -145,7 +147,7 @@ def _keys(heads: Texts, owner: Ints, rows: int) -> tuple[list[bytes], Ints]:
     bounds = np.zeros(rows + 1, np.int32)
     bounds[1:] = np.frombuffer(offsets, np.int32, len(heads) + 1)[ends]
     encoded = binaries(bounds, raw).dictionary_encode()
-    if len(encoded.dictionary) > max(rows // _ROWS_ALIKE, 1):
+    if encoded.dictionary.nbytes * _ALIKE > heads.nbytes:
         single = heads.dictionary_encode()
         return [key for head in single.dictionary.to_pylist() for key in keys(head)], single.indices.to_numpy()
     numbers: dict[bytes, int] = {}

@@ -57,7 +57,8 @@ def json_text(value: object) -> str:
 
 def parents(lists: Lists) -> Ints:
     """For every element of a list column, the row that holds it."""
-    return np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(lists.offsets.to_numpy()))
+    offsets = lists.offsets.to_numpy()
+    return np.arange(len(lists), dtype=np.int64).repeat(offsets[1:] - offsets[:-1])
 
 
 def objects(attributes: Lists) -> Texts:
@@ -84,12 +85,11 @@ def objects_of(pairs: list[str | None], codes: Ints, rows: Ints, count: int) -> 
         codes, rows = codes[there], rows[there]
     if (rows[1:] == rows[:-1]).any():
         sizes = np.bincount(rows, minlength=count)
-        objects = _wrap(_joined(pa.array(pairs, pa.string()).take(pa.array(codes)), sizes), *_BRACES)
-        return pc.if_else(pa.array(sizes > 0), objects, _NOTHING)
+        members = _texts(pairs).take(pa.array(codes))
+        return pc.if_else(pa.array(sizes > 0), _wrap(_joined(members, sizes), *_BRACES), _NOTHING)
     places = np.full(count, -1)
     places[rows] = codes
-    indices: Any = pa.array(places, mask=places < 0)
-    return pa.array([pair and f"{{{pair}}}" for pair in pairs], pa.string()).take(indices)
+    return _texts(pair and f"{{{pair}}}" for pair in pairs).take(pa.array(places, mask=places < 0))
 
 
 def arrays_of(texts: Texts, sizes: Ints) -> Texts:
@@ -110,6 +110,10 @@ def spliced(*parts: Any) -> Texts:
 def quoted(texts: Texts) -> Texts:
     """JSON strings of a text column, null for null."""
     return _per_distinct(texts, json_text)
+
+
+def _texts(texts: Iterable[str | None]) -> Texts:
+    return pa.array(texts, pa.string())
 
 
 def _member_text(pair: KeyValue) -> str:

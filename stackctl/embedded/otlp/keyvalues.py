@@ -37,6 +37,13 @@ _LONGEST_LENGTH: Final = 3
 # Elements with fewer bytes behind their key are looked up in a table.
 _TAILS: Final = 512
 _WORD: Final = 8
+# Of eight bytes of a varint the bits of the number; neighbours of 7 bits are joined, then such of 14, then such of 28.
+_SEVEN_BITS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
+_NEIGHBOURS: Final = (
+    (1, np.uint64(0x007F007F007F007F)),
+    (2, np.uint64(0x00003FFF00003FFF)),
+    (4, np.uint64(0x000000000FFFFFFF)),
+)
 
 
 def _tables() -> tuple[Words, Words, Octets, Octets]:
@@ -271,16 +278,14 @@ def _words(data: Octets, places: Ints) -> Words:
 def _varints(data: Octets, at: Ints, ends: Ints) -> Ints:
     """Whole numbers written as varints from `at` to `ends`."""
     size = ends - at
+    longest = int(size.max())
     beyond = (np.maximum(_WORD - size, 0) * 8).view(np.uint64)
-    values = (_words(data, at) << beyond >> beyond) & np.uint64(0x7F7F7F7F7F7F7F7F)
-    # Groups of seven bits in eight become such of fourteen in sixteen, and so on.
-    for width in (1, 2, 4):
-        low = np.uint64({1: 0x007F007F007F007F, 2: 0x00003FFF00003FFF, 4: 0x000000000FFFFFFF}[width])
-        values = values & low | (values & ~low) >> np.uint64(width)
-    for place in range(_WORD, _LONGEST_VARINT):
+    values = (_words(data, at) << beyond >> beyond) & _SEVEN_BITS
+    for width, low in _NEIGHBOURS:
+        if longest > width:
+            values = values & low | (values & ~low) >> np.uint64(width)
+    for place in range(_WORD, longest):
         left = np.flatnonzero(size > place)
-        if not len(left):
-            break
         values[left] |= (_octets(data, at[left] + place) & 0x7F).astype(np.uint64) << np.uint64(7 * place)
     numbers: Ints = values.view(np.int64)
     return numbers

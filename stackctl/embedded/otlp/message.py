@@ -1,14 +1,15 @@
 """Trace requests as ptars decodes them: OTLP's messages without what is not stored, attributes left serialised.
 
 Most of a request is attributes. As messages each would become a row of seven columns, of which six are null; as bytes
-they cost a fifth, and `attributes` reads them column by column.
+they cost a fifth, and `attributes` reads them column by column. Resources and scopes come again and again with the same
+bytes: they are kept as such too, and decoded apart (`resources`).
 """
 
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
@@ -33,6 +34,8 @@ _FIELDS: Final[dict[type[Message], tuple[str, ...]]] = {
     Span.Link: ("trace_id", "span_id", "attributes"),
     Status: ("message", "code"),
 }
+# Kept as their bytes: as a list, since protobuf takes a message that comes in pieces, and joined they are the whole.
+_APART: Final = (Resource, InstrumentationScope)
 
 
 class Panicked(ValueError):
@@ -45,8 +48,22 @@ def trace_requests(requests: Sequence[bytes]) -> Any:
     Raises:
         ValueError: one of them is none (which one is not known); Panicked, a kind of it.
     """
+    return _decoded(ExportTraceServiceRequest, requests)
+
+
+def resources(serialised: Sequence[bytes]) -> Any:
+    """Decode resources into one record batch; raises as `trace_requests`."""
+    return _decoded(Resource, serialised)
+
+
+def scopes(serialised: Sequence[bytes]) -> Any:
+    """Decode instrumentation scopes into one record batch; raises as `trace_requests`."""
+    return _decoded(InstrumentationScope, serialised)
+
+
+def _decoded(message: type[Message], serialised: Sequence[bytes]) -> Any:
     try:
-        return _handler().list_to_record_batch(list(requests))
+        return _handler(message.DESCRIPTOR.name).list_to_record_batch(list(serialised))
     except BaseException as error:
         # A panic of Rust is no Exception and has no class that could be imported. Its handler may be half done.
         if type(error).__name__ != "PanicException":
@@ -56,15 +73,15 @@ def trace_requests(requests: Sequence[bytes]) -> Any:
 
 
 @cache
-def _handler() -> Any:
-    """The decoder; building one takes milliseconds, so it is kept."""
+def _handler(name: str) -> Any:
+    """The decoder of the message of a name; building one takes milliseconds, so it is kept."""
     from ptars import HandlerPool
 
-    descriptor = _trimmed()
-    return HandlerPool([descriptor.file]).get_for_message(descriptor)
+    file = _trimmed()
+    return HandlerPool([file]).get_for_message(file.message_types_by_name[name])
 
 
-def _trimmed() -> Descriptor:
+def _trimmed() -> FileDescriptor:
     """OTLP's own descriptors with fewer fields."""
     file = FileDescriptorProto(name="stackctl/otlp.proto", package=_PACKAGE, syntax="proto3")
     for message, names in _FIELDS.items():
@@ -78,8 +95,7 @@ def _trimmed() -> Descriptor:
         file.message_type.add(name=whole.name).field.extend(kept)
     pool = DescriptorPool()
     pool.Add(file)
-    found: Descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{ExportTraceServiceRequest.DESCRIPTOR.name}")
-    return found
+    return pool.FindFileByName(file.name)
 
 
 def _field(field: FieldDescriptorProto, message: Any) -> FieldDescriptorProto:
@@ -87,6 +103,8 @@ def _field(field: FieldDescriptorProto, message: Any) -> FieldDescriptorProto:
     kept = FieldDescriptorProto(name=field.name, number=field.number, label=field.label, type=field.type)
     if field.type == FieldDescriptorProto.TYPE_ENUM:
         kept.type = FieldDescriptorProto.TYPE_INT32
+    elif message in [apart.DESCRIPTOR for apart in _APART]:
+        kept.type, kept.label = FieldDescriptorProto.TYPE_BYTES, FieldDescriptorProto.LABEL_REPEATED
     elif message in [known.DESCRIPTOR for known in _FIELDS]:
         kept.type_name = f".{_PACKAGE}.{message.name}"
     elif message is not None:

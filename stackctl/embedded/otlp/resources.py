@@ -1,92 +1,137 @@
-"""Resources as columns: an application sends the same few attributes with every request, so they are decoded once."""
+"""Resources and scopes as columns: an application sends the same few with every request, so each is decoded once."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from stackctl.embedded.otlp import message
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints
+from stackctl.embedded.otlp.keyvalues import binaries
 from stackctl.embedded.otlp.shape import MAX_DECODED_COLUMNS, SCALARS, Lists, Texts
 
-# Resources remembered, and the bytes that one may have; senders choose them, so the memory is emptied when full.
+# Messages remembered, and the bytes that one may have; senders choose them, so the memory is emptied when full.
 _REMEMBERED: Final = 512
 _LONGEST: Final = 8 * 1024
+T = TypeVar("T")
 # A resource's columns with their values, and its `rrest`.
 _Resource = tuple[dict[str, Any], str | None]
 
-_known: dict[bytes, _Resource] = {}
 
-
-def resource_columns(attributes: Lists, rows: Ints, columns: dict[str, Any]) -> Texts:
+def resource_columns(serialised: Lists, rows: Ints, columns: dict[str, Any]) -> Texts:
     """Turn the attributes of resources into typed columns.
 
     Args:
-        attributes: list of serialised KeyValues, one list per resource.
-        rows: which resource each row of the table shows.
+        serialised: of each ResourceSpans the pieces of its resource.
+        rows: which of them each row of the table shows.
         columns: gets the columns, at most `MAX_DECODED_COLUMNS`.
 
     Returns:
         JSON objects of what has no column, a row for each of `rows`.
 
     Raises:
-        DecodeError: an element is no KeyValue.
+        ValueError: one is no resource; Panicked, a kind of it.
+        DecodeError: an attribute is no KeyValue.
         ArrowInvalid: a key or text is no UTF-8.
     """
-    keys = _identities(attributes)
-    distinct = dict.fromkeys(keys)
-    if len(distinct) <= _REMEMBERED and all(len(key) <= _LONGEST for key in distinct):
-        found = _resources(attributes, keys, list(distinct))
+    distinct, seen = _distinct(serialised, rows)
+    if _few(distinct):
+        found = _resources.of(distinct)
         names = list(dict.fromkeys(name for values, _ in found for name in values))
         if len(names) <= MAX_DECODED_COLUMNS:
-            places = {key: place for place, key in enumerate(distinct)}
-            seen = np.array([places[key] for key in keys], np.int64)[rows]
             for name in names:
                 columns[name] = _spread([values.get(name) for values, _ in found], SCALARS[name[-1]], seen)
             return _spread([rest for _, rest in found], pa.string(), seen)
     made: dict[str, Any] = {}
-    rest = pivot(attributes, "r", made)
-    taken: Any = pa.array(rows)
-    columns |= {name: column.take(taken) for name, column in made.items()}
-    return rest.take(taken)
+    rest = pivot(_attributes(distinct), "r", made)
+    columns |= {name: column.take(seen) for name, column in made.items()}
+    return rest.take(seen)
 
 
-def _identities(attributes: Lists) -> list[bytes]:
-    """Of each list the bytes of its elements, and their lengths: equal ones hold the same attributes."""
-    elements = attributes.flatten()
-    if not len(elements):
-        return [b""] * len(attributes)
-    _, offsets, raw = elements.buffers()
-    bounds = np.frombuffer(offsets, np.int32, len(elements) + 1, elements.offset * 4)
-    sizes, data = np.diff(bounds), memoryview(raw) if raw is not None else memoryview(b"")
-    counts = attributes.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    ends = np.cumsum(counts, dtype=np.int64)
-    places = zip((ends - counts).tolist(), ends.tolist(), strict=True)
-    return [sizes[first:last].tobytes() + data[bounds[first] : bounds[last]] for first, last in places]
+def scope_columns(serialised: Lists, rows: Ints) -> dict[str, Texts]:
+    """Names and versions of instrumentation scopes; arguments as of `resource_columns`.
+
+    Raises:
+        ValueError: one is no scope; Panicked, a kind of it.
+    """
+    distinct, seen = _distinct(serialised, rows)
+    if _few(distinct):
+        known = _scopes.of(distinct)
+        columns = ("scope", "scope_version")
+        return {column: _spread([scope[n] for scope in known], pa.string(), seen) for n, column in enumerate(columns)}
+    found = message.scopes(distinct)
+    return {"scope": found.column("name").take(seen), "scope_version": found.column("version").take(seen)}
 
 
-def _resources(attributes: Lists, keys: list[bytes], distinct: list[bytes]) -> list[_Resource]:
-    """The resource of each distinct key, decoded where it was not seen lately."""
-    found = {key: _known[key] for key in distinct if key in _known}
-    unseen = [key for key in distinct if key not in found]
-    if unseen:
-        columns: dict[str, Any] = {}
-        rests = pivot(attributes.take(pa.array([keys.index(key) for key in unseen], pa.int64())), "r", columns)
-        values = {name: column.to_pylist() for name, column in columns.items()}
-        for at, (key, rest) in enumerate(zip(unseen, rests.to_pylist(), strict=True)):
-            own = {name: column[at] for name, column in values.items() if column[at] is not None}
-            found[key] = own, rest
-        if len(_known) + len(unseen) > _REMEMBERED:
-            _known.clear()
-        _known.update((key, found[key]) for key in unseen)
-    return [found[key] for key in distinct]
+class _Memory(Generic[T]):
+    """What was decoded lately, by its bytes.
+
+    Args:
+        decode: reads those that were not seen lately.
+    """
+
+    def __init__(self, decode: Callable[[list[bytes]], list[T]]) -> None:
+        self._decode = decode
+        self._known: dict[bytes, T] = {}
+
+    def of(self, distinct: list[bytes]) -> list[T]:
+        """What each of a few messages holds."""
+        found = {raw: self._known[raw] for raw in distinct if raw in self._known}
+        unseen = [raw for raw in distinct if raw not in found]
+        if unseen:
+            read = dict(zip(unseen, self._decode(unseen), strict=True))
+            if len(self._known) + len(read) > _REMEMBERED:
+                self._known.clear()
+            self._known |= read
+            found |= read
+        return [found[raw] for raw in distinct]
 
 
-def _spread(values: list[Any], kind: Any, taken: Ints) -> Any:
+def _few(distinct: list[bytes]) -> bool:
+    """Whether messages are so few and short that they may be remembered."""
+    return len(distinct) <= _REMEMBERED and max(map(len, distinct), default=0) <= _LONGEST
+
+
+def _distinct(serialised: Lists, rows: Ints) -> tuple[list[bytes], Any]:
+    """The distinct messages, joined from their pieces, and which of them each row shows."""
+    pieces = serialised.values
+    _, offsets, raw = pieces.buffers()
+    bounds = np.zeros(len(serialised) + 1, np.int32)
+    if raw is not None:
+        bounds = np.frombuffer(offsets, np.int32, offset=4 * pieces.offset)[serialised.offsets.to_numpy()]
+    encoded = binaries(bounds, raw or b"").dictionary_encode()
+    return encoded.dictionary.to_pylist(), pa.array(encoded.indices.to_numpy()[rows])
+
+
+def _attributes(serialised: list[bytes]) -> Lists:
+    return message.resources(serialised).column("attributes")
+
+
+def _read_resources(serialised: list[bytes]) -> list[_Resource]:
+    columns: dict[str, Any] = {}
+    rests = pivot(_attributes(serialised), "r", columns).to_pylist()
+    values = {name: column.to_pylist() for name, column in columns.items()}
+    return [
+        ({name: column[at] for name, column in values.items() if column[at] is not None}, rest)
+        for at, rest in enumerate(rests)
+    ]
+
+
+def _read_scopes(serialised: list[bytes]) -> list[tuple[str, str]]:
+    found = message.scopes(serialised)
+    return list(zip(found.column("name").to_pylist(), found.column("version").to_pylist(), strict=True))
+
+
+_resources, _scopes = _Memory(_read_resources), _Memory(_read_scopes)
+
+
+def _spread(values: list[Any], kind: Any, taken: Any) -> Any:
     """A column of the values at some places."""
     if len(values) > 1:
         column: Any = pa.array(values, kind)
-        return column.take(pa.array(taken))
+        return column.take(taken)
     if not values or values[0] is None:
         return pa.nulls(len(taken), kind)
     value: Any = pa.scalar(values[0], kind)

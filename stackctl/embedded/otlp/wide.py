@@ -12,8 +12,8 @@ from stackctl.embedded.otlp import jsontext
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints, parents
 from stackctl.embedded.otlp.message import trace_requests
-from stackctl.embedded.otlp.resources import resource_columns
-from stackctl.embedded.otlp.shape import CORE, KINDS, LATEST_NS, STATUSES, Lists, Structs, Texts
+from stackctl.embedded.otlp.resources import resource_columns, scope_columns
+from stackctl.embedded.otlp.shape import KINDS, LATEST_NS, STATUSES, Lists, Structs, Texts
 
 _UNSET = pa.scalar(0, pa.int32())
 
@@ -48,25 +48,25 @@ def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
     span = spans.flatten()
     scope_row = parents(spans)
     resource_row = parents(scopes)[scope_row]
-    columns = _core(span, arrival_ms) | _scope(scope.field("scope"), scope_row)
+    attributes: dict[str, Any] = {}
+    columns = _core(span, arrival_ms) | scope_columns(scope.field("scope"), scope_row)
     columns["events"], columns["links"] = _events(span.field("events")), _links(span.field("links"))
-    columns["rest"] = pivot(span.field("attributes"), "s", columns)
-    columns["rrest"] = resource_columns(resource.field("resource").field("attributes"), resource_row, columns)
-    names = [*CORE.names, *(name for name in columns if name not in CORE.names)]
-    table = pa.table({name: columns[name] for name in names})
+    columns["rest"] = pivot(span.field("attributes"), "s", attributes)
+    columns["rrest"] = resource_columns(resource.field("resource"), resource_row, attributes)
+    table = pa.table(columns | attributes)
     trace, here = columns["tid_hi"].to_numpy() | columns["tid_lo"].to_numpy(), columns["span_id"].to_numpy()
     return Flat(table, parents(resources)[resource_row], np.logical_and(trace, here))
 
 
 def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
-    trace_id = span.field("trace_id")
+    trace_id = big_endian(span.field("trace_id"), 16)
     start, end = _times(span.field("start_time_unix_nano")), _times(span.field("end_time_unix_nano"))
     status = span.field("status")
     return {
-        "tid_hi": pa.array(big_endian(trace_id, 16, 0)),
-        "tid_lo": pa.array(big_endian(trace_id, 16, 8)),
-        "span_id": pa.array(big_endian(span.field("span_id"), 8, 0)),
-        "parent_id": pa.array(big_endian(span.field("parent_span_id"), 8, 0)),
+        "tid_hi": pa.array(trace_id[:, 0]),
+        "tid_lo": pa.array(trace_id[:, 1]),
+        "span_id": pa.array(big_endian(span.field("span_id"), 8)[:, 0]),
+        "parent_id": pa.array(big_endian(span.field("parent_span_id"), 8)[:, 0]),
         "start_ns": pa.array(start),
         "dur_ns": pa.array(end - start),
         "arrival_ms": pa.array(np.full(len(span), arrival_ms, np.int64)),
@@ -84,13 +84,8 @@ def _times(column: Any) -> Ints:
 
 def _known(column: Any, count: int) -> Any:
     """Numbers of an enumeration."""
-    numbers = column.to_numpy()
-    return pa.array(np.where((numbers >= 0) & (numbers < count), numbers, 0).astype(np.int8))
-
-
-def _scope(scope: Structs, rows: Ints) -> dict[str, Any]:
-    taken = pa.array(rows)
-    return {"scope": _text(scope, "name").take(taken), "scope_version": _text(scope, "version").take(taken)}
+    numbers = column.to_numpy().view(np.uint32)  # in which one below zero is large
+    return pa.array(np.where(numbers < count, numbers, 0).astype(np.int8))
 
 
 def _text(message: Structs, field: str) -> Texts:
@@ -98,25 +93,23 @@ def _text(message: Structs, field: str) -> Texts:
     return message.field(field).fill_null(jsontext.EMPTY)
 
 
-def big_endian(column: Texts, width: int, offset: int) -> Ints:
-    """Eight bytes of each value as a big-endian integer; 0 for a value that is not `width` bytes long.
+def big_endian(column: Texts, width: int) -> Ints:
+    """Each value as big-endian integers of eight bytes, a row for each; zeros for a value of another length.
 
     Args:
         width: the length that a value must have, in bytes.
-        offset: where in the value the eight bytes start.
     """
+    found = np.zeros((len(column), width // 8), np.int64)
     _, offsets, data = column.buffers()
     if not len(column) or data is None:
-        return np.zeros(len(column), np.int64)
-    starts = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4)
-    sizes = np.diff(starts)
+        return found
+    bounds = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4)
+    sizes = bounds[1:] - bounds[:-1]
     whole = sizes == width
-    octets = np.frombuffer(data, np.uint8)[starts[0] : starts[-1]]
-    if not (whole | (sizes == 0)).all():
+    octets = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
+    if not whole.all():
         octets = octets[np.repeat(whole, sizes)]
-    found = np.zeros(len(column), np.int64)
-    halves = np.ascontiguousarray(octets.reshape(-1, width)[:, offset : offset + 8])
-    found[whole] = halves.view(">u8").ravel().astype(np.uint64).view(np.int64)
+    found[whole] = octets.view(">i8").reshape(-1, width // 8)
     return found
 
 
