@@ -46,7 +46,7 @@ class Batch:
         self.memo: dict[int, tuple[When, Truth]] = {}
         self.in_scope: dict[str, Truth] = {}
         # What conditions may have been judged by: keys of attributes, and the names of other columns.
-        self._asked: set[str] = {"rest"}
+        self._asked: set[str] = set()
         # Which span attributes have columns: most rows of most dialects find nothing here and are done.
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
@@ -88,7 +88,12 @@ class Batch:
         """Judge again what was judged by a column that changes."""
         if name == "scope":
             self.in_scope.clear()
-        if (name[2:-2] if ":" in name else name) in self._asked:
+        if name == "rest":  # keys are taken out of it, and none is ever put in
+            rest = self.rest()
+            known = rest is None or self._asked.isdisjoint(rest.keys)
+        else:
+            known = (name[2:-2] if ":" in name else name) not in self._asked
+        if not known:
             self.memo.clear()
 
     def span(self, key: str, kind: ValueType) -> Column | None:
@@ -169,11 +174,17 @@ class Batch:
         known = self._floats.get(id(column))
         if known is None:
             values, valid = numbers(column)
-            found = values.astype(np.float64)
+            found = values.astype(np.float64, copy=False)
             if valid is not None:
-                found[~valid] = np.nan
+                found = np.where(valid, found, np.nan)
             known = self._floats[id(column)] = column, found
         return known[1]
+
+    def put_floats(self, name: str, values: Floats) -> None:
+        """Set a column of floats; NaN is none."""
+        column = pa.array(values, mask=np.isnan(values))
+        self._floats[id(column)] = column, values
+        self.put(name, column)
 
     def unplaced(self, key: str) -> Column | None:
         """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""

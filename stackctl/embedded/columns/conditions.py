@@ -103,7 +103,7 @@ def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Truth:
     equal: Mask = held == same[0] if len(same) == 1 else np.isin(held, same)
     if known is not None:
         equal = equal & known
-    return True if equal.all() else equal if equal.any() else False
+    return bool(equal.all()) or equal if equal.any() else False
 
 
 def _same_type(value: Scalar, kind: pa.DataType) -> bool:

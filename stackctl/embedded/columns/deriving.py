@@ -40,4 +40,4 @@ def _derive_rate(batch: Batch) -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
         known = holds(derived.RATE_WHEN, batch) & (tokens >= derived.FEWEST_TOKENS_AFTER_FIRST)
         known &= gap > derived.SHORTEST_GAP_SECONDS
-        batch.put(f"s:{semconv.OUTPUT_RATE}:d", pa.array(tokens / gap, mask=~known))
+        batch.put_floats(f"s:{semconv.OUTPUT_RATE}:d", np.where(known, tokens / gap, np.nan))

@@ -23,7 +23,7 @@ from .family import LabelSet
 from .increments import EXEMPLAR, NO_EXEMPLARS, Block, Floats, Increments
 from .labelling import IDENTITY, Labelling, kinds
 
-Codes = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -132,7 +132,7 @@ class _Counting:
     _parts: dict[tuple[int, int], _Part] = field(default_factory=dict)
     _values: dict[int, Floats | None] = field(default_factory=dict)
     _observed: dict[tuple[int, int, int], tuple[_Part, Floats]] = field(default_factory=dict)
-    _picked: dict[int, Codes] = field(default_factory=dict)
+    _picked: dict[int, tuple[Codes, Codes, list[int]]] = field(default_factory=dict)
 
     def block(self, counted: _Counted) -> Block | None:
         """Return what one row of the catalogue gained, or None for nothing."""
@@ -166,18 +166,22 @@ class _Counting:
     def _part(self, counted: _Counted) -> _Part:
         key = (counted.condition, counted.labelling)
         if key not in self._parts:
-            if counted.condition not in self._picked:
-                self._picked[counted.condition] = np.flatnonzero(holds(counted.row.when, self.batch))
-            self._parts[key] = self._labelled(self._picked[counted.condition], self.labellings[counted.labelling])
+            picked, kinds, present = self._pick(counted)
+            numbers: dict[LabelSet, int] = {}
+            number_of = np.zeros(len(self.kinds.values), np.int64)
+            for kind in present:
+                labels = self.labellings[counted.labelling].of(self.kinds.values[kind])
+                number_of[kind] = numbers.setdefault(labels, len(numbers))
+            self._parts[key] = _Part(picked, number_of[kinds], tuple(numbers))
         return self._parts[key]
 
-    def _labelled(self, picked: Codes, labelling: Labelling) -> _Part:
-        kinds = self.kinds.codes[picked]
-        numbers: dict[LabelSet, int] = {}
-        number_of = np.zeros(len(self.kinds.values), np.int64)
-        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-            number_of[kind] = numbers.setdefault(labelling.of(self.kinds.values[kind]), len(numbers))
-        return _Part(picked, number_of[kinds], tuple(numbers))
+    def _pick(self, counted: _Counted) -> tuple[Codes, Codes, list[int]]:
+        """Return the records that fulfil a row's condition, their kinds, and which kinds these are."""
+        if counted.condition not in self._picked:
+            picked = np.flatnonzero(holds(counted.row.when, self.batch))
+            kinds = self.kinds.codes[picked]
+            self._picked[counted.condition] = picked, kinds, np.flatnonzero(np.bincount(kinds)).tolist()
+        return self._picked[counted.condition]
 
     def _read(self, counted: _Counted) -> Floats | None:
         """Values as floats, NaN for none; None where no record has one."""
