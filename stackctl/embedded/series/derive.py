@@ -105,7 +105,7 @@ class Derivation:
     def _count(self, batch: Batch, of: str) -> Increments:
         if not batch.rows:
             return Increments(0)
-        counting = _Counting(batch, self._labellings, kinds(batch, self._labels))
+        counting = _Counting(batch, self._labellings, kinds(batch, self._labels), _traces(batch))
         blocks = (counting.block(counted) for counted in self._counted[of])
         arrivals: Codes = batch.columns["arrival_ms"].to_numpy(zero_copy_only=False)
         return Increments(int(arrivals.min()), tuple(block for block in blocks if block is not None))
@@ -129,6 +129,7 @@ class _Counting:
     batch: Batch
     labellings: Sequence[Labelling]
     kinds: Coded
+    traces: npt.NDArray[Any]
     _parts: dict[tuple[int, int], _Part] = field(default_factory=dict)
     _values: dict[int, Floats | None] = field(default_factory=dict)
     _observed: dict[tuple[int, int, int], tuple[_Part, Floats]] = field(default_factory=dict)
@@ -149,8 +150,9 @@ class _Counting:
             sums = np.bincount(part.codes, weights=observed, minlength=len(labels)).astype(np.float64)
             return Block(row.name, row.kind, (), labels, sums[:, None])
         buckets = counted.bounds.searchsorted(observed, side="left")
-        gained = _observations(part.codes, observed, buckets, (len(labels), len(row.bounds) + 1))
-        exemplars = self._exemplars(part, observed, buckets) if row.exemplars else NO_EXEMPLARS
+        width = len(row.bounds) + 1
+        gained = _observations(part.codes, observed, buckets, (len(labels), width))
+        exemplars = self._exemplars(part, observed, buckets, width) if row.exemplars else NO_EXEMPLARS
         return Block(row.name, row.kind, row.bounds, labels, gained, exemplars)
 
     def _observe(self, counted: _Counted, values: Floats) -> tuple[_Part, Floats]:
@@ -199,19 +201,24 @@ class _Counting:
                 values = found if values is None else np.where(np.isnan(values), found, values)
         return values
 
-    def _exemplars(self, part: _Part, observed: Floats, buckets: Codes) -> npt.NDArray[Any]:
+    def _exemplars(self, part: _Part, observed: Floats, buckets: Codes, width: int) -> npt.NDArray[Any]:
         """Return for each bucket that was hit its last observation's trace."""
-        last = np.full(int(buckets.max()) + 1, -1)
+        last = np.full(width, -1)
         last[buckets] = np.arange(len(buckets))  # numpy keeps the last of repeated indices
         chosen = last[last >= 0]
-        picked = part.picked[chosen]
-        exemplars = np.zeros(len(chosen), EXEMPLAR)
+        exemplars: npt.NDArray[Any] = self.traces[part.picked[chosen]]
         exemplars["row"], exemplars["bucket"] = part.codes[chosen], buckets[chosen]
         exemplars["value"] = observed[chosen]
-        for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
-            exemplars[name] = self.batch.columns[column].to_numpy(zero_copy_only=False)[picked]
         traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
         return exemplars[traced]
+
+
+def _traces(batch: Batch) -> npt.NDArray[Any]:
+    """Return an exemplar of each record, without what it is an exemplar of."""
+    traces = np.zeros(batch.rows, EXEMPLAR)
+    for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
+        traces[name] = batch.columns[column].to_numpy(zero_copy_only=False)
+    return traces
 
 
 def _observations(codes: Codes, observed: Floats, buckets: Codes, shape: tuple[int, int]) -> Floats:
