@@ -81,14 +81,14 @@ class Normaliser:
     def _plan(self, batch: Batch) -> _Plan:
         """What may find something in a batch; remembered, since services send the same keys for ever."""
         keys = batch.keys()
-        scopes = frozenset(batch.coded(batch.columns["scope"]).values)
-        likeness = keys, scopes if len(scopes) <= _FEW_SCOPES else None, batch.has_events()
+        scopes = batch.coded(batch.columns["scope"]).values
+        likeness = keys, frozenset(scopes) if len(scopes) <= _FEW_SCOPES else None, batch.has_events()
         plan = self._plans.get(likeness)
         if plan is None:
             plan = self._planned(*likeness)
             if len(self._plans) >= _REMEMBERED:
                 self._plans.clear()
-            if sum(map(len, keys)) + sum(len(scope or "") for scope in scopes) <= _REMEMBERED_LENGTH:
+            if sum(map(len, keys)) + sum(len(scope or "") for scope in likeness[1] or ()) <= _REMEMBERED_LENGTH:
                 self._plans[likeness] = plan
         return plan
 

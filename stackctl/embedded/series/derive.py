@@ -6,6 +6,7 @@ that is no finite number, or is negative for a counter, adds nothing: one NaN wo
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ from stackctl import semconv
 from stackctl.embedded.columns import Batch, Coded, holds
 from stackctl.genai import prices
 from stackctl.genai.content import label_word
-from stackctl.genai.metrics import CATALOGUE, Bound, MetricRow
+from stackctl.genai.metrics import CATALOGUE, Bound, Label, MetricRow
 from stackctl.genai.rows import One
 
 from .family import LabelSet
 from .increments import EXEMPLAR, NO_EXEMPLARS, Block, Floats, Increments
-from .labelling import IDENTITY, Labelling, kinds
+from .labelling import IDENTITY, Labelling, kinds_of
 
 Codes = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
@@ -105,7 +106,7 @@ class Derivation:
     def _count(self, batch: Batch, of: str) -> Increments:
         if not batch.rows:
             return Increments(0)
-        counting = _Counting(batch, self._labellings, kinds(batch, self._labels), _traces(batch))
+        counting = _Counting(batch, self._labels, self._labellings)
         blocks = (counting.block(counted) for counted in self._counted[of])
         arrivals: Codes = batch.columns["arrival_ms"].to_numpy(zero_copy_only=False)
         return Increments(int(arrivals.min()), tuple(block for block in blocks if block is not None))
@@ -127,13 +128,25 @@ class _Counting:
     """One batch under way; what several rows need is worked out once."""
 
     batch: Batch
+    labels: Sequence[Label]
     labellings: Sequence[Labelling]
-    kinds: Coded
-    traces: npt.NDArray[Any]
     _parts: dict[tuple[int, int], _Part] = field(default_factory=dict)
     _values: dict[int, Floats | None] = field(default_factory=dict)
     _observed: dict[tuple[int, int, int], tuple[_Part, Floats]] = field(default_factory=dict)
     _picked: dict[int, tuple[Codes, Codes, list[int]]] = field(default_factory=dict)
+
+    @cached_property
+    def kinds(self) -> Coded:
+        """The kinds of records by all labels."""
+        return kinds_of(self.batch, self.labels)
+
+    @cached_property
+    def traces(self) -> npt.NDArray[Any]:
+        """An exemplar of each record, without what it is an exemplar of."""
+        traces = np.zeros(self.batch.rows, EXEMPLAR)
+        for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
+            traces[name] = self.batch.columns[column].to_numpy(zero_copy_only=False)
+        return traces
 
     def block(self, counted: _Counted) -> Block | None:
         """Return what one row of the catalogue gained, or None for nothing."""
@@ -170,7 +183,7 @@ class _Counting:
         if key not in self._parts:
             picked, kinds, present = self._pick(counted)
             numbers: dict[LabelSet, int] = {}
-            number_of = np.zeros(len(self.kinds.values), np.int64)
+            number_of = np.zeros(present[-1] + 1 if present else 0, np.int64)
             for kind in present:
                 labels = self.labellings[counted.labelling].of(self.kinds.values[kind])
                 number_of[kind] = numbers.setdefault(labels, len(numbers))
@@ -181,7 +194,7 @@ class _Counting:
         """Return the records that fulfil a row's condition, their kinds, and which kinds these are."""
         if counted.condition not in self._picked:
             picked = np.flatnonzero(holds(counted.row.when, self.batch))
-            kinds = self.kinds.codes[picked]
+            kinds = self.kinds.codes[picked] if len(picked) else picked
             self._picked[counted.condition] = picked, kinds, np.flatnonzero(np.bincount(kinds)).tolist()
         return self._picked[counted.condition]
 
@@ -211,14 +224,6 @@ class _Counting:
         exemplars["value"] = observed[chosen]
         traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
         return exemplars[traced]
-
-
-def _traces(batch: Batch) -> npt.NDArray[Any]:
-    """Return an exemplar of each record, without what it is an exemplar of."""
-    traces = np.zeros(batch.rows, EXEMPLAR)
-    for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
-        traces[name] = batch.columns[column].to_numpy(zero_copy_only=False)
-    return traces
 
 
 def _observations(codes: Codes, observed: Floats, buckets: Codes, shape: tuple[int, int]) -> Floats:
