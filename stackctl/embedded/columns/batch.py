@@ -23,7 +23,7 @@ from .arrow import EMPTY, NULLS, Column, has_empty_text, pc
 from .events import FirstEvents
 from .kinds import Coded, coded, spread
 from .rest import Rest
-from .views import Floats, Truth, numbers
+from .views import Floats, Numbers, Truth, numbers
 
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
 _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
@@ -46,7 +46,7 @@ class Batch:
         self.memo: dict[int, tuple[When, Truth]] = {}
         self.in_scope: dict[str, Truth] = {}
         # What conditions may have been judged by: keys of attributes, and the names of other columns.
-        self._asked: set[str] = {"rest"}
+        self._asked: set[str] = set()
         # Which span attributes have columns: most rows of most dialects find nothing here and are done.
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
@@ -55,6 +55,7 @@ class Batch:
         self._full: dict[str, tuple[Column, Column]] = {}
         # Columns as numpy reads them, each kept alive by its entry, and so its identity its own.
         self._coded: dict[int, tuple[Column, Coded]] = {}
+        self._numbers: dict[int, tuple[Column, Numbers]] = {}
         self._floats: dict[int, tuple[Column, Floats]] = {}
         self._durations: tuple[Column, Column] | None = None
         # What was read of the columns of JSON, with the column that it was read of.
@@ -88,7 +89,12 @@ class Batch:
         """Judge again what was judged by a column that changes."""
         if name == "scope":
             self.in_scope.clear()
-        if (name[2:-2] if ":" in name else name) in self._asked:
+        if name == "rest":  # keys are taken out of it, and none is ever put in
+            rest = self.rest()
+            known = rest is None or self._asked.isdisjoint(rest.keys)
+        else:
+            known = (name[2:-2] if ":" in name else name) not in self._asked
+        if not known:
             self.memo.clear()
 
     def span(self, key: str, kind: ValueType) -> Column | None:
@@ -148,7 +154,9 @@ class Batch:
         column = self.columns[name]
         known = self._full.get(name)
         if known is None or known[0] is not column:
-            known = self._full[name] = column, without_empty(column)
+            coded = self._coded.get(id(column))
+            whole = coded is not None and "" not in coded[1].values
+            known = self._full[name] = column, column if whole else without_empty(column)
         return known[1]
 
     def coded(self, column: Column) -> Coded:
@@ -164,16 +172,39 @@ class Batch:
         self._coded[id(column)] = column, texts
         self.put(name, column)
 
+    def numbers(self, column: Column) -> Numbers:
+        """Return a column of numbers or bools as it lies in memory, and which have a value."""
+        known = self._numbers.get(id(column))
+        if known is None:
+            known = self._numbers[id(column)] = column, numbers(column)
+        return known[1]
+
     def floats(self, column: Column) -> Floats:
         """Return a numeric column as floats with NaN for null, made once; nobody may change them."""
         known = self._floats.get(id(column))
         if known is None:
-            values, valid = numbers(column)
-            found = values.astype(np.float64)
+            values, valid = self.numbers(column)
+            found = values.astype(np.float64, copy=False)
             if valid is not None:
-                found[~valid] = np.nan
+                found = np.where(valid, found, np.nan)
             known = self._floats[id(column)] = column, found
         return known[1]
+
+    def put_flags(self, name: str, where: Truth) -> None:
+        """Set a column to true for some spans; the others have none."""
+        if where is False:
+            self.drop(name)
+            return
+        held = np.ones(self.rows, np.bool_) if where is True else where
+        column = pa.array(held, mask=None if where is True else ~held)
+        self._numbers[id(column)] = column, (held, None if where is True else held)
+        self.put(name, column)
+
+    def put_floats(self, name: str, values: Floats) -> None:
+        """Set a column of floats; NaN is none."""
+        column = pa.array(values, mask=np.isnan(values))
+        self._floats[id(column)] = column, values
+        self.put(name, column)
 
     def unplaced(self, key: str) -> Column | None:
         """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""

@@ -15,7 +15,7 @@ from stackctl.remembering import remembers
 
 from .arrow import Column
 from .batch import Batch
-from .views import Mask, Truth, numbers, valid
+from .views import Mask, Truth, valid
 
 
 def holds(when: When, batch: Batch) -> Mask:
@@ -99,11 +99,11 @@ def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Truth:
         return False
     if pa.types.is_string(column.type):
         return _by_value(column, same.__contains__, batch)
-    held, known = numbers(column)
+    held, known = batch.numbers(column)
     equal: Mask = held == same[0] if len(same) == 1 else np.isin(held, same)
     if known is not None:
         equal = equal & known
-    return True if equal.all() else equal if equal.any() else False
+    return bool(equal.all()) or equal if equal.any() else False
 
 
 def _same_type(value: Scalar, kind: pa.DataType) -> bool:

@@ -25,7 +25,7 @@ from .arrow import NULLS, Column, pc
 from .batch import Batch, without_empty
 from .conditions import both, judged, scope_holds, text_matches
 from .conversions import convert, typed
-from .views import Truth, numbers
+from .views import Truth
 
 # Keys and scopes that came together, and whether there were events; of many scopes, none is looked at.
 _Likeness: TypeAlias = tuple[frozenset[str], frozenset[str | None] | None, bool]
@@ -81,14 +81,14 @@ class Normaliser:
     def _plan(self, batch: Batch) -> _Plan:
         """What may find something in a batch; remembered, since services send the same keys for ever."""
         keys = batch.keys()
-        scopes = frozenset(batch.coded(batch.columns["scope"]).values)
-        likeness = keys, scopes if len(scopes) <= _FEW_SCOPES else None, batch.has_events()
+        scopes = batch.coded(batch.columns["scope"]).values
+        likeness = keys, frozenset(scopes) if len(scopes) <= _FEW_SCOPES else None, batch.has_events()
         plan = self._plans.get(likeness)
         if plan is None:
             plan = self._planned(*likeness)
             if len(self._plans) >= _REMEMBERED:
                 self._plans.clear()
-            if sum(map(len, keys)) + sum(len(scope or "") for scope in scopes) <= _REMEMBERED_LENGTH:
+            if sum(map(len, keys)) + sum(len(scope or "") for scope in likeness[1] or ()) <= _REMEMBERED_LENGTH:
                 self._plans[likeness] = plan
         return plan
 
@@ -189,9 +189,7 @@ def _drop_impossible(batch: Batch, key: str) -> None:
     column = batch.columns.get(name)
     if column is None:
         return
-    held, known = numbers(column)
-    insane = (held < 0) | ~np.isfinite(held)
-    if known is not None:
-        insane &= known
-    if insane.any():
-        batch.put(name, pc.if_else(pa.array(insane), NULLS[column.type], column))
+    held = batch.floats(column)
+    sane = (held >= 0) & (held < np.inf)
+    if np.count_nonzero(sane) + column.null_count < batch.rows:
+        batch.put(name, pc.if_else(pa.array(sane), column, NULLS[column.type]))

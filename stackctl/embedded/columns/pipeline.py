@@ -15,7 +15,7 @@ from stackctl.stack import EngineConfig
 
 from .batch import Batch
 from .conditions import checked_patterns, judged
-from .deriving import derive, mark
+from .deriving import derive
 from .normalise import Normaliser
 from .pricing import Pricer
 from .redact import Redactor
@@ -71,7 +71,7 @@ class Pipeline:
     def _spans(self, batch: Batch) -> None:
         self._normaliser.run(batch)
         accounted = judged(self._counts, batch)
-        mark(batch, semconv.ACCOUNTED, accounted)
+        batch.put_flags(f"s:{semconv.ACCOUNTED}:b", accounted)
         self._pricer.price(batch, accounted)
         derive(batch)
         self._redactor.redact(batch)

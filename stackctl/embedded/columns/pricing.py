@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from stackctl import semconv
 from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
@@ -102,8 +101,8 @@ class Pricer:
         """Price the accounted spans, in place."""
         if accounted is False:
             return
-        kinds, prices = self._lookup(batch)
-        found = prices[kinds] if accounted is True else np.where(accounted, prices[kinds], _UNPRICED)
+        kinds, prices = self._lookup(batch, accounted)
+        found = prices[kinds]
         tokens, *others, output = (_counted(batch, key) for key in _USAGE)
         tokens, output = (np.full(batch.rows, np.nan) if one is None else one for one in (tokens, output))
         rates = self._rates(found, tokens, prices)
@@ -113,9 +112,11 @@ class Pricer:
         status = np.where(no_usage, _NO_USAGE, np.where(unpriced, _UNKNOWN_MODEL, _PRICED))
         if accounted is not True:
             status[~accounted] = _NONE
-        _put_texts(batch, semconv.COST_STATUS, _STATUSES, status)
+        batch.put_texts(f"s:{semconv.COST_STATUS}:s", occurring(Coded(status, _STATUSES)))
         _put_costs(batch, status == _PRICED, rates, tokens, (*others, output))
-        self._put_price(batch, found, tokens)
+        for key, texts in ((semconv.PRICED_PROVIDER, self._providers), (semconv.PRICED_MODEL, self._models)):
+            batch.put_texts(f"s:{key}:s", Coded(kinds, [texts[row] for row in prices.tolist()]))
+        batch.put_floats(f"s:{semconv.CONTEXT_UTILIZATION}:d", tokens / self._book.windows[found])
 
     def _rates(self, found: Ints, input_tokens: Floats, prices: Ints) -> list[Floats]:
         """Return the rates of each span, in the order of `_USAGE`; `prices` has each price that any of them found."""
@@ -123,16 +124,14 @@ class Pricer:
         tier = sum((input_tokens > start[found] for start in starts), np.zeros(len(found), np.int64))
         return [rates[found, tier] for rates in self._book.rates]
 
-    def _put_price(self, batch: Batch, found: Ints, input_tokens: Floats) -> None:
-        _put_texts(batch, semconv.PRICED_PROVIDER, self._providers, found)
-        _put_texts(batch, semconv.PRICED_MODEL, self._models, found)
-        _put_numbers(batch, semconv.CONTEXT_UTILIZATION, input_tokens / self._book.windows[found])
-
-    def _lookup(self, batch: Batch) -> tuple[Codes, Ints]:
-        """Return each span's kind of call, and the row of each kind's price or `_UNPRICED`."""
+    def _lookup(self, batch: Batch, accounted: Truth) -> tuple[Codes, Ints]:
+        """Return each span's kind of call, and the row of each kind's price or `_UNPRICED`; the last is of no call."""
         columns = [batch.columns.get(name) for name in _KEY_COLUMNS]
         kinds = combined([NOTHING if column is None else batch.coded(column) for column in columns], batch.rows)
-        return kinds.codes, np.array([self._row(key) for key in kinds.values], np.int64)
+        prices = [self._row(key) for key in kinds.values]
+        if accounted is True:
+            return kinds.codes, np.array(prices)
+        return np.where(accounted, kinds.codes, len(prices)), np.array([*prices, _UNPRICED])
 
     def _row(self, key: _Key) -> int:
         known = self._known.get(key)
@@ -164,11 +163,11 @@ def _put_costs(
     read, written, output = parts
     ordinary = np.maximum(0.0, np.where(priced, tokens, np.nan) - read.tokens - written.tokens)
     cost = ordinary * or_zero(rates[0]) / 1e6
-    _put_numbers(batch, semconv.COST_USD, cost + (read.cost + written.cost + output.cost))
-    _put_numbers(batch, semconv.COST_INPUT_USD, cost)
+    batch.put_floats(f"s:{semconv.COST_USD}:d", cost + (read.cost + written.cost + output.cost))
+    batch.put_floats(f"s:{semconv.COST_INPUT_USD}:d", cost)
     for key, part in zip(_PARTS, parts, strict=True):
         if part.there is not None:
-            _put_numbers(batch, key, np.where(part.there, part.cost, np.nan))
+            batch.put_floats(f"s:{key}:d", np.where(part.there, part.cost, np.nan))
 
 
 class _Part(NamedTuple):
@@ -186,13 +185,3 @@ def _part(sent: Floats | None, rate: Floats, priced: Mask) -> _Part:
     there = priced & ~(np.isnan(sent) | np.isnan(rate))
     tokens = np.where(there, sent, 0.0)
     return _Part(tokens, tokens * or_zero(rate) / 1e6, there)
-
-
-def _put_numbers(batch: Batch, key: str, values: Floats) -> None:
-    """Set a number; NaN is none."""
-    batch.put(f"s:{key}:d", pa.array(values, mask=np.isnan(values)))
-
-
-def _put_texts(batch: Batch, key: str, texts: Sequence[str | None], places: Ints) -> None:
-    """Set a text by its place among `texts`."""
-    batch.put_texts(f"s:{key}:s", occurring(Coded(places, texts)))

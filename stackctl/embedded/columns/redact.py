@@ -21,7 +21,7 @@ from stackctl.genai.rows import KEY_TYPES
 from .arrow import EMPTY, Column, pc, text_bytes
 from .batch import Batch
 from .kinds import NOTHING, Coded, combined, spread
-from .texts import clean_text, each_distinct, mask_text, unclean
+from .texts import each_distinct, mask_text, unclean
 
 # Distinct key names whose drops are counted apart; senders choose keys, so the rest share one name.
 _COUNTED_KEYS: Final = 1000
@@ -91,7 +91,7 @@ class Redactor:
             lengths = pc.utf8_length(column)
             if pc.max(lengths).as_py() > content.CONTENT_CAP:
                 batch.put(f"{name[:2]}{semconv.CONTENT_LENGTH_PREFIX}{key}:i", lengths.cast(pa.int64()))
-        batch.put(name, clean_text(key, column))
+        _change(batch, name, partial(content.clean, key))
 
     def _rest(self, batch: Batch, name: str) -> None:
         rest = batch.rest(name)

@@ -59,11 +59,6 @@ def unclean(columns: Mapping[str, tuple[str, Column]]) -> list[str]:
     return suspects
 
 
-def clean_text(key: str, column: Column) -> Column:
-    """Return the column with each text in its key's form, masked and capped."""
-    return each_distinct(column, lambda text: content.clean(key, text))
-
-
 def mask_text(column: Column) -> Column:
     """Return the column with secrets masked and long texts cut."""
     if _surely_clean(Form.TEXT, content.TEXT_CAP, *text_bytes(column)):

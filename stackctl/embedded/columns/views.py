@@ -12,13 +12,12 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 # What holds for every span alike, or for none, is a bool: most conditions, and none of them needs an array.
 Truth = Mask | bool
+# Values, and which of them are there: None where all are. Anything may stand in the place of one that is not.
+Numbers = tuple[npt.NDArray[Any], Mask | None]
 
 
-def numbers(column: Column) -> tuple[npt.NDArray[Any], Mask | None]:
-    """Return a column of numbers or bools as it lies in memory, and which have a value: None where all do.
-
-    Where one has none, anything may stand in its place.
-    """
+def numbers(column: Column) -> Numbers:
+    """Return a column of numbers or bools as it lies in memory."""
     valid, held = column.buffers()
     if not len(column):
         return np.zeros(0, column.type.to_pandas_dtype()), None

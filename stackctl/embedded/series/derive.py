@@ -6,6 +6,7 @@ that is no finite number, or is negative for a counter, adds nothing: one NaN wo
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ from stackctl import semconv
 from stackctl.embedded.columns import Batch, Coded, holds
 from stackctl.genai import prices
 from stackctl.genai.content import label_word
-from stackctl.genai.metrics import CATALOGUE, Bound, MetricRow
+from stackctl.genai.metrics import CATALOGUE, Bound, Label, MetricRow
 from stackctl.genai.rows import One
 
 from .family import LabelSet
 from .increments import EXEMPLAR, NO_EXEMPLARS, Block, Floats, Increments
-from .labelling import IDENTITY, Labelling, kinds
+from .labelling import IDENTITY, Labelling, kinds_of
 
-Codes = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -105,7 +106,7 @@ class Derivation:
     def _count(self, batch: Batch, of: str) -> Increments:
         if not batch.rows:
             return Increments(0)
-        counting = _Counting(batch, self._labellings, kinds(batch, self._labels))
+        counting = _Counting(batch, self._labels, self._labellings)
         blocks = (counting.block(counted) for counted in self._counted[of])
         arrivals: Codes = batch.columns["arrival_ms"].to_numpy(zero_copy_only=False)
         return Increments(int(arrivals.min()), tuple(block for block in blocks if block is not None))
@@ -127,12 +128,25 @@ class _Counting:
     """One batch under way; what several rows need is worked out once."""
 
     batch: Batch
+    labels: Sequence[Label]
     labellings: Sequence[Labelling]
-    kinds: Coded
     _parts: dict[tuple[int, int], _Part] = field(default_factory=dict)
     _values: dict[int, Floats | None] = field(default_factory=dict)
     _observed: dict[tuple[int, int, int], tuple[_Part, Floats]] = field(default_factory=dict)
-    _picked: dict[int, Codes] = field(default_factory=dict)
+    _picked: dict[int, tuple[Codes, Codes, list[int]]] = field(default_factory=dict)
+
+    @cached_property
+    def kinds(self) -> Coded:
+        """The kinds of records by all labels."""
+        return kinds_of(self.batch, self.labels)
+
+    @cached_property
+    def traces(self) -> npt.NDArray[Any]:
+        """An exemplar of each record, without what it is an exemplar of."""
+        traces = np.zeros(self.batch.rows, EXEMPLAR)
+        for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
+            traces[name] = self.batch.columns[column].to_numpy(zero_copy_only=False)
+        return traces
 
     def block(self, counted: _Counted) -> Block | None:
         """Return what one row of the catalogue gained, or None for nothing."""
@@ -149,8 +163,9 @@ class _Counting:
             sums = np.bincount(part.codes, weights=observed, minlength=len(labels)).astype(np.float64)
             return Block(row.name, row.kind, (), labels, sums[:, None])
         buckets = counted.bounds.searchsorted(observed, side="left")
-        gained = _observations(part.codes, observed, buckets, (len(labels), len(row.bounds) + 1))
-        exemplars = self._exemplars(part, observed, buckets) if row.exemplars else NO_EXEMPLARS
+        width = len(row.bounds) + 1
+        gained = _observations(part.codes, observed, buckets, (len(labels), width))
+        exemplars = self._exemplars(part, observed, buckets, width) if row.exemplars else NO_EXEMPLARS
         return Block(row.name, row.kind, row.bounds, labels, gained, exemplars)
 
     def _observe(self, counted: _Counted, values: Floats) -> tuple[_Part, Floats]:
@@ -166,18 +181,22 @@ class _Counting:
     def _part(self, counted: _Counted) -> _Part:
         key = (counted.condition, counted.labelling)
         if key not in self._parts:
-            if counted.condition not in self._picked:
-                self._picked[counted.condition] = np.flatnonzero(holds(counted.row.when, self.batch))
-            self._parts[key] = self._labelled(self._picked[counted.condition], self.labellings[counted.labelling])
+            picked, kinds, present = self._pick(counted)
+            numbers: dict[LabelSet, int] = {}
+            number_of = np.zeros(present[-1] + 1 if present else 0, np.int64)
+            for kind in present:
+                labels = self.labellings[counted.labelling].of(self.kinds.values[kind])
+                number_of[kind] = numbers.setdefault(labels, len(numbers))
+            self._parts[key] = _Part(picked, number_of[kinds], tuple(numbers))
         return self._parts[key]
 
-    def _labelled(self, picked: Codes, labelling: Labelling) -> _Part:
-        kinds = self.kinds.codes[picked]
-        numbers: dict[LabelSet, int] = {}
-        number_of = np.zeros(len(self.kinds.values), np.int64)
-        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-            number_of[kind] = numbers.setdefault(labelling.of(self.kinds.values[kind]), len(numbers))
-        return _Part(picked, number_of[kinds], tuple(numbers))
+    def _pick(self, counted: _Counted) -> tuple[Codes, Codes, list[int]]:
+        """Return the records that fulfil a row's condition, their kinds, and which kinds these are."""
+        if counted.condition not in self._picked:
+            picked = np.flatnonzero(holds(counted.row.when, self.batch))
+            kinds = self.kinds.codes[picked] if len(picked) else picked
+            self._picked[counted.condition] = picked, kinds, np.flatnonzero(np.bincount(kinds)).tolist()
+        return self._picked[counted.condition]
 
     def _read(self, counted: _Counted) -> Floats | None:
         """Values as floats, NaN for none; None where no record has one."""
@@ -195,17 +214,14 @@ class _Counting:
                 values = found if values is None else np.where(np.isnan(values), found, values)
         return values
 
-    def _exemplars(self, part: _Part, observed: Floats, buckets: Codes) -> npt.NDArray[Any]:
+    def _exemplars(self, part: _Part, observed: Floats, buckets: Codes, width: int) -> npt.NDArray[Any]:
         """Return for each bucket that was hit its last observation's trace."""
-        last = np.full(int(buckets.max()) + 1, -1)
+        last = np.full(width, -1)
         last[buckets] = np.arange(len(buckets))  # numpy keeps the last of repeated indices
         chosen = last[last >= 0]
-        picked = part.picked[chosen]
-        exemplars = np.zeros(len(chosen), EXEMPLAR)
+        exemplars: npt.NDArray[Any] = self.traces[part.picked[chosen]]
         exemplars["row"], exemplars["bucket"] = part.codes[chosen], buckets[chosen]
         exemplars["value"] = observed[chosen]
-        for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
-            exemplars[name] = self.batch.columns[column].to_numpy(zero_copy_only=False)[picked]
         traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
         return exemplars[traced]
 

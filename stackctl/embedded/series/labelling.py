@@ -33,7 +33,7 @@ _REMEMBERED_LENGTH: Final = 2048
 _NO_TEXT: Final = Coded(np.zeros(0, np.int32), [""])
 
 
-def kinds(batch: Batch, labels: Sequence[Label]) -> Coded:
+def kinds_of(batch: Batch, labels: Sequence[Label]) -> Coded:
     """Return the kinds of records by some labels: the values are a text for each, an empty one where there is none."""
     return combined([_encode(batch, _columns(batch, label)) for label in labels], batch.rows)
 

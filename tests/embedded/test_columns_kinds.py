@@ -1,0 +1,67 @@
+"""Columns by their distinct values, and the kinds of records that several of them make up."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stackctl import semconv
+from stackctl.embedded.columns import Coded, combined, holds
+from stackctl.embedded.columns.batch import Batch
+from stackctl.embedded.columns.kinds import NOTHING, coded, occurring, spread
+from stackctl.genai.rows import Has, SpanAttr
+from tests.embedded.span_tables import spans_of
+
+FEW = st.sampled_from(["a", "aa", "aaa", "b", "é", "", None])
+TEXTS = st.lists(FEW, max_size=12) | st.builds(lambda text, count: [text] * count, FEW, st.integers(0, 9))
+
+
+def _values(column: Coded) -> list[object]:
+    return [column.values[code] for code in column.codes.tolist()]
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts=TEXTS, skipped=st.integers(0, 3))
+def test_a_coded_column_says_the_same(texts: list[str | None], skipped: int) -> None:
+    """Codes and distinct values give back each text, also where all are alike or the column is a part of another."""
+    column = pa.array(texts, pa.string())[skipped:]
+    found = coded(column)
+    assert _values(found) == column.to_pylist()
+    assert len(set(found.values)) == len(found.values)
+    assert spread(found).to_pylist() == column.to_pylist()
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=st.lists(st.tuples(FEW, FEW, FEW), max_size=20))
+def test_kinds_are_the_distinct_combinations(rows: list[tuple[str | None, ...]]) -> None:
+    """Several columns as one have the tuples of their values, each once; a column that is not there has none."""
+    columns = [coded(pa.array([row[at] for row in rows], pa.string())) for at in range(3)]
+    kinds = combined([*columns, NOTHING], len(rows))
+    assert _values(kinds) == [(*row, None) for row in rows]
+    assert len(set(kinds.values)) == len(kinds.values)
+
+
+def test_many_combinations_are_kept_apart() -> None:
+    """Columns with more combinations than any table holds are combined all the same."""
+    texts = [f"t{number}" for number in range(3000)]
+    column = coded(pa.array(texts, pa.string()))
+    assert _values(combined([column] * 8, len(texts))) == [(text,) * 8 for text in texts]
+
+
+def test_values_that_no_record_has_go() -> None:
+    """Of a list of texts that there may be, those stay that some record has."""
+    found = occurring(Coded(combined([coded(pa.array(["x", "y", "x"]))], 3).codes + 1, (None, "x", "y", "z")))
+    assert sorted(found.values) == ["x", "y"]
+    assert _values(found) == ["x", "y", "x"]
+
+
+@pytest.mark.parametrize("kept", ["here", "gone"])
+def test_what_leaves_the_rest_is_judged_again(kept: str) -> None:
+    """A condition that read an attribute without a column holds no more once that is taken out."""
+    batch = Batch(spans_of({semconv.OPERATION: "chat", "my.list": ["a", "b"]}))
+    condition = Has(SpanAttr("my.list"))
+    assert holds(condition, batch).all()
+    rest = batch.rest()
+    assert rest is not None
+    batch.put("rest", rest.keep(lambda _, value: value if kept == "here" else None, lambda *_: None))
+    assert holds(condition, batch).all() == (kept == "here")
