@@ -34,7 +34,7 @@ def segment_sums(v: Floats, first: Index, stop: Index) -> Floats:
 
 def _falls(row: Floats) -> Index:
     """Return positions after which a counter starts anew: the next value is smaller."""
-    return np.flatnonzero(row[1:] < row[:-1])
+    return (row[1:] < row[:-1]).nonzero()[0]
 
 
 def _add_lost(result: Floats, block: Block, first: Index, last: Index) -> None:

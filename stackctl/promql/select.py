@@ -7,7 +7,7 @@ Windows are handled in blocks: positions are searched once for all series that s
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
 from typing import Literal, TypeVar
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stackctl.promql import tree
+from stackctl.promql.repeats import Repeats
 from stackctl.promql.values import (
     ExecutionFailed,
     Floats,
@@ -51,6 +52,7 @@ class Context:
         start_ms: the query's own first step, for `@ start()`; subqueries keep it.
         end_ms: the query's own last step.
         step_ms: the distance of the query's own steps; 0 for an instant query.
+        repeats: what the query has more than once.
     """
 
     storage: Storage
@@ -60,6 +62,7 @@ class Context:
     step_ms: int = 0
     lookback_ms: int = LOOKBACK_MS
     subquery_step_ms: int = SUBQUERY_STEP_MS
+    repeats: Repeats = field(kw_only=True)
 
     @property
     def steps(self) -> int:
@@ -268,7 +271,7 @@ def too_much() -> ExecutionFailed:
 
 def _without_stale(series: Series) -> Series:
     # A sum is NaN when any value is: cheaper than a test of every value, for the usual series without NaN.
-    if not np.isnan(np.add.reduce(series.v)):
+    if series.plain or not np.isnan(np.add.reduce(series.v)):
         return series
     stale = is_stale(series.v)
     return Series(series.labels, series.t_ms[~stale], series.v[~stale]) if stale.any() else series

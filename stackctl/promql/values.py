@@ -47,11 +47,13 @@ class Series:
         labels: all labels, the metric name under `__name__`.
         t_ms: sample times in milliseconds since the epoch.
         v: values; a staleness marker is a NaN with the bits `STALE_BITS`.
+        plain: it is known that none of them is NaN, for which they need not be looked through.
     """
 
     labels: Labels
     t_ms: Times
     v: Floats
+    plain: bool = False
 
 
 class Storage(Protocol):

@@ -9,12 +9,11 @@ A block appears by the rename of its directory; its log file goes afterwards. Re
 """
 
 import logging
-import os
 import re
 import shutil
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import orjson
@@ -22,7 +21,7 @@ import orjson
 from stackctl.embedded.store.layout import sync_directory, sync_file
 
 from .frame import Exemplar, SampleFrame, damage, scan
-from .layout import SeriesLayout
+from .layout import SeriesLayout, listed
 from .levels import EMPTY, Level
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ _NAME: Final = re.compile(r"(?P<number>\d{10})-(?P<first>\d{13})-(?P<last>\d{13}
 ROW_GROUP: Final = 131_072  # samples read at once; about one megabyte each of times and values
 
 
-@dataclass(frozen=True, order=True)
-class BlockName:
+class BlockName(NamedTuple):
     """What a block's directory name says.
 
     Attributes:
@@ -61,10 +59,15 @@ class BlockName:
         return cls(int(found["number"]), int(found["first"]), int(found["last"])) if found else None
 
 
-def blocks(layout: SeriesLayout) -> list[BlockName]:
-    """Return the blocks there are, oldest first."""
-    names = os.listdir(layout.blocks_dir) if layout.blocks_dir.is_dir() else []
-    return sorted(block for block in map(BlockName.parse, names) if block is not None)
+def blocks(layout: SeriesLayout) -> tuple[BlockName, ...]:
+    """Return the blocks there are, oldest first; while these are the same, the same tuple."""
+    return _parsed(tuple(listed(layout.blocks_dir)))
+
+
+@lru_cache(maxsize=4)
+def _parsed(names: tuple[str, ...]) -> tuple[BlockName, ...]:
+    """Read names: a query process asks for them with each selector, and they seldom change."""
+    return tuple(sorted(block for block in map(BlockName.parse, names) if block is not None))
 
 
 # --- sealing ----------------------------------------------------------------------------------------------------------

@@ -35,15 +35,22 @@ class SharedTimes:
         return found
 
 
+def is_plain(part: Part) -> bool:
+    """Say whether no value is NaN: their sum would be."""
+    return not np.isnan(np.add.reduce(part[1]))
+
+
 @dataclass
 class Run:
     """Series as some blocks hold them, joined.
 
     Attributes:
         parts: by the number of the series.
+        plain: numbers of those without NaN.
     """
 
     parts: dict[int, Part] = field(default_factory=dict)
+    plain: set[int] = field(default_factory=set)
     nbytes: int = 0
 
 
@@ -73,6 +80,8 @@ class Runs:
                 return
             self._runs.popitem(last=False)
         run.parts[number] = part
+        if is_plain(part):
+            run.plain.add(number)
         run.nbytes += size
 
 
