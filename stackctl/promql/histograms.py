@@ -79,7 +79,7 @@ def _by_histogram(vector: Vector, evaluate: Callable[[Floats, Floats, Index], Fl
             ok[out, step] = True
             bounds, some = _joined(le[present], counts[present][:, at])
             v[out, step] = evaluate(bounds, some, step)
-    return merged(Vector([dict(group) for group in groups], v, ok).present())
+    return Vector([dict(group) for group in groups], v, ok).present()
 
 
 def _of_one_form(histograms: Iterable[list[tuple[float, int]]], steps: int) -> Iterator[tuple[Floats, Index, Index]]:

@@ -47,13 +47,14 @@ class Series:
         labels: all labels, the metric name under `__name__`.
         t_ms: sample times in milliseconds since the epoch.
         v: values; a staleness marker is a NaN with the bits `STALE_BITS`.
-        plain: it is known that none of them is NaN, for which they need not be looked through.
+        falls: places after which the next value is smaller, where these are known, and that none is NaN: what is asked
+            again and again need not be looked through each time.
     """
 
     labels: Labels
     t_ms: Times
     v: Floats
-    plain: bool = False
+    falls: Index | None = None
 
 
 class Storage(Protocol):
@@ -220,6 +221,11 @@ def stacked(vectors: Sequence[Vector], steps: int) -> Vector:
         return Vector.empty(steps)
     labels = [labels for vector in vectors for labels in vector.labels]
     return Vector(labels, np.concatenate([one.v for one in vectors]), np.concatenate([one.ok for one in vectors]))
+
+
+def falls(v: Floats) -> Index:
+    """Return places after which the next value is smaller: a counter starts anew."""
+    return (v[1:] < v[:-1]).nonzero()[0]
 
 
 def is_stale(v: Floats) -> Mask:

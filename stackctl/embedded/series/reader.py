@@ -7,7 +7,7 @@ reads; the ingest process may append, seal and remove meanwhile.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
@@ -16,12 +16,12 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, Ty
 import numpy as np
 
 from stackctl.promql import Matcher, Series
-from stackctl.promql.values import Mask
+from stackctl.promql.values import Index, Mask
 
 from .blocks import BlockName, blocks
 from .frame import MAGIC, SampleFrame, scan
 from .index import LabelIndex, Labels, SeriesIds
-from .joined import Joiner, Part, Runs, SharedTimes, is_plain
+from .joined import Joiner, Part, Runs, SharedTimes
 from .layout import SeriesLayout
 from .levels import Floats, Levels, Places, Times
 from .stored import GroupCache, StoredBlock
@@ -168,7 +168,7 @@ class SampleReader:
             opened = self._open(start_ms, end_ms)
             ids = self.index.match(matchers)
             chosen(len(ids))
-            found, plain = self._sealed(opened, ids)
+            found, falls = self._sealed(opened, ids)
             shared = SharedTimes()
             for tail in self._reaching(start_ms, end_ms):
                 for level in tail.levels.sorted():
@@ -176,13 +176,9 @@ class SampleReader:
                         part = (shared.one(level.times[low:high]), level.values[low:high])
                         found.setdefault(number, []).append(part)
         joiner = Joiner(start_ms, end_ms)
-        series = []
-        for number in sorted(found):
-            times, values = joiner.samples(found[number])
-            if len(times):
-                known = number in plain and all(map(is_plain, found[number][1:]))
-                series.append(Series(self.index.labels[number], times, values, known))
-        return series
+        labels = self.index.labels
+        series = (joiner.series(labels[number], found[number], falls.get(number)) for number in sorted(found))
+        return [one for one in series if len(one.t_ms)]
 
     @_again
     def series(
@@ -322,10 +318,10 @@ class SampleReader:
                 spare -= len(self._opened.pop(block).ids)
         return found
 
-    def _sealed(self, opened: Sequence[_Opened], ids: SeriesIds) -> tuple[dict[int, list[Part]], Collection[int]]:
-        """Return by its number what blocks hold of a series, joined, and which of these are known to have no NaN."""
+    def _sealed(self, opened: Sequence[_Opened], ids: SeriesIds) -> tuple[dict[int, list[Part]], Mapping[int, Index]]:
+        """Return by its number what blocks hold of a series, joined, and where that falls, as far as it is known."""
         if not opened:
-            return {}, ()
+            return {}, {}
         run = self._runs.of(tuple(one.block.name for one in opened))
         found = {number: [run.parts[number]] for number in ids.tolist() if number in run.parts}
         missing = np.array([number for number in ids.tolist() if number not in found], np.int64)
@@ -333,7 +329,7 @@ class SampleReader:
             for number, joined in _joined(opened, missing):
                 self._runs.keep(run, number, joined)
                 found[number] = [joined]
-        return found, run.plain
+        return found, run.falls
 
     def _open_block(self, name: BlockName) -> _Opened:
         block = StoredBlock(self.layout.blocks_dir / name.text, self._cache)
