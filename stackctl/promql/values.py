@@ -6,7 +6,7 @@ an instant vector is a matrix of series by steps with a mask that says where a s
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +39,7 @@ class Matcher:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """Samples of one series in ascending time.
 
     Attributes:

@@ -122,8 +122,9 @@ class Joiner:
             if behind is None:
                 return Series(labels, times, cut_values)
             known = np.concatenate([known, behind + last])
-        inside = known[known.searchsorted(cut.start) : known.searchsorted(cut.stop - 1)]
-        return Series(labels, times, cut_values, inside - cut.start)
+        if len(known):
+            known = known[known.searchsorted(cut.start) : known.searchsorted(cut.stop - 1)] - cut.start
+        return Series(labels, times, cut_values, known)
 
     def join(self, parts: Sequence[Part]) -> Part:
         """Join the parts of one series, which are in the order of time."""
