@@ -16,8 +16,6 @@ from typing import Final
 
 import uvloop
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stackctl.embedded.allocator import share_arenas
@@ -104,9 +102,8 @@ async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
     log.info("stopped")
 
 
-def _guarded(app: ASGIApp, guard: Guard, unread: Unread) -> Starlette:
-    middleware = [Middleware(Sending, unread=unread), Middleware(Guarded, guard=guard)]
-    return Starlette(routes=[Mount("", app)], middleware=middleware)
+def _guarded(app: ASGIApp, guard: Guard, unread: Unread) -> ASGIApp:
+    return Sending(Guarded(app, guard), unread)
 
 
 def _maker(name: str, config: EngineConfig) -> Callable[[], Starlette]:

@@ -6,6 +6,7 @@ Rules of Prometheus 3's promql/engine.go.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -93,7 +94,8 @@ def _added(vector: Vector, groups: Groups, fold: Callable[[Floats, Mask, sums.Ro
     if not groups:
         return Vector.empty(vector.v.shape[1])
     rows = list(groups.values())
-    ok = np.array([vector.ok[members].any(axis=0) for members in rows])
+    begins = np.cumsum([0, *map(len, rows[:-1])])
+    ok = np.logical_or.reduceat(vector.ok[list(chain.from_iterable(rows))], begins)
     return Vector([dict(group) for group in groups], fold(vector.v, vector.ok, rows), ok).present()
 
 

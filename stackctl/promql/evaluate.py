@@ -10,6 +10,7 @@ from stackctl.promql import aggregate, binary, durations, functions, info, rates
 from stackctl.promql.check import kind
 from stackctl.promql.durations import Window
 from stackctl.promql.parse import parse
+from stackctl.promql.repeats import Repeats
 from stackctl.promql.select import Block, Context
 from stackctl.promql.signatures import WORDS
 from stackctl.promql.values import (
@@ -39,7 +40,8 @@ def instant(query: str, at_ms: int, storage: Storage) -> Result:
         QueryUnsupported: the query uses what this engine does not have; the message names it.
     """
     node = durations.resolve(parse(query), Window())
-    context = Context(storage, np.array([at_ms], np.int64), at_ms, at_ms)
+    times = np.array([at_ms], np.int64)
+    context = Context(storage, times, at_ms, at_ms, repeats=Repeats(node, times))
     with np.errstate(all="ignore"):
         if kind(node) == "matrix":
             return Result("matrix", _by_labels(_samples(context, node)))
@@ -63,7 +65,8 @@ def range_(query: str, start_ms: int, end_ms: int, step_ms: int, storage: Storag
         )
     times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
     # The function step() is 0 over a single moment, in Prometheus too; the duration step() is not.
-    context = Context(storage, times, start_ms, end_ms, step_ms if end_ms > start_ms else 0)
+    step_ms = step_ms if end_ms > start_ms else 0
+    context = Context(storage, times, start_ms, end_ms, step_ms, repeats=Repeats(node, times))
     with np.errstate(all="ignore"):
         value = evaluate(context, node)
     if isinstance(value, ScalarValue):
@@ -111,7 +114,7 @@ def _vector(context: Context, node: tree.Node) -> Vector:
 def _call(context: Context, node: tree.Call) -> Value:
     name = node.name
     if name in functions.OVER_WINDOWS:
-        return _over_windows(context, node)
+        return context.repeats.once(node, context.times, lambda: _over_windows(context, node))
     if name == "absent":
         return _absent(context, node.args[0], _vector(context, node.args[0]).anywhere)
     if name == "absent_over_time":

@@ -5,7 +5,7 @@ falls are lifted (monotonic), and positions inside a bucket are interpolated lin
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from stackctl.promql.values import NAME, Floats, Index, Mask, Vector, drop, key,
 LE = "le"
 _SMALL = 1e-12
 """Relative difference of neighbouring buckets below which they count as equal (smallDeltaTolerance)."""
-_TINIEST = 2.2250738585072014e-308
+_TINIEST, _LARGEST = float(np.finfo(float).tiny), float(np.finfo(float).max)
+_AT_ONCE = 262_144
+"""Values of buckets that are evaluated together, whatever histograms they are of."""
 
 
 def quantile(q: Floats, vector: Vector) -> Vector:
@@ -69,14 +71,32 @@ def _by_histogram(vector: Vector, evaluate: Callable[[Floats, Floats, Index], Fl
             groups.setdefault(key(drop(labels, (LE, NAME))), []).append((bound, i))
     steps = vector.v.shape[1]
     v, ok = np.full((len(groups), steps), math.nan), np.zeros((len(groups), steps), np.bool_)
-    for out, members in enumerate(groups.values()):
+    for le, outs, rows in _of_one_form(groups.values(), steps):
+        # Side by side as if the steps of the next were behind those of the one before.
+        there, counts = vector.ok[rows.T].reshape(len(le), -1), vector.v[rows.T].reshape(len(le), -1)
+        for present, at in _patterns(there):
+            out, step = outs[at // steps], at % steps
+            ok[out, step] = True
+            bounds, some = _joined(le[present], counts[present][:, at])
+            v[out, step] = evaluate(bounds, some, step)
+    return Vector([dict(group) for group in groups], v, ok).present()
+
+
+def _of_one_form(histograms: Iterable[list[tuple[float, int]]], steps: int) -> Iterator[tuple[Floats, Index, Index]]:
+    """Yield histograms with the same bounds together, not too many: these, their places, and the rows of each.
+
+    Args:
+        histograms: bounds and rows of their buckets.
+    """
+    alike: dict[tuple[float, ...], list[tuple[int, list[int]]]] = {}
+    for place, members in enumerate(histograms):
         members.sort(key=lambda member: member[0])
-        le, rows = np.array([bound for bound, _ in members]), [row for _, row in members]
-        for present, at in _patterns(vector.ok[rows]):
-            ok[out, at] = True
-            bounds, counts = _joined(le[present], vector.v[rows][present][:, at])
-            v[out, at] = evaluate(bounds, counts, at)
-    return merged(Vector([dict(group) for group in groups], v, ok).present())
+        alike.setdefault(tuple(bound for bound, _ in members), []).append((place, [row for _, row in members]))
+    for bounds, found in alike.items():
+        most = max(1, _AT_ONCE // (len(bounds) * max(steps, 1)))
+        for begin in range(0, len(found), most):
+            places, rows = zip(*found[begin : begin + most], strict=True)
+            yield np.array(bounds), np.array(places), np.array(rows)
 
 
 def _bound(text: str) -> float | None:
@@ -121,7 +141,7 @@ def _monotonic(counts: Floats) -> Floats:
 def _almost_equal(a: Floats, b: Floats) -> Mask:
     both, apart = np.abs(a) + np.abs(b), np.abs(a - b)
     near_zero = (a == 0) | (b == 0) | (both < _TINIEST)
-    relative = apart / np.minimum(both, np.finfo(float).max)
+    relative = apart / np.minimum(both, _LARGEST)
     return np.asarray((a == b) | np.where(near_zero, apart < _SMALL * _TINIEST, relative < _SMALL), np.bool_)
 
 

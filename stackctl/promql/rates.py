@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from stackctl.promql.select import Block
-from stackctl.promql.values import Floats, Index, Mask, Series, Times
+from stackctl.promql.values import Floats, Index, Mask, Series, Times, falls
 
 Answer: TypeAlias = tuple[Floats, Mask]
 """Values and where they exist, each of shape (series, steps); the mask may have one row for all."""
@@ -32,17 +32,13 @@ def segment_sums(v: Floats, first: Index, stop: Index) -> Floats:
     return np.where(stop > first, sums, 0.0)
 
 
-def _falls(row: Floats) -> Index:
-    """Return positions after which a counter starts anew: the next value is smaller."""
-    return np.flatnonzero(row[1:] < row[:-1])
-
-
 def _add_lost(result: Floats, block: Block, first: Index, last: Index) -> None:
     """Add what resets between the samples first and last took away."""
-    for out, row, begin, end in zip(result, block.rows, block.each(first), block.each(last), strict=True):
-        falls = _falls(row)
-        if len(falls):
-            _add_in_turn(out, row[falls], falls.searchsorted(begin), falls.searchsorted(end))
+    bounds = zip(block.each(first), block.each(last), strict=False)
+    for out, row, known, (begin, end) in zip(result, block.rows, block.falls, bounds, strict=False):
+        places = falls(row) if known is None else known
+        if len(places):
+            _add_in_turn(out, row[places], places.searchsorted(begin), places.searchsorted(end))
 
 
 def _add_in_turn(out: Floats, v: Floats, first: Index, stop: Index) -> None:

@@ -7,7 +7,7 @@ Windows are handled in blocks: positions are searched once for all series that s
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
 from typing import Literal, TypeVar
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stackctl.promql import tree
+from stackctl.promql.repeats import Repeats
 from stackctl.promql.values import (
     ExecutionFailed,
     Floats,
@@ -51,6 +52,7 @@ class Context:
         start_ms: the query's own first step, for `@ start()`; subqueries keep it.
         end_ms: the query's own last step.
         step_ms: the distance of the query's own steps; 0 for an instant query.
+        repeats: what the query has more than once.
     """
 
     storage: Storage
@@ -60,6 +62,7 @@ class Context:
     step_ms: int = 0
     lookback_ms: int = LOOKBACK_MS
     subquery_step_ms: int = SUBQUERY_STEP_MS
+    repeats: Repeats = field(kw_only=True)
 
     @property
     def steps(self) -> int:
@@ -94,6 +97,7 @@ class Block:
         labels: one per series.
         times: sample times in milliseconds: one array that all share, or one per series.
         rows: values, one array per series.
+        falls: as a series has them, one per series.
         first: index of the first sample in each step's window, shape (1 or series, steps).
         stop: index behind the last one; equal to `first` where the window is empty.
         ends: the right end of each step's window, milliseconds.
@@ -104,6 +108,7 @@ class Block:
     labels: Sequence[Labels]
     times: Sequence[Times]
     rows: Sequence[Floats]
+    falls: Sequence[Index | None]
     first: Index
     stop: Index
     ends: Times
@@ -244,8 +249,8 @@ def blocks(
         first = np.stack([t.searchsorted(ends - range_ms - before_ms, "right") for t in times])
         stop = np.stack([t.searchsorted(ends + after_ms, "right") for t in times])
         if (stop > first).any():
-            labels, rows = [one.labels for one in some], [one.v for one in some]
-            yield Block(labels, times, rows, first, stop, ends, range_ms, numbers)
+            labels, rows, falls = zip(*[(one.labels, one.v, one.falls) for one in some], strict=True)
+            yield Block(labels, times, rows, falls, first, stop, ends, range_ms, numbers)
 
 
 def check_size(series: int, steps: int) -> None:
@@ -268,7 +273,7 @@ def too_much() -> ExecutionFailed:
 
 def _without_stale(series: Series) -> Series:
     # A sum is NaN when any value is: cheaper than a test of every value, for the usual series without NaN.
-    if not np.isnan(np.add.reduce(series.v)):
+    if series.falls is not None or not np.isnan(np.add.reduce(series.v)):
         return series
     stale = is_stale(series.v)
     return Series(series.labels, series.t_ms[~stale], series.v[~stale]) if stale.any() else series

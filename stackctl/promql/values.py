@@ -6,7 +6,7 @@ an instant vector is a matrix of series by steps with a mask that says where a s
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -39,19 +39,21 @@ class Matcher:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """Samples of one series in ascending time.
 
     Attributes:
         labels: all labels, the metric name under `__name__`.
         t_ms: sample times in milliseconds since the epoch.
         v: values; a staleness marker is a NaN with the bits `STALE_BITS`.
+        falls: places after which the next value is smaller, where these are known, and that none is NaN: what is asked
+            again and again need not be looked through each time.
     """
 
     labels: Labels
     t_ms: Times
     v: Floats
+    falls: Index | None = None
 
 
 class Storage(Protocol):
@@ -218,6 +220,11 @@ def stacked(vectors: Sequence[Vector], steps: int) -> Vector:
         return Vector.empty(steps)
     labels = [labels for vector in vectors for labels in vector.labels]
     return Vector(labels, np.concatenate([one.v for one in vectors]), np.concatenate([one.ok for one in vectors]))
+
+
+def falls(v: Floats) -> Index:
+    """Return places after which the next value is smaller: a counter starts anew."""
+    return (v[1:] < v[:-1]).nonzero()[0]
 
 
 def is_stale(v: Floats) -> Mask:

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from stackctl.embedded.series.blocks import ROW_GROUP
-from stackctl.embedded.series.joined import Joiner, Part, Runs, SharedTimes
+from stackctl.embedded.series.joined import Joiner, Part, Runs, SharedTimes, known_falls
 from stackctl.embedded.series.points import STALE
 from stackctl.embedded.series.stored import GroupCache, StoredBlock
+from stackctl.promql.values import falls
 
 # Series that share times, one with times of its own, and one that lies in three row groups.
 ROWS = (1000, 1000, 7, 2 * ROW_GROUP + 5, 300)
@@ -53,9 +54,9 @@ def test_series_are_read_as_they_were_written(directory: Path) -> None:
     block = StoredBlock(directory, GroupCache())
     first = 0
     for row, rows in enumerate(ROWS):
-        times, numbers = Joiner(0, 2**60).samples(parts(block, row))
-        assert times.tolist() == (np.arange(rows) * 15 + (row == 2)).tolist()
-        assert numbers.tobytes() == values()[first : first + rows].tobytes()
+        found = Joiner(0, 2**60).series({}, parts(block, row))
+        assert found.t_ms.tolist() == (np.arange(rows) * 15 + (row == 2)).tolist()
+        assert found.v.tobytes() == values()[first : first + rows].tobytes()
         first += rows
     assert list(block.series())[4].labels == {"__name__": "m", "n": "4"}
     assert [len(block.groups(row)) for row in range(len(ROWS))] == [1, 1, 1, 3, 1]
@@ -85,6 +86,31 @@ def test_a_time_is_cut_and_doubles_are_dropped() -> None:
     found = Joiner(2, 4).join(list(zip(times, (np.array([10.0, 20, 30]), np.array([31.0, 40, 50])), strict=True)))
     assert (found[0].tolist(), found[1].tolist()) == ([2, 3, 4], [20, 30, 40])
     assert shared.one(np.array([1, 2, 3])) is times[0]
+
+
+@pytest.mark.parametrize("behind", [0, 1, 6])
+@pytest.mark.parametrize("start", range(-1, 14))
+@pytest.mark.parametrize("end", range(-1, 20))
+def test_where_a_series_falls_is_known_whatever_is_cut(behind: int, start: int, end: int) -> None:
+    """Of blocks once and for all, and of what came since: the same places as in the samples that are there."""
+    values = np.array([5.0, 3, 4, 4, 1, 2, 0, 0, 3, 2, 2, 9, 8, 1, 7])
+    at = len(values) - behind
+    some = [(np.arange(0, at), values[:at].astype(np.float32)), (np.arange(at, len(values)), values[at:])]
+    found = Joiner(start, end).series({}, some if behind else some[:1], known_falls(some[0][1]))
+    assert found.v.tolist() == values[max(start, 0) : end + 1].tolist()
+    if len(found.v):
+        assert found.falls is not None
+        assert found.falls.tolist() == falls(found.v).tolist()
+
+
+def test_where_a_series_falls_is_not_guessed() -> None:
+    """Not of values that are no numbers, that fall too often, or that were put in another order."""
+    assert known_falls(np.array([2.0, STALE, 1.0])) is None
+    assert known_falls(np.tile([1.0, 0.0], 100)) is None
+    first, second = (np.arange(3), np.array([3.0, 2, 1])), (np.arange(2, 4), np.array([2.0, STALE]))
+    assert Joiner(0, 9).series({}, [first, second], known_falls(first[1])).falls is None
+    later = (np.arange(3, 5), np.array([2.0, STALE]))
+    assert Joiner(0, 9).series({}, [first, later], known_falls(first[1])).falls is None
 
 
 def test_joined_series_are_kept_within_bounds() -> None:

@@ -22,6 +22,8 @@ VALUES = (
     math.nan,
     math.inf,
     ["a", 1],
+    [],
+    [[True], None, {"k": [0.5]}, b"bytes", math.nan],
     {"k": 2.5},
 )
 

@@ -19,8 +19,9 @@ from stackctl.embedded.store.seal import Part, write_parquet
 from stackctl.embedded.traces import session as sessions
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.encodings import hybrid
+from stackctl.embedded.traces.pagefile import Places
 from stackctl.embedded.traces.pageheaders import DATA, DICTIONARY, PageHeader
-from stackctl.embedded.traces.pages import Places, SegmentPages, Unfamiliar
+from stackctl.embedded.traces.pages import SegmentPages, Unfamiliar
 from stackctl.embedded.traces.search import SearchRequest, search
 from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.session import Session
@@ -289,7 +290,7 @@ def test_traces_are_the_same_by_page_and_by_statement(
         with monkeypatch.context() as patched:
             patched.setattr(sessions, "_PAGED_GROUPS", 0)
             assert found() == paged
-        monkeypatch.setattr("stackctl.embedded.traces.pages._LARGEST", 10)
+        monkeypatch.setattr("stackctl.embedded.traces.pagefile._LARGEST", 10)
         with caplog.at_level(logging.INFO):
             assert found() == paged
         assert "asking DuckDB" in caplog.text

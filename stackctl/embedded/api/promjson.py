@@ -11,7 +11,7 @@ import orjson
 from stackctl.embedded.series.family import number
 from stackctl.promql import Result, Series
 from stackctl.promql.select import too_much
-from stackctl.promql.values import Floats
+from stackctl.promql.values import Floats, Times
 
 Json: TypeAlias = Any
 
@@ -107,12 +107,24 @@ def exemplars_json(
     labels: Mapping[str, str], times_ms: Sequence[int], values: Floats, trace_ids: Sequence[str]
 ) -> Json:
     """Return the exemplars of a series."""
-    quoted = (orjson.dumps(one).decode() for one in trace_ids)
     rows = [
-        f'{{"labels":{{"trace_id":{trace_id}}},"value":"{value}","timestamp":{seconds(time)}}}'
-        for time, value, trace_id in zip(times_ms, _texts(values), quoted, strict=True)
+        f'{{"labels":{{"trace_id":{trace_id}}},"value":"{value}","timestamp":{time}}}'
+        for time, value, trace_id in zip(_seconds(times_ms), _texts(values), _quoted(trace_ids), strict=True)
     ]
     return {"seriesLabels": ordered(labels), "exemplars": orjson.Fragment(f"[{','.join(rows)}]")}
+
+
+def _quoted(texts: Sequence[str]) -> list[str]:
+    """Return texts as JSON; all at once where they have nothing in them that JSON writes otherwise, as ids have not."""
+    joined = orjson.dumps(list(texts)).decode()
+    if "\\" in joined or not texts:
+        return [orjson.dumps(text).decode() for text in texts]
+    return [f'"{text}"' for text in joined[2:-2].split('","')]
+
+
+def _seconds(times_ms: Sequence[int] | Times) -> list[str]:
+    """Return many times as `seconds` does, written."""
+    return _texts(np.array(times_ms, np.float64) / 1000)
 
 
 def _samples(series: Sequence[Series]) -> Json:
@@ -129,7 +141,7 @@ def _lines(series: Sequence[Series]) -> Json:
     for one in series:
         begin, end = end, end + len(one.v)
         if not times or one.t_ms is not last.t_ms:  # most have the same
-            last, times = one, [f'[{seconds(time)},"' for time in one.t_ms.tolist()]
+            last, times = one, [f'[{time},"' for time in _seconds(one.t_ms)]
         points = ",".join([f'{time}{value}"]' for time, value in zip(times, values[begin:end], strict=True)])
         written.append({"metric": ordered(one.labels), "values": orjson.Fragment(f"[{points}]")})
     return written
@@ -139,8 +151,8 @@ def _texts(values: Floats) -> list[str]:
     """Return many values as `value_text` does: all at once, then those anew that orjson writes otherwise."""
     if not len(values):
         return []
-    texts = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
-    texts = [text[:-2] if text.endswith(".0") else text for text in texts]
+    written = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1]
+    texts = f"{written},".replace(".0,", ",").split(",")[:-1]
     size = np.abs(values)
     plain = (size >= _PLAIN_FROM) & (size < _PLAIN_BELOW) | (values == 0) & ~np.signbit(values)
     for place in np.flatnonzero(~plain).tolist():

@@ -9,14 +9,14 @@ A block appears by the rename of its directory; its log file goes afterwards. Re
 """
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from stackctl.embedded.store.layout import sync_directory, sync_file
 
 from .family import Family
 from .frame import Exemplar, SampleFrame, damage, scan
-from .layout import SeriesLayout
+from .layout import SeriesLayout, listed
 from .levels import EMPTY, Floats, Level, Times
 
 log = logging.getLogger("stackctl.series")
@@ -36,8 +36,7 @@ ROW_GROUP: Final = 131_072  # samples read at once; about one megabyte each of t
 SERIES_AT_ONCE: Final = 4096  # of which the labels are held at a time
 
 
-@dataclass(frozen=True, order=True)
-class BlockName:
+class BlockName(NamedTuple):
     """What a block's directory name says.
 
     Attributes:
@@ -61,10 +60,15 @@ class BlockName:
         return cls(int(found["number"]), int(found["first"]), int(found["last"])) if found else None
 
 
-def blocks(layout: SeriesLayout) -> list[BlockName]:
-    """Return the blocks there are, oldest first."""
-    names = os.listdir(layout.blocks_dir) if layout.blocks_dir.is_dir() else []
-    return sorted(block for block in map(BlockName.parse, names) if block is not None)
+def blocks(layout: SeriesLayout) -> tuple[BlockName, ...]:
+    """Return the blocks there are, oldest first; while these are the same, the same tuple."""
+    return _parsed(tuple(listed(layout.blocks_dir)))
+
+
+@lru_cache(maxsize=4)
+def _parsed(names: tuple[str, ...]) -> tuple[BlockName, ...]:
+    """Read names: a query process asks for them with each selector, and they seldom change."""
+    return tuple(sorted(block for block in map(BlockName.parse, names) if block is not None))
 
 
 # --- sealing ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
@@ -27,12 +28,12 @@ class SeriesLayout:
         """The samples of a data directory."""
         return cls(data_dir / "series")
 
-    @property
+    @cached_property
     def log_dir(self) -> Path:
         """Directory of the log files."""
         return self.root / "log"
 
-    @property
+    @cached_property
     def blocks_dir(self) -> Path:
         """Directory of the sealed blocks."""
         return self.root / "blocks"
@@ -48,8 +49,7 @@ class SeriesLayout:
 
     def logs(self) -> list[int]:
         """Numbers of the log files, ascending."""
-        names = os.listdir(self.log_dir) if self.log_dir.is_dir() else []
-        return sorted(int(found[1]) for found in map(_LOG.fullmatch, names) if found)
+        return sorted(int(found[1]) for found in map(_LOG.fullmatch, listed(self.log_dir)) if found)
 
     def create(self) -> None:
         """Make the directories, owner only.
@@ -65,3 +65,11 @@ class SeriesLayout:
                 f"cannot use {self.root}: {error.strerror}",
                 next_step="Choose another --data-dir, or mend its permissions.",
             ) from error
+
+
+def listed(directory: Path) -> list[str]:
+    """Return the names in a directory; none where there is no directory yet."""
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -7,7 +7,7 @@ reads; the ingest process may append, seal and remove meanwhile.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, Ty
 import numpy as np
 
 from stackctl.promql import Matcher, Series
-from stackctl.promql.values import Mask
+from stackctl.promql.values import Index, Mask
 
 from .blocks import BlockName, blocks
 from .frame import MAGIC, SampleFrame, scan
@@ -138,7 +138,7 @@ class SampleReader:
         self._lock = threading.RLock()
         self._tails: dict[int, _Tail] = {}
         self._opened: dict[BlockName, _Opened] = {}
-        self._blocks: list[BlockName] = []
+        self._blocks: Sequence[BlockName] = ()
         self._cache = GroupCache()
         self._runs = Runs()
 
@@ -168,7 +168,7 @@ class SampleReader:
             opened = self._open(start_ms, end_ms)
             ids = self.index.match(matchers)
             chosen(len(ids))
-            found = self._sealed(opened, ids)
+            found, falls = self._sealed(opened, ids)
             shared = SharedTimes()
             for tail in self._reaching(start_ms, end_ms):
                 for level in tail.levels.sorted():
@@ -176,8 +176,9 @@ class SampleReader:
                         part = (shared.one(level.times[low:high]), level.values[low:high])
                         found.setdefault(number, []).append(part)
         joiner = Joiner(start_ms, end_ms)
-        joined = ((number, joiner.samples(found[number])) for number in sorted(found))
-        return [Series(self.index.labels[number], *samples) for number, samples in joined if len(samples[0])]
+        labels = self.index.labels
+        series = (joiner.series(labels[number], found[number], falls.get(number)) for number in sorted(found))
+        return [one for one in series if len(one.t_ms)]
 
     @_again
     def series(
@@ -256,7 +257,10 @@ class SampleReader:
             FileNotFoundError: it is gone.
         """
         tail = self._tails.setdefault(number, _Tail())
-        with self.layout.log_file(number).open("rb") as file:
+        path = self.layout.log_file(number)
+        if path.stat().st_size == tail.offset:
+            return
+        with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < tail.offset:
                 # The writer cut a frame back that its disk had refused after we saw it: begin again.
                 tail = self._tails[number] = _Tail()
@@ -264,7 +268,7 @@ class SampleReader:
             data = file.read()
             if not MAGIC.startswith(data[: len(MAGIC)]):  # the same, and the next frame was longer
                 tail = self._tails[number] = _Tail()
-                data = self.layout.log_file(number).read_bytes()
+                data = path.read_bytes()
         base = tail.offset
         for frame, end in scan(data):
             self._take(tail, frame)
@@ -314,24 +318,18 @@ class SampleReader:
                 spare -= len(self._opened.pop(block).ids)
         return found
 
-    def _sealed(self, opened: Sequence[_Opened], ids: SeriesIds) -> dict[int, list[Part]]:
-        """Return by its number what blocks hold of a series, joined; nothing of those that they do not hold."""
+    def _sealed(self, opened: Sequence[_Opened], ids: SeriesIds) -> tuple[dict[int, list[Part]], Mapping[int, Index]]:
+        """Return by its number what blocks hold of a series, joined, and where that falls, as far as it is known."""
         if not opened:
-            return {}
+            return {}, {}
         run = self._runs.of(tuple(one.block.name for one in opened))
         found = {number: [run.parts[number]] for number in ids.tolist() if number in run.parts}
         missing = np.array([number for number in ids.tolist() if number not in found], np.int64)
-        fresh: dict[int, list[Part]] = {}
-        for one in opened:
-            reading = one.block.reading()
-            for number, row in one.rows(missing):
-                reading.add(row, fresh.setdefault(number, []))
-        joiner = Joiner(*ALL_TIME)
-        for number, parts in fresh.items():
-            joined = joiner.join(parts)
-            self._runs.keep(run, number, joined)
-            found[number] = [joined]
-        return found
+        if len(missing):
+            for number, joined in _joined(opened, missing):
+                self._runs.keep(run, number, joined)
+                found[number] = [joined]
+        return found, run.falls
 
     def _open_block(self, name: BlockName) -> _Opened:
         block = StoredBlock(self.layout.blocks_dir / name.text, self._cache)
@@ -340,6 +338,18 @@ class SampleReader:
             ids.append(self.index.number(one.labels))
             self.kinds[one.name] = one.kind
         return _Opened(block, np.array(ids, np.int64))
+
+
+def _joined(opened: Sequence[_Opened], ids: SeriesIds) -> Iterator[tuple[int, Part]]:
+    """Yield what blocks hold of some series; nothing for those that they do not hold."""
+    fresh: dict[int, list[Part]] = {}
+    for one in opened:
+        reading = one.block.reading()
+        for number, row in one.rows(ids):
+            reading.add(row, fresh.setdefault(number, []))
+    joiner = Joiner(*ALL_TIME)
+    for number, parts in fresh.items():
+        yield number, joiner.join(parts)
 
 
 def _by_series(numbers: SeriesIds, times: Times, values: Floats, trace_ids: Sequence[str]) -> dict[int, FoundExemplars]:

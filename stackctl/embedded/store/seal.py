@@ -20,16 +20,15 @@ log = logging.getLogger("stackctl.store")
 _ROW_GROUP_ROWS: Final = 16_384
 # A reader of one trace unpacks a page of each column; larger ones save less than 1 % of disk.
 _PAGE_BYTES: Final = 32 * 1024
-# An id is looked for in every row group there is. One found in vain costs reading its column of texts there, four
-# milliseconds: so few that it is seldom one in a thousand groups. Numbers of traces are read in a tenth of that time.
-_TEXT_FALSE_POSITIVES: Final = 0.0001
-_TRACE_FALSE_POSITIVES: Final = 0.001
-# Columns of which nearly every value is another: a dictionary would only cost.
-_UNIQUE: Final = frozenset(
-    {"tid_hi", "tid_lo", "span_id", "parent_id", "start_ns", "dur_ns", "time_ns", "events", "links", "rest"}
-)
+# After so many values it is seen whether a page is full: of texts, twice as many make pages of twice the size.
+_BATCH_VALUES: Final = 512
+# An id is looked for in every row group there is, and one found in vain costs reading its column there: so few that it
+# is seldom one in a thousand groups.
+_FALSE_POSITIVES: Final = 0.0001
 # Times differ little from row to row: their differences are smaller, and read in half of the time.
-_TIMES: Final = frozenset({"start_ns", "dur_ns", "time_ns"})
+_TIMES: Final = frozenset({"start_ns", "dur_ns", "arrival_ms", "time_ns"})
+# Columns of which nearly every value is another: a dictionary would only cost.
+_UNIQUE: Final = _TIMES | {"tid_hi", "tid_lo", "span_id", "parent_id", "events", "links", "rest"}
 # Columns of texts that are ids.
 ID_SUFFIXES: Final = ("_id:s", ".id:s", "response_id")
 
@@ -115,6 +114,7 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
         "use_dictionary": [name for name in schema.names if _repeats(name) and name not in ids],
         "column_encoding": {name: "DELTA_BINARY_PACKED" for name in schema.names if name in _TIMES},
         "data_page_size": _PAGE_BYTES,
+        "write_batch_size": _BATCH_VALUES,
         # Smallest and largest of random text tell nothing; finding them takes a fifth of the time.
         "write_statistics": [name for name in schema.names if name not in ids],
         "bloom_filter_options": {name: _bloom(parts, name) for name in ["tid_hi", *ids]},
@@ -143,8 +143,7 @@ def row_groups(parts: Sequence[P]) -> Iterator[list[P]]:
 def _bloom(parts: Sequence[Part], name: str) -> dict[str, float]:
     """Size a bloom filter: at most one value per row of those parts that have the column at all."""
     rows = sum(part.rows for part in parts if name in part.schema.names)
-    wrong = _TRACE_FALSE_POSITIVES if name == "tid_hi" else _TEXT_FALSE_POSITIVES
-    return {"ndv": max(1, min(rows, _ROW_GROUP_ROWS)), "fpp": wrong}
+    return {"ndv": max(1, min(rows, _ROW_GROUP_ROWS)), "fpp": _FALSE_POSITIVES}
 
 
 def _repeats(name: str) -> bool:

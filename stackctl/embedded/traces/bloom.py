@@ -48,6 +48,12 @@ class Probe:
         bits = [1 << ((low * salt & 0xFFFFFFFF) >> 27) for salt in _SALTS]
         return cls(found >> 32, np.array(bits, np.uint32))
 
+    def fits(self, blocks: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+        """Tell of each block whether it may have been set by the value: all of its bits are set there."""
+        words = blocks.view("<u4").reshape(-1, _BLOCK_BYTES // 4)
+        found: npt.NDArray[np.bool_] = ((words & self.mask) == self.mask).all(axis=1)
+        return found
+
 
 class FilterFile:
     """The bytes of a file with filters. Mapped, so that only what is asked again and again is in memory at all.
@@ -84,9 +90,9 @@ class FilterFile:
                 break
         return offset + length - (size >> 1), (size >> 1) // _BLOCK_BYTES
 
-    def blocks(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-        """Return the eight words of the blocks that begin at some places."""
-        return self._blocks[starts].view("<u4").reshape(-1, _BLOCK_BYTES // 4)
+    def blocks(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+        """Return the blocks that begin at some places."""
+        return self._blocks[starts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +119,7 @@ class BloomFilters:
         found = np.zeros(len(self.starts), np.bool_)
         for probe in probes:
             chosen = (np.uint64(probe.high) * self.blocks >> np.uint64(32)).astype(np.int64)
-            words = self.file.blocks(self.starts + chosen * _BLOCK_BYTES)
-            found |= ((words & probe.mask) == probe.mask).all(axis=1)
+            found |= probe.fits(self.file.blocks(self.starts + chosen * _BLOCK_BYTES))
         return found
 
 
@@ -136,8 +141,8 @@ class FilterIndex:
         chosen = (np.uint64(probe.high) * self._blocks >> np.uint64(32)).astype(np.int64)
         places = self._starts + chosen * _BLOCK_BYTES
         bounds = list(pairwise(self._edges))
-        words = [file.blocks(places[low:high]) for file, (low, high) in zip(self._files, bounds, strict=True)]
-        found = np.flatnonzero(((np.concatenate(words) & probe.mask) == probe.mask).all(axis=1)).tolist()
+        blocks = [file.blocks(places[low:high]) for file, (low, high) in zip(self._files, bounds, strict=True)]
+        found = np.flatnonzero(probe.fits(np.concatenate(blocks))).tolist()
         return [[number - low for number in found if low <= number < high] for low, high in bounds]
 
 

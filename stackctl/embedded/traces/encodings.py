@@ -17,6 +17,9 @@ _NUMBERS: Final = {"INT32": struct.Struct("<i"), "INT64": struct.Struct("<q"), "
 _LENGTH: Final = struct.Struct("<I")
 # What can be cut out of 8 bytes wherever in the first of them it begins.
 _WIDEST: Final = 57
+_FEW_TEXTS: Final = 8  # are passed over one by one as fast as all at once
+
+Numbers = npt.NDArray[np.int64]
 
 
 def hybrid(data: bytes, at: int, width: int, places: Sequence[int]) -> list[int]:
@@ -27,6 +30,8 @@ def hybrid(data: bytes, at: int, width: int, places: Sequence[int]) -> list[int]
         width: bits of a number.
         places: ascending.
     """
+    if not width:  # of a dictionary with one value
+        return [0] * len(places)
     found: list[int] = []
     mask, runs = (1 << width) - 1, _runs(data, at, width)
     first = count = body = 0
@@ -133,41 +138,47 @@ def deltas(data: bytes, at: int, places: Sequence[int]) -> list[int]:
     minis, at = varint(data, at)
     _, at = varint(data, at)
     first, at = zigzag(data, at)
+    if not minis or not block // minis:
+        raise ValueError("blocks without differences")
     per = block // minis
-    starts: list[int] = []
+    begins: list[int] = []
     widths: list[int] = []
     smallest: list[int] = []
-    while len(starts) * per < max(places):
+    while len(widths) * per < places[-1]:
         least, at = zigzag(data, at)
         sizes = data[at : at + minis]
         at += minis
-        for width in sizes:
-            starts.append(at)
-            widths.append(width)
-            smallest.append(least)
-            at += per * width >> 3
-    if not starts:
+        begins.append(at)
+        widths += sizes
+        smallest.append(least)
+        at += sum(sizes) * per >> 3
+    if not begins:
         return [first] * len(places)
-    return _summed(data, first, per, np.array([starts, widths, smallest], np.int64), places)
+    differences = _unpacked(data, per, np.array(begins), np.array(widths).reshape(-1, minis), np.array(smallest))
+    sums: Numbers = np.concatenate([np.zeros(1, np.int64), differences.cumsum()]) + np.int64(first)
+    return [int(sums[place]) for place in places]  # of 64 bits, as the writer's
 
 
-def _summed(data: bytes, first: int, per: int, minis: Any, places: Sequence[int]) -> list[int]:
-    """Add up differences.
+def _unpacked(data: bytes, per: int, begins: Numbers, widths: Numbers, smallest: Numbers) -> Numbers:
+    """Return the differences in some blocks, one after the other.
 
     Args:
         per: differences in a miniblock.
-        minis: for each miniblock where it begins, the bits of a difference, and what is added to each.
+        begins: where each block's first miniblock begins.
+        widths: bits of a difference, by block and miniblock.
+        smallest: of each block; added to each difference in it.
     """
-    starts, widths, smallest = (row[:, None] for row in minis)
     if widths.max() > _WIDEST:
         raise ValueError(f"differences of {widths.max()} bits")
+    sizes = widths * per >> 3
+    starts = begins[:, None] + sizes.cumsum(axis=1) - sizes
+    bits = np.arange(per) * widths[..., None]
     padded = data + bytes(8)
-    bits = np.arange(per) * widths
-    words = np.ndarray(len(padded) - 7, "<u8", padded, strides=(1,))[starts + (bits >> 3)]
+    words = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))[starts[..., None] + (bits >> 3)]
     masks = (np.uint64(1) << widths.astype(np.uint64)) - np.uint64(1)
-    found = (words >> (bits & 7).astype(np.uint64) & masks).view(np.int64) + smallest
-    sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(found)]) + np.int64(first)  # of 64 bits, as the writer's
-    return [int(sums[place]) for place in places]
+    packed = words >> (bits & 7).astype(np.uint64) & masks[..., None]
+    found: Numbers = packed.view(np.int64) + smallest[:, None, None]
+    return found
 
 
 def _runs(data: bytes, at: int, width: int) -> Iterator[tuple[bool, int, int]]:
@@ -190,10 +201,21 @@ def _texts(data: bytes, at: int, places: Sequence[int]) -> Iterator[str]:
     """Yield the texts at some places, of which each has its length before it."""
     length, met = _LENGTH.unpack_from, 0
     for place in places:
-        for _ in range(met, place):
-            at += 4 + length(data, at)[0]
-        met = place
+        at, met = _behind(data, at, place - met), place
         size = length(data, at)[0]
         if at + 4 + size > len(data):
             raise IndexError("a text ends beyond the page")
         yield data[at + 4 : at + 4 + size].decode()
+
+
+def _behind(data: bytes, at: int, count: int) -> int:
+    """Return the place behind some texts; at once where all are of one length, as ids are."""
+    length = _LENGTH.unpack_from
+    if count > _FEW_TEXTS:
+        size: int = length(data, at)[0]
+        end = at + count * (4 + size)
+        if end <= len(data) and (np.ndarray((count,), "<u4", data, at, (4 + size,)) == size).all():
+            return end
+    for _ in range(count):
+        at += 4 + length(data, at)[0]
+    return at

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from stackctl import semconv
 from stackctl.embedded.store.seal import ID_SUFFIXES, row_groups
 from stackctl.embedded.traces.marks import Marks, mark, marks
-from stackctl.embedded.traces.schema import REST_COLUMN, SCOPE_PREFIX, sql_type
+from stackctl.embedded.traces.schema import REST_COLUMN, SCOPE_PREFIX, UNREAD, sql_type
 from stackctl.embedded.traces.segments import ColumnFacts
 from stackctl.stack import PROBE_SERVICE
 
@@ -84,7 +84,7 @@ class HotPiece:
 
     Attributes:
         frames: where they are.
-        columns: each that has a value in some row.
+        columns: each that has a value in some row, and is read.
         tags: those of them with a value on some span that is not the probe's.
         times: start of the earliest span and of the latest, duration of the longest, in nanoseconds.
         rest_keys: for `span` and `resource`, the keys inside the JSON of `rest` and `rrest`.
@@ -110,7 +110,7 @@ class HotPiece:
             keys: tells the keys in the JSON columns of a table.
         """
         table = pa.concat_tables([frame.table() for frame in frames], promote_options="default")
-        columns = _filled(table)
+        columns = _filled(table) - UNREAD
         ids = (name for name in columns if name.endswith(ID_SUFFIXES) and pa.types.is_string(table[name].type))
         found = {name: marks(table[name]) for name in ids}
         found[_TRACE] = table[_TRACE].to_numpy()

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -12,7 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from stackctl import semconv
-from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, AttributeColumn
+from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, SCOPE_PREFIX, AttributeColumn
 from stackctl.embedded.traces.session import Session
 
 MASK: Final = 2**64 - 1
@@ -85,11 +86,19 @@ class StoredTrace:
 
     def _attributes(self, row: Row, scope: str, rest: str | None) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for column in self.columns:
-            value = row.get(column.name) if column.scope == scope else None
+        for name, key, text_array in self._scoped[scope]:
+            value = row.get(name)
             if value is not None:
-                found[column.key] = _array(value) if column.key in JSON_TEXT_ARRAYS else value
-        return found | (orjson.loads(rest) if rest else {})
+                found[key] = _array(value) if text_array else value
+        return found | orjson.loads(rest) if rest else found
+
+    @cached_property
+    def _scoped(self) -> Mapping[str, Sequence[tuple[str, str, bool]]]:
+        """By scope the columns' names and keys, and whether they have arrays as JSON texts."""
+        return {
+            scope: [(one.name, one.key, one.key in JSON_TEXT_ARRAYS) for one in self.columns if one.scope == scope]
+            for scope in SCOPE_PREFIX
+        }
 
 
 def trace(session: Session, trace_id: str) -> StoredTrace | None:
@@ -151,17 +160,24 @@ def key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:
 
 
 def key_value_json(key: str, value: Any) -> dict[str, Any]:
-    """Return one attribute as protobuf's JSON has it. The types of most values without protobuf: a search has many."""
+    """Return one attribute as protobuf's JSON has it."""
+    return {"key": key, "value": value_json(value)}
+
+
+def value_json(value: Any) -> dict[str, Any]:
+    """Return a value as protobuf's JSON has it. The types of most values without protobuf: an answer has many."""
     match value:
         case str():
-            return {"key": key, "value": {"stringValue": value}}
+            return {"stringValue": value}
         case bool():
-            return {"key": key, "value": {"boolValue": value}}
+            return {"boolValue": value}
         case int() if -(2**63) <= value < 2**63:
-            return {"key": key, "value": {"intValue": str(value)}}
+            return {"intValue": str(value)}
         case float() if math.isfinite(value):
-            return {"key": key, "value": {"doubleValue": value}}
-    return {"key": key, "value": _value_json(any_value(value))}
+            return {"doubleValue": value}
+        case list() if value:
+            return {"arrayValue": {"values": [value_json(one) for one in value]}}
+    return _value_json(any_value(value))
 
 
 def _value_json(value: AnyValue) -> dict[str, Any]:

@@ -4,6 +4,7 @@ parquet.thrift: https://github.com/apache/parquet-format/blob/master/src/main/th
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 from stackctl.embedded.traces.thrift import Fields, fields
@@ -45,8 +46,11 @@ class PageHeader(NamedTuple):
     end: int
 
     @classmethod
-    def at(cls, data: bytes, at: int) -> Self:
-        """Read the header at a place.
+    def at(cls, data: bytes, at: int, begin: int = 0) -> Self:
+        """Read the header at a place of the data.
+
+        Args:
+            begin: where the data begin in what `end` tells a place of.
 
         Raises:
             IndexError: the data end before it does.
@@ -59,10 +63,12 @@ class PageHeader(NamedTuple):
             kind = _USUAL_KINDS.get(which + own)
             if kind is not None:
                 sizes = _number(size), _number(packed), _number(values)
-                return cls(kind, *sizes, encoding[0] >> 1, levels[0] >> 1, usual.end())
-        return cls(*_unusual(*fields(data, at)))
+                return cls(kind, *sizes, encoding[0] >> 1, levels[0] >> 1, begin + usual.end())
+        found, end = fields(data, at)
+        return cls(*_unusual(found, begin + end))
 
 
+@lru_cache(maxsize=1024)
 def _number(written: bytes) -> int:
     """Return a number that is written as a zigzag varint; a negative one as one that nothing fits into."""
     if len(written) == 1:

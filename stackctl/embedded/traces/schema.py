@@ -20,7 +20,6 @@ CORE: Final[Mapping[str, str]] = {
     "parent_id": "BIGINT",
     "start_ns": "BIGINT",
     "dur_ns": "BIGINT",
-    "arrival_ms": "BIGINT",
     "name": "VARCHAR",
     "kind": "TINYINT",
     "status": "TINYINT",
@@ -32,6 +31,8 @@ CORE: Final[Mapping[str, str]] = {
     "rest": "VARCHAR",
     "rrest": "VARCHAR",
 }
+UNREAD: Final = frozenset({"arrival_ms"})
+"""What is stored of every span for retention, and in no answer."""
 # SQL types of the columns of evaluations that queries read.
 JUDGED: Final[Mapping[str, str]] = {
     "span_id": "BIGINT",

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stackctl.embedded.traces.bloom import BloomFilters, FilterFile, Probe
-from stackctl.embedded.traces.pages import Places, SegmentPages, Unfamiliar
+from stackctl.embedded.traces.pagefile import Places
+from stackctl.embedded.traces.pages import SegmentPages, Unfamiliar
+from stackctl.embedded.traces.schema import UNREAD
 from stackctl.errors import UpstreamFailed
 
 # Columns that are there whatever was stored; where only their times matter they count as one span's start and end.
@@ -92,7 +94,7 @@ class Segment:
 
     Attributes:
         names: every column of the file.
-        columns: facts of each column that has a value in some row.
+        columns: facts of each column that has a value in some row, and is read.
         places: where their pages are; None where only DuckDB knows.
         rest_keys: for `span` and `resource`, the keys inside the JSON of `rest` and `rrest`.
         has_probe: some span is the readiness probe's.
@@ -115,25 +117,30 @@ class Segment:
         self._noted[column, value] = groups
 
     @cached_property
-    def constants(self) -> dict[str, Any]:
-        """Columns with the same value in every row: what is known need not be read."""
+    def singles(self) -> dict[str, Any]:
+        """Columns with one value, which rows have or not: what is known need not be read."""
         return {
             name: facts.low
             for name, facts in self.columns.items()
-            if facts.everywhere and isinstance(facts.low, str | int) and facts.low == facts.high
+            if isinstance(facts.low, str | int) and facts.low == facts.high
         }
 
-    @property
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """Those of them that every row has."""
+        return {name: value for name, value in self.singles.items() if self.columns[name].everywhere}
+
+    @cached_property
     def first_ns(self) -> int:
         """Start of its earliest span, unix nanoseconds."""
         return self._bound(_START, "low", 0)
 
-    @property
+    @cached_property
     def last_ns(self) -> int:
         """Start of its latest span."""
         return self._bound(_START, "high", _FOREVER)
 
-    @property
+    @cached_property
     def longest_ns(self) -> int:
         """Duration of its longest span."""
         return self._bound(_DURATION, "high", _FOREVER)
@@ -172,7 +179,8 @@ class Segment:
             Unfamiliar: only DuckDB can read them.
         """
         wanted = self.columns if columns is None else columns
-        return self._paged(groups, lambda pages, group: pages.where(group, "tid_hi", highs), wanted)
+        known = {"tid_hi": highs[0]} if len(highs) == 1 else {}
+        return self._paged(groups, lambda pages, group: pages.where(group, "tid_hi", highs), wanted, known)
 
     def rows_with(self, column: str, text: str, columns: Iterable[str]) -> list[dict[str, Any]]:
         """Return the rows in which a column is a text.
@@ -184,21 +192,33 @@ class Segment:
             Unfamiliar: only DuckDB can read them.
         """
         groups = self.groups_with(column, [text])
-        return self._paged(groups, lambda pages, group: pages.where_text(group, column, text), columns)
+        return self._paged(groups, lambda pages, group: pages.where_text(group, column, text), columns, {column: text})
 
     def _paged(
-        self, groups: Iterable[int], where: Callable[[SegmentPages, int], Sequence[int]], columns: Iterable[str]
+        self,
+        groups: Iterable[int],
+        where: Callable[[SegmentPages, int], Sequence[int]],
+        columns: Iterable[str],
+        looked_for: dict[str, Any],
     ) -> list[dict[str, Any]]:
+        """Return the rows of some row groups that are found there.
+
+        Args:
+            looked_for: values that they all have.
+        """
         if self.places is None:
             raise Unfamiliar(f"{self.path.name} has columns of another form")
-        wanted = set(self.columns).intersection(columns)
-        known = {name: self.constants[name] for name in wanted.intersection(self.constants)}
-        read = sorted(wanted.difference(known))
+        wanted = self.columns.keys() & columns
+        constants = self.constants | looked_for
+        known = {name: constants[name] for name in wanted & constants.keys()}
         rows: list[dict[str, Any]] = []
         with SegmentPages(self.path, self.places) as pages:
             for group in groups:
                 places = where(pages, group)
-                rows += [known | row for row in pages.rows(group, read, places)] if places else []
+                if places:
+                    read = [name for name in wanted - known.keys() if group in self.columns[name].groups]
+                    empty = dict.fromkeys(wanted)
+                    rows += [empty | known | row for row in pages.rows(group, read, places, self.singles)]
         return rows
 
     def _bound(self, column: str, which: str, unknown: int) -> int:
@@ -323,7 +343,7 @@ def read(path: Path) -> Segment:
     columns: dict[str, ColumnFacts] = {}
     for number, name in enumerate(metadata.schema.names):
         facts = _facts(file, [group.column(number) for group in groups])
-        if facts is not None:
+        if facts is not None and name not in UNREAD:
             columns[name] = facts
     return Segment(path, frozenset(metadata.schema.names), columns, Places.of(metadata))
 
