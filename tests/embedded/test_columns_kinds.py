@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stackctl import semconv
@@ -22,6 +22,8 @@ def _values(column: Coded) -> list[object]:
 
 @settings(max_examples=300, deadline=None)
 @given(texts=TEXTS, skipped=st.integers(0, 3))
+@example(texts=["a", "aaa", None], skipped=0)
+@example(texts=["a", "", "aaa", "aa"], skipped=1)
 def test_a_coded_column_says_the_same(texts: list[str | None], skipped: int) -> None:
     """Codes and distinct values give back each text, also where all are alike or the column is a part of another."""
     column = pa.array(texts, pa.string())[skipped:]
