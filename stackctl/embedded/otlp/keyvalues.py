@@ -68,6 +68,9 @@ def _tables() -> tuple[Words, Words, Octets, Octets]:
             mask = int.from_bytes((b"\xff" * lead + bytes([bits]) * size)[:_WORD], "little")
             written[place], sure[place] = int.from_bytes(tail[:_WORD], "little") & mask, mask
             kinds[place], leads[place] = kind, lead
+    for size in range(2, 0x80):  # arrays, maps and bytes, of which nothing more is asked
+        place = OTHER, size + 2
+        written[place], sure[place], kinds[place], leads[place] = _VALUE_TAG | size << 8, 0xFFFF, OTHER, 2
     return written.ravel(), sure.ravel(), kinds.ravel(), leads.ravel()
 
 
@@ -105,8 +108,8 @@ class Cut:
             raw if raw is not None and raw.size >= _WORD else bytes(raw or b"") + bytes(_WORD), np.uint8
         )
         starts, ends = bounds[:-1], bounds[1:]
-        kinds, key_ends, at = _cut_short(data, starts, ends)
-        left = np.flatnonzero(kinds == OTHER)
+        fits, kinds, key_ends, at = _cut_short(data, starts, ends)
+        left = np.flatnonzero(~fits)
         if len(left):
             kinds[left], key_ends[left], at[left] = _cut_any(data, starts[left], ends[left])
         return cls(data, kinds, starts, ends, key_ends, at)
@@ -183,10 +186,10 @@ def keys(heads: bytes) -> list[bytes]:
     return found
 
 
-def _cut_short(data: Octets, starts: Ints, ends: Ints) -> tuple[Octets, Ints, Ints]:
-    """Kind, end of the key and place of the value of elements that the tables know: nearly all.
+def _cut_short(data: Octets, starts: Ints, ends: Ints) -> tuple[Mask, Octets, Ints, Ints]:
+    """Whether the tables know an element, as they do nearly all; its kind, the end of its key, the place of its value.
 
-    Every other element comes as `OTHER`. Here are as few operations as can be, each over all elements.
+    Here are as few operations as can be, each over all elements.
     """
     key_size = _octets(data, starts + 1)
     key_ends = starts + 2 + key_size
@@ -195,7 +198,7 @@ def _cut_short(data: Octets, starts: Ints, ends: Ints) -> tuple[Octets, Ints, In
     forms = tails + _FORM_OF_TAG.take(words.view(np.uint8)[2::_WORD])
     fits = (words & _SURE.take(forms)) == _WRITTEN.take(forms)
     fits &= (_octets(data, starts) == _KEY_TAG) & (key_size < 0x80)
-    return np.where(fits, _FORM_KINDS.take(forms), np.uint8(OTHER)), key_ends, key_ends + _LEADS.take(forms)
+    return fits, _FORM_KINDS.take(forms), key_ends, key_ends + _LEADS.take(forms)
 
 
 def _cut_any(data: Octets, starts: Ints, ends: Ints) -> tuple[Octets, Ints, Ints]:
