@@ -83,7 +83,7 @@ def prepare(marks: Marks) -> None:
         setattr(owner, name, value)
     marks.around(process, "serve_grpc", "recovery")  # what ends it: both logs are read and the ports open
     marks.around(log.LogFile, "append", "append")
-    marks.around(process.Ingest, "_seal_one", "sealing")
+    marks.around(process, "seal_apart", "sealing")
     marks.around(writer.SpanStore, "trim", "trimming")
     marks.around(retention, "place_parts", "compaction")
     marks.around(retention.Retention, "_drop_merged", "compaction")

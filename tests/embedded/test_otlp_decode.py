@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from otlp_messages import SPAN_ID, START_NS, TRACE_ID, any_value, call_request, log_request, span_request
 
 from stackctl.bench.requests import add_attribute
-from stackctl.embedded.otlp import decode, plain, wide
+from stackctl.embedded.otlp import decode, plain, shape, wide
 from stackctl.embedded.otlp.jsonform import MOST_OBJECTS, to_protobuf
 from stackctl.embedded.otlp.message import Panicked
 from stackctl.embedded.otlp.shape import CORE, LATEST_NS, MAX_DECODED_COLUMNS
@@ -240,6 +240,18 @@ def test_values_in_key_names_do_not_make_endless_columns() -> None:
     table = decode.spans([span_request(2, many).SerializeToString()], 1)
     assert len([name for name in table.column_names if name.startswith("s:")]) == MAX_DECODED_COLUMNS
     assert all(len(row["rest"]) == 50 for row in rows(table))
+
+
+@pytest.mark.parametrize("decoder", decode.DECODERS)
+def test_many_spans_of_many_keys_make_no_endless_table(monkeypatch: pytest.MonkeyPatch, decoder: str) -> None:
+    """Columns times rows are bounded: a small request must not become gigabytes; nothing of it is lost."""
+    monkeypatch.setattr(shape, "_MAX_PLACES", 500)
+    requests = [_of_resource({f"key{n}": n, "same": n}, n) for n in range(1, 101)]
+    table = decode.gathered_spans(requests, 1, decoder).table
+    placed = [name for name in table.column_names if name.startswith("r:")]
+    assert (len(placed), "r:same:i" in placed) == (5, True)
+    unplaced = [orjson.loads(text) for text in table.column("rrest").to_pylist() if text is not None]
+    assert sum(map(len, unplaced)) == 200 - 100 - 4
 
 
 def test_no_spans_give_an_empty_table_of_the_same_shape() -> None:

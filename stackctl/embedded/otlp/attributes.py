@@ -14,7 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from stackctl.embedded.otlp import jsontext
 from stackctl.embedded.otlp.jsontext import Ints, parents
 from stackctl.embedded.otlp.keyvalues import LETTERS, OTHER, SCALAR_FIELDS, Cut, binaries, keys
-from stackctl.embedded.otlp.shape import MAX_DECODED_COLUMNS, Lists, Texts, column_name
+from stackctl.embedded.otlp.shape import Lists, Texts, column_name, most_columns
 
 _SCALAR_NAMES: Final = frozenset(field for field, _ in SCALAR_FIELDS)
 # How often each sequence of keys must come, on average, for sequences to be looked up rather than keys.
@@ -22,13 +22,14 @@ _ALIKE: Final = 8
 _NO_KEY: Final = b"\x0a\0"  # protobuf leaves an empty field out
 
 
-def pivot(attributes: Lists, prefix: str, columns: dict[str, Any]) -> Texts:
+def pivot(attributes: Lists, prefix: str, columns: dict[str, Any], shown: int | None = None) -> Texts:
     """Turn an attribute list column into typed columns, a row for each list.
 
     Args:
         attributes: list of serialised KeyValues, one list per span or per resource.
         prefix: `s` or `r`.
-        columns: gets the columns, at most `MAX_DECODED_COLUMNS`, frequent keys first.
+        columns: gets the columns, frequent keys first, at most `most_columns`.
+        shown: rows that these lists are shown in, where that are more than there are lists.
 
     Returns:
         JSON objects of what has no column: arrays, maps, bytes, and scalars beyond the cap.
@@ -47,7 +48,7 @@ def pivot(attributes: Lists, prefix: str, columns: dict[str, Any]) -> Texts:
         elements, cut = respelled, Cut.of(respelled)
         others = _Others.of(elements, np.flatnonzero(cut.kinds == OTHER))
     owner, rows = parents(attributes), len(attributes)
-    made, unplaced = _placed(cut, owner, rows, prefix)
+    made, unplaced = _placed(cut, owner, rows, prefix, most_columns(shown or rows))
     columns |= made
     if len(unplaced):
         others = _Others.of(elements, np.sort(np.concatenate([others.places, unplaced])))
@@ -103,11 +104,12 @@ def _usual(pair: KeyValue) -> bytes:
     return (b"" if pair.key else _NO_KEY) + usual.SerializeToString()
 
 
-def _placed(cut: Cut, owner: Ints, rows: int, prefix: str) -> tuple[dict[str, Any], Ints]:
+def _placed(cut: Cut, owner: Ints, rows: int, prefix: str, most: int) -> tuple[dict[str, Any], Ints]:
     """Columns of the elements that were cut, the most frequent first; and the elements beyond the cap of columns.
 
     Args:
         owner: ascending row of each element.
+        most: how many columns there may be.
     """
     chosen = np.flatnonzero(cut.kinds != OTHER)
     if not len(chosen):
@@ -118,7 +120,7 @@ def _placed(cut: Cut, owner: Ints, rows: int, prefix: str) -> tuple[dict[str, An
     counts = np.bincount(codes)
     found = np.flatnonzero(counts)
     left = chosen[:0]
-    frequent = found[np.argsort(-counts[found], kind="stable")][:MAX_DECODED_COLUMNS]
+    frequent = found[np.argsort(-counts[found], kind="stable")][:most]
     # A line for each column, with the element of each row; those of a type are neighbours.
     lines = frequent[np.argsort(frequent % len(LETTERS), kind="stable")]
     line_of = np.full(len(counts), -1)

@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stackctl.embedded.otlp.jsontext import any_value, json_text
 from stackctl.embedded.otlp.keyvalues import SCALAR_FIELDS
-from stackctl.embedded.otlp.shape import CORE, KINDS, LATEST_NS, MAX_DECODED_COLUMNS, SCALARS, STATUSES, column_name
+from stackctl.embedded.otlp.shape import CORE, KINDS, LATEST_NS, SCALARS, STATUSES, column_name, most_columns
 from stackctl.embedded.otlp.wide import Flat
 
 _KINDS = dict(SCALAR_FIELDS)
@@ -100,7 +100,7 @@ def _table(rows: list[Cells]) -> pa.Table:
             counts[name] = counts.get(name, 0) + 1
     extra = sorted((name for name in counts if name not in CORE.names), key=lambda name: -counts[name])
     for prefix, rest in (("s", "rest"), ("r", "rrest")):
-        for name in [name for name in extra if name[0] == prefix][MAX_DECODED_COLUMNS:]:
+        for name in [name for name in extra if name[0] == prefix][most_columns(len(rows)) :]:
             extra.remove(name)
             _move(rows, name, rest)
     columns = {field.name: pa.array([row[field.name] for row in rows], field.type) for field in CORE}

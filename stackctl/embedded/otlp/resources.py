@@ -10,7 +10,7 @@ from stackctl.embedded.otlp import message
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints
 from stackctl.embedded.otlp.keyvalues import binaries
-from stackctl.embedded.otlp.shape import MAX_DECODED_COLUMNS, SCALARS, Lists, Texts
+from stackctl.embedded.otlp.shape import SCALARS, Lists, Texts, most_columns
 
 # Messages remembered, and the bytes that one may have; senders choose them, so the memory is emptied when full.
 _REMEMBERED: Final = 512
@@ -26,7 +26,7 @@ def resource_columns(serialised: Lists, rows: Ints, columns: dict[str, Any]) -> 
     Args:
         serialised: of each ResourceSpans the pieces of its resource.
         rows: which of them each row of the table shows.
-        columns: gets the columns, at most `MAX_DECODED_COLUMNS`.
+        columns: gets the columns, at most `most_columns`.
 
     Returns:
         JSON objects of what has no column, a row for each of `rows`.
@@ -40,12 +40,12 @@ def resource_columns(serialised: Lists, rows: Ints, columns: dict[str, Any]) -> 
     if _few(distinct):
         found = _resources.of(distinct)
         names = list(dict.fromkeys(name for values, _ in found for name in values))
-        if len(names) <= MAX_DECODED_COLUMNS:
+        if len(names) <= most_columns(len(rows)):
             for name in names:
                 columns[name] = _spread([values.get(name) for values, _ in found], SCALARS[name[-1]], seen)
             return _spread([rest for _, rest in found], pa.string(), seen)
     made: dict[str, Any] = {}
-    rest = pivot(_attributes(distinct), "r", made)
+    rest = pivot(_attributes(distinct), "r", made, len(rows))
     columns |= {name: column.take(seen) for name, column in made.items()}
     return rest.take(seen)
 

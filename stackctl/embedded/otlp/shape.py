@@ -60,6 +60,13 @@ SCALARS: Final = {"s": pa.string(), "i": pa.int64(), "d": pa.float64(), "b": pa.
 
 # Attribute columns of one decode; SDKs stop at 128 attributes a span. What the store keeps is bounded per segment.
 MAX_DECODED_COLUMNS: Final = 1024
+# Places in those columns: 3 MB of spans that share no key would be 200 million, three gigabytes.
+_MAX_PLACES: Final = 16_000_000
+
+
+def most_columns(rows: int) -> int:
+    """How many attribute columns so many rows may have, of spans and of resources each."""
+    return min(MAX_DECODED_COLUMNS, _MAX_PLACES // max(rows, 1))
 
 
 def column_name(prefix: str, key: str, kind: str) -> str:
