@@ -93,6 +93,22 @@ def test_rows_are_those_of_parquets_own_reader(
     assert pages.rows(group, [], places) == [{} for _ in places]
 
 
+@pytest.mark.parametrize("at_once", [1, 100_000])
+def test_however_many_pages_are_unpacked_at_once(
+    pages: SegmentPages, stored: tuple[Path, pa.Table], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """One after the other as many together; of a column with one value, only where rows have it is read."""
+    monkeypatch.setattr("stackctl.embedded.traces.pagefile._UNPACKED", at_once)
+    places = list(range(0, ROWS // 2, 777))
+    expected = stored[1].take(places).to_pylist()
+    assert pages.rows(0, stored[1].column_names, places) == expected
+    known = {"s:stream:b": "some", "s:absent:s": "other"}
+    marked = [row | {"s:stream:b": None if row["s:stream:b"] is None else "some"} for row in expected]
+    assert pages.rows(0, stored[1].column_names, places, known) == marked
+    traces = stored[1]["tid_hi"].to_pylist()
+    assert pages.where(0, "tid_hi", traces[80:81]) == list(range(80, 88))
+
+
 def test_headers_are_read_at_once_as_they_are_field_by_field(stored: tuple[Path, pa.Table]) -> None:
     """Of every page there is, of either kind; what begins as a header and is none is refused."""
     data, places = stored[0].read_bytes(), places_of(stored[0])

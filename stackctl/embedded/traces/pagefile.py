@@ -166,11 +166,11 @@ class PageFile:
             places: pages without one of them are passed over.
         """
         form, at, end, window = chunk
-        first, met, size = 0, 0, _LARGEST
+        first = met = 0
         while at < end:
             header = window.header(at, end)
             at = header.end + header.packed
-            if not header.end <= at <= end or not 0 <= header.size <= size:
+            if not header.end <= at <= end or not 0 <= header.size <= _LARGEST:
                 raise ValueError("a page beyond its column, or too large")
             if header.kind != DATA:
                 if dictionary:
