@@ -60,7 +60,7 @@ def _alike(column: Column) -> Coded | None:
     if count == len(column):
         return Coded(np.zeros(count, np.int32), [text.decode()]) if (lengths == length).all() else None
     missing = ~np.asarray(valid(column))
-    return Coded(missing.view(np.int8), [text.decode(), None]) if ((lengths == 0) == missing).all() else None
+    return Coded(missing.view(np.int8), [text.decode(), None]) if ((lengths == length) != missing).all() else None
 
 
 def combined(columns: Sequence[Coded], count: int) -> Coded:
