@@ -98,6 +98,7 @@ from stackctl.embedded import nursery
 from stackctl.embedded.workwire import Setup
 from stackctl.stack import EngineConfig
 nursery._tend(socket.socket(fileno=int(sys.argv[1])), os.getppid(), Setup.of(EngineConfig("")))
+os._exit(0)
 """
 
 
