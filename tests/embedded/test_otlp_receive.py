@@ -217,9 +217,8 @@ def test_a_full_queue_says_when_to_come_again() -> None:
 
 
 def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
-    """Whoever is free takes what waits; beside another only a full group is begun, and one more waits prepared."""
-    small, full = 1_000, receive.MAX_GROUP_BYTES
-    rest = full - small
+    """Who is free takes what waits, another one half a group, and beyond that only a full one waits to be prepared."""
+    small, half, full = 1_000, receive.BESIDE_BYTES, receive.MAX_GROUP_BYTES
 
     async def scenario() -> list[list[int]]:
         begun: list[list[int]] = []
@@ -236,7 +235,7 @@ def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
         intake = Intake(prepare, store, lambda: 0, at_once=lambda: 2)
         running = asyncio.create_task(intake.run())
         takes = []
-        for size, groups in ((small, 1), (small, 1), (rest, 2), (small, 2), (rest, 3), (full, 3), (small, 3)):
+        for size, groups in ((small, 1), (small, 1), (half, 2), (half, 2), (half, 3), (full, 3), (small, 3)):
             takes.append(asyncio.create_task(intake.take(Signal.TRACES, bytes(size))))
             await asyncio.sleep(0.05)
             assert len(begun) == groups
@@ -246,7 +245,7 @@ def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
         await running
         return begun
 
-    assert asyncio.run(scenario()) == [[small], [small, rest], [small, rest], [full], [small]]
+    assert asyncio.run(scenario()) == [[small], [small, half], [half, half], [full], [small]]
 
 
 @pytest.mark.parametrize("kind", [BUSY, UNAVAILABLE])

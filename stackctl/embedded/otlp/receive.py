@@ -11,7 +11,9 @@ from stackctl.embedded.store.digests import digest
 
 MAX_QUEUE_BYTES: Final = 96 * 1024**2
 # One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
-MAX_GROUP_BYTES: Final = 6 * 1024**2
+MAX_GROUP_BYTES: Final = 4 * 1024**2
+# What is begun beside a group that is being prepared: two small ones at once take more of two cores than one of both.
+BESIDE_BYTES: Final = MAX_GROUP_BYTES // 2
 GATHER_SECONDS: Final = 0.004
 _PAUSE_SECONDS: Final = 0.001  # requests that come together are not further apart
 # A group of many small requests costs hardly more than one of few: waiting as long as the last one took to prepare
@@ -131,15 +133,16 @@ class Intake(Generic[P]):
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _has_work(self) -> bool:
-        """Whether a group may be begun: any while none is prepared, a full one beside others.
+        """Whether a group may be begun: any while none is prepared, half a group where somebody else is free.
 
-        Two groups at once take more of the processor than one of both, and one that waits for somebody to be free has
-        its fixed cost all the same, but nothing more could join it.
+        A full one may be begun while all are busy: it would wait as well, but nothing more could join it.
         """
         if not self._waiting or self._unstored >= _MOST_UNSTORED:
             return False
-        full = self._waiting_bytes >= MAX_GROUP_BYTES
-        return not self._preparing or (full and self._preparing <= self._at_once())
+        free = self._at_once() - self._preparing
+        if not self._preparing or free < 0:
+            return not self._preparing
+        return self._waiting_bytes >= (BESIDE_BYTES if free else MAX_GROUP_BYTES)
 
     def _committed(self, _: "asyncio.Task[None]") -> None:
         self._unstored -= 1
