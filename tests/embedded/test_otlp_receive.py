@@ -217,35 +217,51 @@ def test_a_full_queue_says_when_to_come_again() -> None:
 
 
 def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
-    """Who is free takes what waits, another one half a group, and beyond that only a full one waits to be prepared."""
+    """Who is free takes what waits; beside others a full group is begun, half of one where the queue is deep."""
     small, half, full = 1_000, receive.BESIDE_BYTES, receive.MAX_GROUP_BYTES
 
-    async def scenario() -> list[list[int]]:
-        begun: list[list[int]] = []
-        gate = asyncio.Event()
+    def begun(*arrivals: tuple[int, int], prepared_at_once: int = 0) -> list[list[int]]:
+        """Take requests of some sizes, see how many groups are begun after each; return the groups' sizes."""
+        return asyncio.run(_groups(arrivals, prepared_at_once))
 
-        async def prepare(requests: Sequence[Request]) -> Sequence[Request]:
-            begun.append([len(request.body) for request in requests])
+    assert begun((small, 1), (small, 1), (half, 1), (full, 2), (full, 3), (full, 3)) == [
+        [small],
+        [small, half],
+        [full],
+        [full],
+        [full],
+    ]
+    # The first is being stored, the second prepared: 8 MB are not answered for.
+    assert begun((full, 1), (full, 2), (small, 2), (half, 3), prepared_at_once=1) == [[full], [full], [small, half]]
+    assert begun((small, 1), (half, 2), (half, 2), (small, 2), prepared_at_once=1)[:2] == [[small], [half]]
+
+
+async def _groups(arrivals: Sequence[tuple[int, int]], prepared_at_once: int) -> list[list[int]]:
+    begun: list[list[int]] = []
+    gate = asyncio.Event()
+
+    async def prepare(requests: Sequence[Request]) -> Sequence[Request]:
+        begun.append([len(request.body) for request in requests])
+        if len(begun) > prepared_at_once:
             await gate.wait()
-            return requests
+        return requests
 
-        async def store(requests: Sequence[Request]) -> list[Accepted]:
-            return [Accepted() for _ in requests]
+    async def store(requests: Sequence[Request]) -> list[Accepted]:
+        await gate.wait()
+        return [Accepted() for _ in requests]
 
-        intake = Intake(prepare, store, lambda: 0, at_once=lambda: 2)
-        running = asyncio.create_task(intake.run())
-        takes = []
-        for size, groups in ((small, 1), (small, 1), (half, 2), (half, 2), (half, 3), (full, 3), (small, 3)):
-            takes.append(asyncio.create_task(intake.take(Signal.TRACES, bytes(size))))
-            await asyncio.sleep(0.05)
-            assert len(begun) == groups
-        gate.set()
-        await asyncio.gather(*takes)
-        intake.drain()
-        await running
-        return begun
-
-    assert asyncio.run(scenario()) == [[small], [small, half], [half, half], [full], [small]]
+    intake = Intake(prepare, store, lambda: 0, at_once=lambda: 2)
+    running = asyncio.create_task(intake.run())
+    takes = []
+    for size, groups in arrivals:
+        takes.append(asyncio.create_task(intake.take(Signal.TRACES, bytes(size))))
+        await asyncio.sleep(0.05)
+        assert len(begun) == groups
+    gate.set()
+    await asyncio.gather(*takes)
+    intake.drain()
+    await running
+    return begun
 
 
 @pytest.mark.parametrize("kind", [BUSY, UNAVAILABLE])
