@@ -12,8 +12,8 @@ from stackctl.embedded.store.digests import digest
 MAX_QUEUE_BYTES: Final = 96 * 1024**2
 # One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
 MAX_GROUP_BYTES: Final = 4 * 1024**2
-# From so many bytes on without an answer, half a group is begun beside the one that is being prepared. With fewer, one at
-# a time is sooner done, and the other core is left to who asks: Home takes twice as long while two are prepared.
+# From so many bytes on without an answer, half a group is begun beside the one that is being prepared. With fewer, one
+# at a time is sooner done, and the other core is left to who asks: Home takes twice as long while two are prepared.
 DEEP_QUEUE_BYTES: Final = 2 * MAX_GROUP_BYTES
 BESIDE_BYTES: Final = MAX_GROUP_BYTES // 2
 GATHER_SECONDS: Final = 0.004
