@@ -79,7 +79,7 @@ class Ingest:
         self._pipelines: list[Pipeline] = []
         self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
         self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
-        self._workforce = Workforce(setup, self._prepare_here, nursery=nursery)
+        self._workforce = Workforce(setup, self._prepare_here, nursery=nursery, asked=self.head.asked)
         self.intake = Intake(self._prepare, self._store, now_ms, at_once=lambda: self._workforce.at_once)
         self._seal = ThreadPoolExecutor(1, "seal")
 

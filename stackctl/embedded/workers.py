@@ -180,6 +180,8 @@ class Workforce:
         inside: prepares a group in this process.
         most: how many workers there may be.
         nursery: makes workers, where there is one.
+        asked: whether somebody asks for what is stored. Then one worker at a time prepares: two leave no core to answer
+            with, and Home takes twice as long.
 
     Attributes:
         tally: what workers' rules did not let through.
@@ -191,8 +193,9 @@ class Workforce:
         inside: Callable[[Prepared], Awaitable[Prepared]],
         most: int | None = None,
         nursery: Nursery | None = None,
+        asked: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._setup, self._inside, self._nursery = setup, inside, nursery
+        self._setup, self._inside, self._nursery, self._asked = setup, inside, nursery, asked
         self._most = workers_here() if most is None else most
         self._threads = ThreadPoolExecutor(2 * MOST_WORKERS, "carry")
         self._ready: set[Worker] = set()
@@ -206,7 +209,7 @@ class Workforce:
     @property
     def at_once(self) -> int:
         """How many groups may be prepared side by side."""
-        return max(1, self.size)
+        return 1 if self.size < 2 or self._asked() else self.size
 
     @property
     def size(self) -> int:
@@ -219,7 +222,7 @@ class Workforce:
             self._grow(time.monotonic())
             if self._starting:
                 await asyncio.wait(self._starting, return_when=asyncio.FIRST_COMPLETED)
-        while self._ready and not self._idle:
+        while self._ready and (not self._idle or self.size - len(self._idle) >= self.at_once):
             self._freed.clear()
             await self._freed.wait()
         began = time.monotonic()

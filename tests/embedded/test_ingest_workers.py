@@ -269,6 +269,35 @@ def test_a_large_group_waits_for_the_copies_that_prepare_it(nursery: Nursery) ->
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
+def test_one_worker_at_a_time_prepares_while_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two workers one is left idle for as long as questions come, and both work when none do."""
+    at_work: list[int] = []
+
+    async def run() -> None:
+        asking = True
+        force = Workforce(SETUP, workforce()._inside, most=2, asked=lambda: asking)
+        await grown(force)
+        while force.size < 2:
+            await asyncio.sleep(0.05)
+        outside = force._outside
+
+        async def noted(worker: Worker, one: Prepared) -> Prepared | None:
+            at_work.append(force.size - len(force._idle))
+            return await outside(worker, one)
+
+        monkeypatch.setattr(force, "_outside", noted)
+        assert force.at_once == 1
+        await asyncio.gather(*(force.prepare(group()) for _ in range(6)))
+        assert at_work == [1] * 6
+        asking = False
+        assert force.at_once == 2
+        await asyncio.gather(*(force.prepare(group()) for _ in range(6)))
+        assert max(at_work) == 2
+        await force.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_workers_go_after_calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once there is little to do for a while, no worker is left, and groups are prepared in the process again."""
     monkeypatch.setattr(workers, "_CALM_SECONDS", 1.5)
