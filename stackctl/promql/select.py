@@ -167,10 +167,14 @@ def instant(context: Context, selector: tree.Selector, times_instead: bool = Fal
         times_instead: return the samples' own times in seconds instead of their values.
     """
     ends = context.ends(selector.at, selector.offset_ms)
-    oldest = int(ends.min()) - context.lookback_ms
+    oldest = ends - context.lookback_ms
+    if times_instead and selector.at is not None:
+        # Prometheus 3.15 fetches samples for the moment with its offset, and looks among them at the one without.
+        unmoved = context.ends(selector.at, 0)
+        ends, oldest = np.minimum(ends, unmoved), np.maximum(ends, unmoved) - context.lookback_ms
     if selector.extended == "smoothed":
         return _interpolated(context, selector, ends)
-    found = context.storage.select(selector.matchers, oldest + 1, int(ends.max()))
+    found = context.storage.select(selector.matchers, min(int(oldest.min()) + 1, int(ends.max())), int(ends.max()))
     series = [one for one in found if len(one.t_ms)]
     check_size(len(series), context.steps)
     v, ok = np.empty((len(series), context.steps)), np.empty((len(series), context.steps), np.bool_)
@@ -181,7 +185,7 @@ def instant(context: Context, selector: tree.Selector, times_instead: bool = Fal
         t = times.take(newest, mode="clip")
         for i in members:
             series[i].v.take(newest, out=v[i], mode="clip")
-        ok[members] = (t <= ends) & (t > ends - context.lookback_ms)
+        ok[members] = (t <= ends) & (t > oldest)
         stamps.append((members, t))
     ok[is_stale(v)] = False
     if times_instead:
