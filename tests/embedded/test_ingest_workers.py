@@ -10,41 +10,29 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import orjson
 import psutil
 import pyarrow as pa
 import pytest
-from otlp_messages import call_request, log_request
+from otlp_messages import call_request
+from worker_groups import SETUP, founded, group, line
 
 from stackctl.bench.ingest import IngestProcess, count_calls, count_spans
 from stackctl.embedded import workers
-from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.nursery import NURSERY, Nursery
 from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.otlp.signals import Accepted, Refused, Signal
-from stackctl.embedded.prepare import Line, Prepared, Preparer
-from stackctl.embedded.series import blocks
-from stackctl.embedded.series.derive import Derivation
-from stackctl.embedded.series.family import Family
-from stackctl.embedded.series.head import Head, Pace
+from stackctl.embedded.prepare import Prepared
 from stackctl.embedded.series.increments import Increments
-from stackctl.embedded.series.points import Points
-from stackctl.embedded.series.stored import GroupCache, StoredBlock
 from stackctl.embedded.store.columncap import ColumnCap
-from stackctl.embedded.store.frame import Frame, Packed
-from stackctl.embedded.store.layout import SPANS, Layout
+from stackctl.embedded.store.frame import Packed
+from stackctl.embedded.store.layout import Layout
 from stackctl.embedded.store.seal import seal
-from stackctl.embedded.store.writer import SealLimits, SpanStore
 from stackctl.embedded.workers import Load, Worker, Workforce, seal_apart
-from stackctl.embedded.workwire import Setup, Tally, WorkerLost
-from stackctl.stack import EngineConfig
+from stackctl.embedded.workwire import Tally, WorkerLost
 from tests import absent
-
-CONFIG = EngineConfig("")
-SETUP = Setup.of(CONFIG)
 
 
 @pytest.fixture
@@ -56,50 +44,15 @@ def ingest(tmp_path: Path) -> Iterator[IngestProcess]:
         process.kill()
 
 
-def group() -> Prepared:
-    """Spans with content that redaction drops, an evaluation, metrics, and bytes that are no request."""
-    evaluation = log_request({"gen_ai.evaluation.name": "grounded", "gen_ai.evaluation.score.value": 0.25})
-    bodies = {
-        1: (Signal.TRACES, call_request(3, first_id=1)),
-        2: (Signal.TRACES, b"\xff not a message"),
-        4: (Signal.LOGS, evaluation),
-        5: (Signal.METRICS, b""),
-    }
-    fresh = {n: Request(kind, body, b"%016d" % n, 1_000 + n) for n, (kind, body) in bodies.items()}
-    return Prepared((), (), fresh)
-
-
-def line() -> tuple[Pipeline, Preparer]:
-    pipeline = Pipeline(CONFIG, book=SETUP.book)
-    return pipeline, Preparer(Line(pipeline, Derivation((), book=SETUP.book)))
-
-
 def outcomes(prepared: Prepared) -> dict:
     return {n: one if isinstance(one, Accepted) else (one.kind, one.message) for n, one in prepared.outcomes.items()}
 
 
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
-    """Of a process that holds nothing, as ingest founds its own: this one has threads and open files."""
-    if sys.platform != "linux":
-        absent.skip("copies of processes")
-    ours, theirs = socket.socketpair()
-    with theirs:
-        command = [sys.executable, "-c", _TEND, str(theirs.fileno())]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
-    yield Nursery(ours, process.pid)
-    ours.close()
-    process.wait(10)
-
-
-_TEND = """
-import os, socket, sys
-from stackctl.embedded import nursery
-from stackctl.embedded.workwire import Setup
-from stackctl.stack import EngineConfig
-nursery._tend(socket.socket(fileno=int(sys.argv[1])), os.getppid(), Setup.of(EngineConfig("")))
-os._exit(0)
-"""
+    """One for all of these tests."""
+    with founded() as found:
+        yield found
 
 
 @pytest.fixture(params=["copy", "program"])
@@ -146,43 +99,6 @@ def test_signals_of_the_terminal_do_not_end_a_worker(source: Nursery | None) -> 
             worker.prepare(group())
     finally:
         worker.end()
-
-
-def test_sealing_is_done_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
-    """A log file becomes the same segments in a process of its own, and what the disk refuses there is told here."""
-    store = SpanStore(tmp_path, SealLimits(rows=1))
-    store.append(Frame(1_000, (b"d" * 16,), line()[1].fill(group()).spans))
-    store.roll_if_due()
-    store.seal_closed(partial(seal_apart, nursery, seal))
-    (segment,) = store.layout.sealed(SPANS)
-    apart = store.layout.path(segment).read_bytes()
-    store.layout.path(segment).unlink()
-    store.seal_closed()
-    assert store.layout.path(segment).read_bytes() == apart
-    store.close()
-    with pytest.raises(FileNotFoundError):
-        seal_apart(nursery, seal, Layout.below(tmp_path / "nowhere"), 1)
-
-
-def test_samples_are_sealed_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
-    """A block is the same whoever makes it, more series than are held at a time in the order of their samples."""
-    made = {}
-    for name, sealing in (("here", blocks.seal), ("apart", partial(seal_apart, nursery, blocks.seal))):
-        head = Head(tmp_path / name, pace=Pace(roll_samples=1), clock_ms=lambda: 1_800_000_000_000)
-        many = [Family("many", "gauge", (("number", f"{n:05d}"),)) for n in range(blocks.SERIES_AT_ONCE + 1)]
-        wide = Family("wide", "histogram", (), (1.0, 2.0))
-        head.append(
-            [Points(wide, (1.0, 2.0, 3.0, 9.0, 4.0)), *(Points(one, (1.0,)) for one in many)], 1_800_000_000_000
-        )
-        assert head.beat()
-        head.seal_closed(sealing)
-        (block,) = (tmp_path / name / "series" / "blocks").iterdir()
-        made[name] = {file.name: file.read_bytes() for file in block.iterdir()}
-        labels = [one.labels for one in StoredBlock(block, GroupCache()).series()]
-        assert [one.get("le") for one in labels[:5]] == ["1", "2", "+Inf", None, None]
-        assert [one["number"] for one in labels[5:]] == [f"{n:05d}" for n in range(len(many))]
-        head.close()
-    assert made["here"] == made["apart"]
 
 
 def test_without_the_nursery_workers_are_programs(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,64 @@
+"""Sealing in a process of its own: the same files as in ingest, and what the disk refuses is told."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from worker_groups import founded, group, line
+
+from stackctl.embedded.nursery import Nursery
+from stackctl.embedded.series import blocks
+from stackctl.embedded.series.family import Family
+from stackctl.embedded.series.head import Head, Pace
+from stackctl.embedded.series.points import Points
+from stackctl.embedded.series.stored import GroupCache, StoredBlock
+from stackctl.embedded.store.frame import Frame
+from stackctl.embedded.store.layout import SPANS, Layout
+from stackctl.embedded.store.seal import seal
+from stackctl.embedded.store.writer import SealLimits, SpanStore
+from stackctl.embedded.workers import seal_apart
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    """One for all of these tests."""
+    with founded() as found:
+        yield found
+
+
+def test_sealing_is_done_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
+    """A log file becomes the same segments in a process of its own, and what the disk refuses there is told here."""
+    store = SpanStore(tmp_path, SealLimits(rows=1))
+    store.append(Frame(1_000, (b"d" * 16,), line()[1].fill(group()).spans))
+    store.roll_if_due()
+    store.seal_closed(partial(seal_apart, nursery, seal))
+    (segment,) = store.layout.sealed(SPANS)
+    apart = store.layout.path(segment).read_bytes()
+    store.layout.path(segment).unlink()
+    store.seal_closed()
+    assert store.layout.path(segment).read_bytes() == apart
+    store.close()
+    with pytest.raises(FileNotFoundError):
+        seal_apart(nursery, seal, Layout.below(tmp_path / "nowhere"), 1)
+
+
+def test_samples_are_sealed_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
+    """A block is the same whoever makes it, more series than are held at a time in the order of their samples."""
+    made = {}
+    for name, sealing in (("here", blocks.seal), ("apart", partial(seal_apart, nursery, blocks.seal))):
+        head = Head(tmp_path / name, pace=Pace(roll_samples=1), clock_ms=lambda: 1_800_000_000_000)
+        many = [Family("many", "gauge", (("number", f"{n:05d}"),)) for n in range(blocks.SERIES_AT_ONCE + 1)]
+        wide = Family("wide", "histogram", (), (1.0, 2.0))
+        head.append(
+            [Points(wide, (1.0, 2.0, 3.0, 9.0, 4.0)), *(Points(one, (1.0,)) for one in many)], 1_800_000_000_000
+        )
+        assert head.beat()
+        head.seal_closed(sealing)
+        (block,) = (tmp_path / name / "series" / "blocks").iterdir()
+        made[name] = {file.name: file.read_bytes() for file in block.iterdir()}
+        labels = [one.labels for one in StoredBlock(block, GroupCache()).series()]
+        assert [one.get("le") for one in labels[:5]] == ["1", "2", "+Inf", None, None]
+        assert [one["number"] for one in labels[5:]] == [f"{n:05d}" for n in range(len(many))]
+        head.close()
+    assert made["here"] == made["apart"]

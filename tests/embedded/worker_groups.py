@@ -1,0 +1,62 @@
+"""What tests give workers to prepare, and a process that makes workers."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from otlp_messages import call_request, log_request
+
+from stackctl.embedded.columns import Pipeline
+from stackctl.embedded.nursery import Nursery
+from stackctl.embedded.otlp.receive import Request
+from stackctl.embedded.otlp.signals import Signal
+from stackctl.embedded.prepare import Line, Prepared, Preparer
+from stackctl.embedded.series.derive import Derivation
+from stackctl.embedded.workwire import Setup
+from stackctl.stack import EngineConfig
+from tests import absent
+
+CONFIG = EngineConfig("")
+SETUP = Setup.of(CONFIG)
+_TEND = """
+import os, socket, sys
+from stackctl.embedded import nursery
+from stackctl.embedded.workwire import Setup
+from stackctl.stack import EngineConfig
+nursery._tend(socket.socket(fileno=int(sys.argv[1])), os.getppid(), Setup.of(EngineConfig("")))
+os._exit(0)
+"""
+
+
+@contextmanager
+def founded() -> Iterator[Nursery]:
+    """A nursery of a process that holds nothing, as ingest founds its own: this one has threads and open files."""
+    if sys.platform != "linux":
+        absent.skip("copies of processes")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-c", _TEND, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    yield Nursery(ours, process.pid)
+    ours.close()
+    process.wait(10)
+
+
+def group() -> Prepared:
+    """Spans with content that redaction drops, an evaluation, metrics, and bytes that are no request."""
+    evaluation = log_request({"gen_ai.evaluation.name": "grounded", "gen_ai.evaluation.score.value": 0.25})
+    bodies = {
+        1: (Signal.TRACES, call_request(3, first_id=1)),
+        2: (Signal.TRACES, b"\xff not a message"),
+        4: (Signal.LOGS, evaluation),
+        5: (Signal.METRICS, b""),
+    }
+    fresh = {n: Request(kind, body, b"%016d" % n, 1_000 + n) for n, (kind, body) in bodies.items()}
+    return Prepared((), (), fresh)
+
+
+def line() -> tuple[Pipeline, Preparer]:
+    pipeline = Pipeline(CONFIG, book=SETUP.book)
+    return pipeline, Preparer(Line(pipeline, Derivation((), book=SETUP.book)))
