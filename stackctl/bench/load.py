@@ -12,24 +12,16 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
-import grpc
-import grpc.aio
 import orjson
 
+from stackctl.bench.calls import GrpcSender
 from stackctl.bench.requests import CALLS_PER_REQUEST, SPANS_PER_REQUEST, RequestSource
 
-EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 IN_FLIGHT: Final = 24
 _RETRY_SECONDS: Final = 0.05
 _TIMEOUT_SECONDS: Final = 20.0
-# A channel that lost its server tries again at once: the server of the kill test is back within a second.
-OPTIONS: Final = (
-    ("grpc.enable_http_proxy", 0),  # loopback, whatever the shell says
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 200),
-)
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class LoadResult:
     Attributes:
         acked_spans: spans of acknowledged requests.
         acked_calls: accounted calls among them.
-        refused: answers that were no acknowledgement, by gRPC code.
+        refused: answers that were no acknowledgement, by gRPC status or reason.
         seconds: wall time from the first send to the last answer.
         ack_seconds: latency of acknowledged requests, 50th and 99th percentile and maximum.
         late_seconds: how far behind its schedule the generator ended; 0 without a rate.
@@ -78,11 +70,10 @@ class LoadGenerator:
     async def run(self) -> LoadResult:
         """Send and return what was seen."""
         self._source.make(0)  # templates are built before the clock starts
-        async with grpc.aio.insecure_channel(self._target, options=OPTIONS) as channel:
-            call: Any = channel.unary_unary(EXPORT, None, None)
-            self._began = time.monotonic()
-            cpu = time.process_time()
-            await asyncio.gather(*(self._send(call) for _ in range(IN_FLIGHT)))
+        sender = GrpcSender(self._target)
+        self._began = time.monotonic()
+        cpu = time.process_time()
+        await asyncio.gather(*(self._send(sender) for _ in range(IN_FLIGHT)))
         seconds = time.monotonic() - self._began
         return LoadResult(
             len(self._latencies) * SPANS_PER_REQUEST,
@@ -94,11 +85,13 @@ class LoadGenerator:
             (time.process_time() - cpu) / seconds,
         )
 
-    async def _send(self, call: Any) -> None:
+    async def _send(self, sender: GrpcSender) -> None:
         while (number := await self._take_turn()) is not None:
             body = self._source.make(number)
-            while not await self._attempt(call, number, body) and self._acked is not None:
+            while not await self._attempt(sender, number, body):
                 await asyncio.sleep(_RETRY_SECONDS)
+                if self._acked is None:
+                    break
 
     async def _take_turn(self) -> int | None:
         """The number of the next request when its time has come; None when time is over."""
@@ -114,13 +107,14 @@ class LoadGenerator:
             self._late = elapsed - due
         return number
 
-    async def _attempt(self, call: Any, number: int, body: bytes) -> bool:
+    async def _attempt(self, sender: GrpcSender, number: int, body: bytes) -> bool:
         began = time.perf_counter()
         try:
-            await call(body, timeout=_TIMEOUT_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            name = error.code().name
-            self._refused[name] = self._refused.get(name, 0) + 1
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                await sender.call(body)
+        except OSError as error:
+            why = str(error) or type(error).__name__
+            self._refused[why] = self._refused.get(why, 0) + 1
             return False
         self._latencies.append(time.perf_counter() - began)
         if self._acked is not None:
@@ -139,9 +133,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the generator; return its exit code."""
+    import uvloop
+
     target, seconds, rate, seed, *rest = arguments
     with Path(rest[0]).open("a") if rest else nullcontext() as acked:
-        result = asyncio.run(LoadGenerator(target, float(seconds), float(rate), int(seed), acked).run())
+        result = uvloop.run(LoadGenerator(target, float(seconds), float(rate), int(seed), acked).run())
     sys.stdout.write(orjson.dumps(asdict(result)).decode() + "\n")
     return 0
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import orjson
 
 from stackctl import semconv
+from stackctl.bench.calls import GrpcConnection, HttpConnection
 from stackctl.bench.load import LoadResult, percentiles
 from stackctl.bench.requests import octets
-from stackctl.bench.single_calls import GrpcConnection, HttpConnection
 
 # As many requests wait at a time as many small applications have under way together.
 IN_FLIGHT: Final = 128

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from otlp_messages import call_request, log_request
 
+from stackctl.bench.calls import EXPORT
 from stackctl.bench.ingest import IngestProcess, count_calls, count_spans, free_port
-from stackctl.bench.load import EXPORT
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.stack import EngineConfig
 

@@ -78,8 +78,12 @@ class BrokenConnection(Exception):
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """Return one frame."""
-    size = len(payload)
-    return HEAD.pack(size >> 16, size & 0xFFFF, kind, flags, stream) + payload
+    return frame_head(kind, flags, stream, len(payload)) + payload
+
+
+def frame_head(kind: int, flags: int, stream: int, size: int) -> bytes:
+    """Return the head of a frame whose payload has `size` bytes."""
+    return HEAD.pack(size >> 16, size & 0xFFFF, kind, flags, stream)
 
 
 def settings(values: dict[int, int]) -> bytes:

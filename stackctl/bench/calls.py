@@ -1,18 +1,21 @@
-"""Connections of a sender that does not batch, over HTTP/1.1 and gRPC; a library would cost too much.
+"""Connections of senders over HTTP/1.1 and gRPC; a library would cost too much of the machine that is measured.
 
 They say what real senders say: all headers of a gRPC call, which HPACK makes a few bytes from the second call on, and
 HTTP/2's windows in both directions.
 """
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from hpack import Encoder
 
-from stackctl.bench.load import EXPORT
 from stackctl.embedded.otlp import http2
 from stackctl.embedded.otlp.frame_reader import FrameReader
 from stackctl.embedded.otlp.header_blocks import HeaderBlocks
+
+EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_PREFIX_BYTES: Final = 5  # before each gRPC message: whether it is compressed, and its length
 
 
 class HttpConnection(asyncio.Protocol):
@@ -51,14 +54,29 @@ class HttpConnection(asyncio.Protocol):
 
 
 class CallFailed(OSError):
-    """A call was not acknowledged; the message says its status or why."""
+    """A call was not acknowledged; the message says its gRPC status or why."""
+
+
+@dataclass
+class _Stream:
+    """A call that is under way.
+
+    Attributes:
+        window: bytes that the server still takes of it.
+    """
+
+    answer: "asyncio.Future[None]"
+    window: int
 
 
 class GrpcConnection(asyncio.Protocol):
-    """One connection that makes many calls at a time, each of one small message.
+    """One connection that makes many calls at a time.
 
     Args:
         host: `host:port`, the authority that is called.
+
+    Attributes:
+        closed: it was lost, or the server wants no more of it.
     """
 
     def __init__(self, host: str) -> None:
@@ -68,11 +86,13 @@ class GrpcConnection(asyncio.Protocol):
         self._blocks = HeaderBlocks(dict)
         self._reader: FrameReader[bool] = FrameReader(self, http2.SMALLEST_FRAME_LIMIT)
         self._transport: Any = None
-        self._answers: dict[int, asyncio.Future[None]] = {}
+        self._streams: dict[int, _Stream] = {}
         self._next = 1
         self._received = 0
-        self._window = http2.FIRST_WINDOW
+        self._window = self._first_window = http2.FIRST_WINDOW
+        self._frame_limit = http2.SMALLEST_FRAME_LIMIT
         self._wider = asyncio.Event()
+        self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the server."""
@@ -97,18 +117,34 @@ class GrpcConnection(asyncio.Protocol):
         Raises:
             CallFailed: it was not.
         """
-        size = len(body) + 5
-        while self._window < size:
-            self._wider.clear()
-            await self._wider.wait()
+        if self.closed:
+            raise CallFailed("the connection is closed")
         number, self._next = self._next, self._next + 2
-        self._window -= size
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        head = http2.frame(http2.HEADERS, http2.END_HEADERS, number, self._block)
+        stream = _Stream(asyncio.get_running_loop().create_future(), self._first_window)
+        self._streams[number] = stream
+        self._transport.write(http2.frame(http2.HEADERS, http2.END_HEADERS, number, self._block))
         self._block = self._repeated
-        message = b"\0" + len(body).to_bytes(4, "big") + body
-        self._transport.write(head + http2.frame(http2.DATA, http2.END_STREAM, number, message))
-        await answer
+        await self._send(number, stream, b"\0" + len(body).to_bytes(_PREFIX_BYTES - 1, "big"), body)
+        await stream.answer
+
+    async def _send(self, number: int, stream: _Stream, prefix: bytes, body: bytes) -> None:
+        """Send a message as the server's windows allow it."""
+        left = memoryview(body)
+        while not stream.answer.done():
+            room = min(self._frame_limit, self._window, stream.window) - len(prefix)
+            if room <= 0:
+                self._wider.clear()
+                await self._wider.wait()
+                continue
+            piece, left = left[:room], left[room:]
+            size = len(prefix) + len(piece)
+            self._window -= size
+            stream.window -= size
+            head = http2.frame_head(http2.DATA, 0 if left else http2.END_STREAM, number, size)
+            self._transport.writelines([head + prefix, piece])
+            prefix = b""
+            if not left:
+                return
 
     def data_begins(self, stream: int, size: int, last: bool) -> bool | None:  # noqa: ARG002 - the reader's interface
         """Count an answer's message, and open the window again when it is half closed."""
@@ -127,11 +163,10 @@ class GrpcConnection(asyncio.Protocol):
             headers = self._blocks.read(http2.header_fragment(flags, payload))
             if flags & http2.END_STREAM:
                 self._end(stream, headers.get(b"grpc-status", b"none").decode())
-        elif kind == http2.WINDOW_UPDATE and not stream:
-            self._window += int.from_bytes(payload, "big")
-            self._wider.set()
+        elif kind == http2.WINDOW_UPDATE:
+            self._widen(stream, int.from_bytes(payload, "big"))
         elif kind == http2.SETTINGS and not flags & http2.ACK:
-            self._transport.write(http2.frame(http2.SETTINGS, http2.ACK, 0))
+            self._configure(http2.read_settings(payload))
         elif kind == http2.PING and not flags & http2.ACK:
             self._transport.write(http2.frame(http2.PING, http2.ACK, 0, payload))
         elif kind == http2.RST_STREAM:
@@ -139,14 +174,61 @@ class GrpcConnection(asyncio.Protocol):
         elif kind == http2.GOAWAY:
             self._fail("the server goes away")
 
-    def _end(self, stream: int, status: str) -> None:
-        answer = self._answers.pop(stream, None)
-        if answer is not None and not answer.done():
-            answer.set_result(None) if status == "0" else answer.set_exception(CallFailed(status))
+    def _configure(self, values: dict[int, int]) -> None:
+        """Take what the server says of itself (RFC 9113, 6.5.2)."""
+        self._frame_limit = values.get(http2.MAX_FRAME_SIZE, self._frame_limit)
+        before, self._first_window = self._first_window, values.get(http2.INITIAL_WINDOW_SIZE, self._first_window)
+        for one in self._streams.values():
+            one.window += self._first_window - before
+        self._wider.set()
+        self._transport.write(http2.frame(http2.SETTINGS, http2.ACK, 0))
+
+    def _widen(self, stream: int, by: int) -> None:
+        if not stream:
+            self._window += by
+        elif stream in self._streams:
+            self._streams[stream].window += by
+        self._wider.set()
+
+    def _end(self, number: int, status: str) -> None:
+        stream = self._streams.pop(number, None)
+        if stream is not None and not stream.answer.done():
+            stream.answer.set_result(None) if status == "0" else stream.answer.set_exception(CallFailed(status))
 
     def _fail(self, why: str) -> None:
-        for stream in list(self._answers):
-            self._end(stream, why)
+        self.closed = True
+        for number in list(self._streams):
+            self._end(number, why)
+        self._wider.set()
+
+
+class GrpcSender:
+    """Calls over one connection, which is opened anew when it was lost.
+
+    Args:
+        target: host:port.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._connection: GrpcConnection | None = None
+        self._opening = asyncio.Lock()
+
+    async def call(self, body: bytes) -> None:
+        """Send a request and wait until it is acknowledged.
+
+        Raises:
+            OSError: it was not, or nobody listens.
+        """
+        async with self._opening:
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._open()
+        await self._connection.call(body)
+
+    async def _open(self) -> GrpcConnection:
+        host, port = self._target.rsplit(":", 1)
+        loop = asyncio.get_running_loop()
+        return (await loop.create_connection(lambda: GrpcConnection(self._target), host, int(port)))[1]
 
 
 def _call_headers(host: str) -> list[tuple[bytes, bytes]]:
