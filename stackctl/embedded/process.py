@@ -24,6 +24,7 @@ from stackctl.embedded.series import blocks
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.store.asked import Asked
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.retention import Retention
 from stackctl.embedded.store.seal import seal
@@ -79,7 +80,8 @@ class Ingest:
         self._pipelines: list[Pipeline] = []
         self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
         self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
-        self._workforce = Workforce(setup, self._prepare_here, nursery=nursery, asked=self.head.asked)
+        asked = Asked(self.store.layout.asked)
+        self._workforce = Workforce(setup, self._prepare_here, nursery=nursery, asked=asked.lately)
         self.intake = Intake(self._prepare, self._store, now_ms, at_once=lambda: self._workforce.at_once)
         self._seal = ThreadPoolExecutor(1, "seal")
 

@@ -16,14 +16,16 @@ from typing import Final
 
 import uvloop
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from stackctl.embedded.allocator import share_arenas
 from stackctl.embedded.api.http import Guarded
 from stackctl.embedded.api.sending import Sending, Unread
 from stackctl.embedded.asgi_server import asgi_server
 from stackctl.embedded.otlp.front import listen
-from stackctl.embedded.otlp.limits import Guard, guard_of
+from stackctl.embedded.otlp.limits import guard_of
+from stackctl.embedded.store.asked import Asked
+from stackctl.embedded.store.layout import Layout
 from stackctl.errors import StackctlError
 from stackctl.stack import EngineConfig
 
@@ -84,8 +86,8 @@ async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
     sockets = {name: listen(config.host, config.ports[name], name) for name in APPS}
     ended = asyncio.Event()
     coming = {name: Coming(_maker(name, config), ended) for name in APPS}
-    unread = Unread()
-    servers = {name: asgi_server(_guarded(coming[name], guard, unread)) for name in APPS}
+    asked, unread = Asked(Layout.below(Path(config.data_dir)).asked), Unread()
+    servers = {name: asgi_server(Sending(Guarded(coming[name], guard, asked.note), unread)) for name in APPS}
     serving = [asyncio.create_task(servers[name].serve([sockets[name]]), name=name) for name in APPS]
     stopping = asyncio.create_task(stop.wait(), name="stop")
     log.info("ready: prometheus %s, tempo %s", config.ports["prometheus"], config.ports["tempo"])
@@ -100,10 +102,6 @@ async def serve(config: EngineConfig, stop: asyncio.Event) -> None:
     for task in done - {stopping}:
         task.result()  # what ended by itself failed: the supervisor starts the process again
     log.info("stopped")
-
-
-def _guarded(app: ASGIApp, guard: Guard, unread: Unread) -> ASGIApp:
-    return Sending(Guarded(app, guard), unread)
 
 
 def _maker(name: str, config: EngineConfig) -> Callable[[], Starlette]:

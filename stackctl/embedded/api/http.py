@@ -1,5 +1,6 @@
-"""What both query APIs share: who may ask."""
+"""What both query APIs share: who may ask, and that somebody did."""
 
+from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -11,6 +12,7 @@ from stackctl.embedded.otlp.signals import UNAUTHENTICATED, Refused
 
 # The supervisor asks these without a token; they say nothing but yes.
 _READINESS: Final = frozenset({"/-/ready", "/-/healthy", "/ready"})
+_QUESTIONS: Final = "/api/"
 
 
 class Guarded:
@@ -21,11 +23,13 @@ class Guarded:
     Args:
         app: what answers those who may ask.
         guard: judges the Host and Authorization headers.
+        note: called when a question comes that may be asked.
     """
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, guard: Guard, note: Callable[[], None]) -> None:
         self._app = app
         self._guard = guard
+        self._note = note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
@@ -37,4 +41,6 @@ class Guarded:
                 if refused.kind is not UNAUTHENTICATED or scope["path"] not in _READINESS:
                     await PlainTextResponse(refused.message, refused.kind.http)(scope, receive, send)
                     return
+            if scope["path"].startswith(_QUESTIONS):
+                self._note()
         await self._app(scope, receive, send)

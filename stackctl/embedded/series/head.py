@@ -37,7 +37,6 @@ class Pace:
     Attributes:
         full_ms: every live series is sampled so often.
         wanted_ms: what changed is sampled no more often than this while a reader waits.
-        asked_ms: a reader that asked is one who will ask again for so long.
         live_ms: a catalogue series is sampled so long after its last change.
         keep_ms: a series unchanged for longer is forgotten, its counter with it.
         roll_ms, roll_bytes, roll_samples: age and size at which a log file is closed and becomes a block. The query
@@ -46,7 +45,6 @@ class Pace:
 
     full_ms: int = 15_000
     wanted_ms: int = 250
-    asked_ms: int = 15_000
     live_ms: int = 24 * 3_600_000
     keep_ms: int = 7 * 24 * 3_600_000
     roll_ms: int = 2 * 3_600_000
@@ -263,10 +261,6 @@ class Head:
         with self._lock:
             self._tick(self._clock_ms(), full=True)
             self._log.close()
-
-    def asked(self) -> bool:
-        """Whether somebody asked for numbers within the last `Pace.asked_ms`. Takes no lock."""
-        return 0 <= self._clock_ms() - self._asked_ms() < self._pace.asked_ms
 
     def _asked_ms(self) -> int:
         """When somebody last asked; 0 for never."""

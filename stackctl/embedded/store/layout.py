@@ -76,6 +76,11 @@ class Layout:
         return self.root / "log"
 
     @property
+    def asked(self) -> Path:
+        """Touched by the query process: somebody asks."""
+        return self.root / "asked"
+
+    @property
     def committed(self) -> Path:
         """File with the sequence number of the newest synced frame, 8 bytes little-endian."""
         return self.root / "committed"
