@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-import httpx2
 import psutil
 
+from stackctl.bench.asking import Answer, Asker
 from stackctl.bench.console import HOURS, SAMPLE_MS
 from stackctl.boards import policy, queries, render
 from stackctl.errors import ComponentUnhealthy
@@ -65,7 +65,7 @@ def requests(end_ms: int) -> list[Request]:
     return found
 
 
-def measure(client: httpx2.Client, process: psutil.Process, end_ms: int, repetitions: int) -> AnswerReport:
+def measure(client: Asker, process: psutil.Process, end_ms: int, repetitions: int) -> AnswerReport:
     """Ask for everything on Home, one request after the other, again and again.
 
     Args:
@@ -78,7 +78,7 @@ def measure(client: httpx2.Client, process: psutil.Process, end_ms: int, repetit
     """
     count: dict[str, str | float] = {"query": 'count({__name__=~".+"})', "time": end_ms / 1000}
     asked = Request("series", f"{_ENDPOINT}query", count)
-    series = _data(client.get(asked.path, params=asked.parameters), asked)["result"]
+    series = _data(client.get(asked.path, asked.parameters), asked)["result"]
     if not series or int(series[0]["value"][1]) < LEAST_SERIES:
         raise ComponentUnhealthy(f"fewer than {LEAST_SERIES} series are stored", next_step="name another directory")
     wanted = requests(end_ms)
@@ -89,22 +89,20 @@ def measure(client: httpx2.Client, process: psutil.Process, end_ms: int, repetit
     return AnswerReport(NAME, BAR_MS, repetitions, median(times), max(times), first, cpu_ms, None)
 
 
-def _all(client: httpx2.Client, wanted: Sequence[Request]) -> float:
+def _all(client: Asker, wanted: Sequence[Request]) -> float:
     """Return how many milliseconds the answers took together."""
     took = 0.0
     for request in wanted:
         began = time.perf_counter()
-        answer = client.get(request.path, params=request.parameters)
+        answer = client.get(request.path, request.parameters)
         took += time.perf_counter() - began  # what follows is not the server's
         _data(answer, request)
     return took * 1000
 
 
-def _data(answer: httpx2.Response, request: Request) -> Any:
-    if answer.status_code != httpx2.codes.OK:
-        raise ComponentUnhealthy(
-            f"{request.panel}: HTTP {answer.status_code}: {answer.text[:200]}", next_step="see its log on stderr"
-        )
+def _data(answer: Answer, request: Request) -> Any:
+    if not answer.ok:
+        raise ComponentUnhealthy(f"{request.panel}: {answer}", next_step="see its log on stderr")
     return answer.json()["data"]
 
 

@@ -10,17 +10,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import httpx2
 import psutil
 
 from stackctl import semconv
 from stackctl.bench import home
+from stackctl.bench.asking import Asker
 from stackctl.bench.console import make_day
 from stackctl.bench.ingest import READY_SECONDS, IngestProcess, disk_bytes
 from stackctl.bench.ports import free_port
@@ -179,7 +179,7 @@ def problems(report: QueryReport) -> list[str]:
 def _answer(
     question: Question,
     corpus: Corpus,
-    client: httpx2.Client,
+    client: Asker,
     process: psutil.Process,
     repetitions: int,
     data_dir: Path,
@@ -201,7 +201,7 @@ def _answer(
     return AnswerReport(question.name, question.bar_ms, repetitions, middle, worst, first[question.name], cpu_ms, bare)
 
 
-def _first(question: Question, corpus: Corpus, client: httpx2.Client) -> float:
+def _first(question: Question, corpus: Corpus, client: Asker) -> float:
     """Ask for the first time, about a span that is not asked about again."""
     return _asked(question, _samples(corpus, LEAST_REPETITIONS, question.rare)[0], corpus, client)
 
@@ -213,16 +213,14 @@ def _samples(corpus: Corpus, count: int, rare: bool) -> list[Sample]:
     return [found[number * step % len(found)] for number in range(count)]
 
 
-def _asked(question: Question, sample: Sample, corpus: Corpus, client: httpx2.Client) -> float:
+def _asked(question: Question, sample: Sample, corpus: Corpus, client: Asker) -> float:
     """Return how many milliseconds an answer took; it must have found something."""
     began = time.perf_counter()
-    answer = client.get(question.path(sample, corpus), params=question.parameters(sample, corpus))
+    answer = client.get(question.path(sample, corpus), question.parameters(sample, corpus))
     took = (time.perf_counter() - began) * 1000
-    found = answer.status_code == httpx2.codes.OK and any(answer.json().get(k) for k in ("batches", "traces", "series"))
+    found = answer.ok and any(answer.json().get(k) for k in ("batches", "traces", "series"))
     if not found:
-        raise ComponentUnhealthy(
-            f"{question.name}: HTTP {answer.status_code}: {answer.text[:200]}", next_step="see its log on stderr"
-        )
+        raise ComponentUnhealthy(f"{question.name}: {answer}", next_step="see its log on stderr")
     return took
 
 
@@ -296,7 +294,7 @@ def _ingest(data_dir: Path, rate: float) -> Iterator[Callable[[], tuple[int, flo
 
 
 @contextmanager
-def _query(data_dir: Path) -> Iterator[tuple[psutil.Process, dict[str, httpx2.Client]]]:
+def _query(data_dir: Path) -> Iterator[tuple[psutil.Process, dict[str, Asker]]]:
     """Run the query process over the store; yields it, and clients of its APIs by endpoint."""
     ports = {"prometheus": free_port(), "tempo": free_port()}
     config = data_dir.parent / "query.json"
@@ -304,12 +302,7 @@ def _query(data_dir: Path) -> Iterator[tuple[psutil.Process, dict[str, httpx2.Cl
     process = subprocess.Popen([sys.executable, "-m", "stackctl.embedded.query", str(config)])
     try:
         with ExitStack() as stack:
-            clients = {
-                name: stack.enter_context(
-                    httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
-                )
-                for name, port in ports.items()
-            }
+            clients = {name: stack.enter_context(closing(Asker(port))) for name, port in ports.items()}
             _wait_ready(process, clients["tempo"])
             yield psutil.Process(process.pid), clients
     finally:
@@ -317,12 +310,12 @@ def _query(data_dir: Path) -> Iterator[tuple[psutil.Process, dict[str, httpx2.Cl
         process.wait()
 
 
-def _wait_ready(process: subprocess.Popen[Any], client: httpx2.Client) -> None:
+def _wait_ready(process: subprocess.Popen[Any], client: Asker) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
             client.get("/ready")
             return
-        except httpx2.TransportError:
+        except OSError:
             time.sleep(0.02)
     raise ComponentUnhealthy("the query process does not come up", next_step="see its log on stderr")

@@ -10,7 +10,7 @@ from typing import Final
 log = logging.getLogger("stackctl.query")
 
 # A question takes in what came since, before its answer: a millisecond for each hundredth of a second under load.
-EVERY_SECONDS: Final = 0.1
+EVERY_SECONDS: Final = 0.025
 # After so long without a question there may be no other soon, and the next one can wait.
 IDLE_SECONDS: Final = 60.0
 

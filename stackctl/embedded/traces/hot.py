@@ -26,6 +26,7 @@ SERVICE: Final = f"{SCOPE_PREFIX['resource']}:{semconv.SERVICE_NAME}:s"
 RestKeys = Mapping[str, frozenset[str]]
 Column: TypeAlias = "pa.ChunkedArray[Any]"
 _TRACE: Final = "tid_hi"
+_PROBE: Final = pa.scalar(PROBE_SERVICE, pa.string())
 _UNKNOWN: Final = ColumnFacts(None, None, None)
 _NO_KEYS: Final[RestKeys] = {scope: frozenset() for scope in REST_COLUMN}
 # In one piece, which is not copied again then.
@@ -115,7 +116,7 @@ class HotPiece:
         found = {name: marks(table[name]) for name in ids}
         found[_TRACE] = table[_TRACE].to_numpy()
         starts, durations = (table[name].to_numpy() for name in ("start_ns", "dur_ns"))
-        probe = SERVICE in columns and bool(pc.any(pc.equal(table[SERVICE], pa.scalar(PROBE_SERVICE))).as_py())
+        probe = SERVICE in columns and bool(pc.any(pc.equal(table[SERVICE], _PROBE)).as_py())
         return cls(
             frames,
             dict.fromkeys(columns, _UNKNOWN),
@@ -159,7 +160,7 @@ class HotPiece:
         if column in self.marks:
             return any(bool((self.marks[column] == mark(text)).any()) for text in texts)
         stored = self.table([column])[column]
-        return any(pc.any(pc.equal(stored, pa.scalar(text))).as_py() for text in texts)
+        return any(pc.any(pc.equal(stored, pa.scalar(text, pa.string()))).as_py() for text in texts)
 
     def table(self, names: Iterable[str]) -> pa.Table:
         """Return some of its columns; they are kept from now on."""

@@ -26,7 +26,7 @@ def marks(column: "pa.ChunkedArray[Any]") -> Marks:
 
 def mark(text: str) -> int:
     """Return the mark of a text."""
-    return int(_marks(pa.array([text]))[0])
+    return int(_marks(pa.array([text], pa.string()))[0])
 
 
 def _marks(texts: "pa.Array[Any]") -> Marks:
