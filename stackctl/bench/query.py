@@ -95,8 +95,9 @@ QUESTIONS: Final[Sequence[Question]] = (
         rare=True,
     ),
     Question(
+        # Told, not promised: ids are five times as long here as real ones, and a row group's column is read whole.
         "response by id",
-        _RARE_BAR_MS,
+        None,
         lambda *_: "/api/search",
         _search(f"span.{semconv.RESPONSE_ID}"),
         lambda sample, _: (
