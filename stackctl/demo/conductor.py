@@ -1,10 +1,11 @@
 """One run of the demo's processes: starts the simulator and the application, follows them, and stops them in order."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from tempfile import TemporaryFile
@@ -129,6 +130,19 @@ def simulator(behaviour: Behaviour) -> Iterator[int]:
 
 
 @contextmanager
+def _uninterrupted() -> Iterator[ExitStack]:
+    """Hold interrupts back while a process is begun: one in the middle of it would leave the process to nobody.
+
+    Yields:
+        Lets them through again, where it is closed or at the end.
+    """
+    with ExitStack() as held:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        yield held
+
+
+@contextmanager
 def started(command: list[str], env: Mapping[str, str], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process, and stop it on the way out, whatever the way.
 
@@ -137,10 +151,13 @@ def started(command: list[str], env: Mapping[str, str], said: IO[bytes]) -> Iter
     Args:
         said: takes its stderr.
     """
-    process = subprocess.Popen(
-        command, env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
-    )
+    with _uninterrupted() as interruptible:
+        process = subprocess.Popen(
+            command, env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
+        )
+        held = interruptible.pop_all()
     try:
+        held.close()  # an interrupt that came meanwhile is raised here, where the process is known
         yield process
     finally:
         process.terminate()

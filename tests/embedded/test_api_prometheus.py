@@ -322,11 +322,14 @@ def test_who_may_ask(filled: Path, host: str, authorization: str | None, status:
     """A page of another site gets no answer over a rebound name, and beyond loopback a token is needed."""
     guard = guard_of("10.0.0.7", "right") if "10." in host else guard_of("127.0.0.1", None)
     app = PrometheusApi(SampleReader(filled)).app()
-    guarded = Starlette(routes=[Mount("", app)], middleware=[Middleware(Guarded, guard=guard)])
+    noted: list[bool] = []
+    middleware = Middleware(Guarded, guard=guard, note=lambda: noted.append(True))
+    guarded = Starlette(routes=[Mount("", app)], middleware=[middleware])
     headers = {"host": host, "origin": "http://evil.example"}
     headers |= {"authorization": authorization} if authorization else {}
     answer = TestClient(guarded).get("/api/v1/query?query=1", headers=headers)
     assert answer.status_code == status
+    assert noted == [True] * (status == 200)  # nobody else makes ingest leave a core
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
