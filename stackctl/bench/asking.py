@@ -14,6 +14,7 @@ import orjson
 
 # The server closes connections that nobody used for 5 seconds (uvicorn's `timeout_keep_alive`).
 _KEPT_SECONDS: Final = 4.0
+_TIMEOUT_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,10 @@ class Asker:
 
     Args:
         port: on loopback.
-        timeout: seconds that an answer may take.
     """
 
-    def __init__(self, port: int, timeout: float = 60.0) -> None:
-        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    def __init__(self, port: int) -> None:
+        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
         self._used = 0.0
 
     def get(self, path: str, parameters: Mapping[str, str | float] | None = None) -> Answer:

@@ -1,11 +1,10 @@
 """One run of the demo's processes: starts the simulator and the application, follows them, and stops them in order."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from tempfile import TemporaryFile
@@ -17,6 +16,7 @@ from stackctl.demo.job import Job, Outcome
 from stackctl.demo.model import Behaviour
 from stackctl.errors import PackageMissing, ProblemFound
 from stackctl.launch import Telemetry, environment
+from stackctl.runtime.begun import interrupt_deferred, stop
 
 SERVICE = "stackctl-demo"
 _STOP_SECONDS = 5.0
@@ -130,19 +130,6 @@ def simulator(behaviour: Behaviour) -> Iterator[int]:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[ExitStack]:
-    """Hold interrupts back while a process is begun: one in the middle of it would leave the process to nobody.
-
-    Yields:
-        Lets them through again, where it is closed or at the end.
-    """
-    with ExitStack() as held:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
-        yield held
-
-
-@contextmanager
 def started(command: list[str], env: Mapping[str, str], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process, and stop it on the way out, whatever the way.
 
@@ -151,21 +138,21 @@ def started(command: list[str], env: Mapping[str, str], said: IO[bytes]) -> Iter
     Args:
         said: takes its stderr.
     """
-    with _uninterrupted() as interruptible:
-        process = subprocess.Popen(
-            command, env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
-        )
-        held = interruptible.pop_all()
+    process: subprocess.Popen[bytes] | None = None
     try:
-        held.close()  # an interrupt that came meanwhile is raised here, where the process is known
+        with interrupt_deferred():
+            process = subprocess.Popen(
+                command,
+                env=dict(env),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                start_new_session=True,
+            )
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if process is not None:
+            stop(process, _STOP_SECONDS)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stackctl.errors import EnvironmentLacks, StackctlError
+from stackctl.runtime.begun import interrupt_deferred, stop
 from stackctl.runtime.engine import said
-from stackctl.runtime.start import interrupt_deferred
 
 _CANDIDATES = (("docker", "compose"), ("docker-compose",))
 _VERSION_SECONDS = 20.0
@@ -46,20 +46,21 @@ class Compose:
         flags = [word for name in profiles for word in ("--profile", name)]
         files = ["--project-directory", str(directory), "-f", str(directory / "compose.yaml")]
         command = [*self.command, *files, *flags, "up", "-d", "--no-build", *services]
-        with interrupt_deferred():
-            process = subprocess.Popen(
-                command,
-                cwd=directory,  # the `.env` that it reads
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,  # a Ctrl-C is for us, who end it
-            )
         lines: deque[str] = deque(maxlen=_SHOWN_LINES)
+        process: subprocess.Popen[str] | None = None
         try:
+            with interrupt_deferred():
+                process = subprocess.Popen(
+                    command,
+                    cwd=directory,  # the `.env` that it reads
+                    env=environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,  # a Ctrl-C is for us, who end it
+                )
             assert process.stdout is not None, "stdout is a pipe"
             for line in process.stdout:
                 if line.strip():
@@ -68,7 +69,8 @@ class Compose:
                     at(" ".join(line.split()))
             code = process.wait()
         except BaseException:  # Ctrl-C: it must not go on behind our back
-            _end(process)
+            if process is not None:
+                stop(process, _STOP_SECONDS)
             raise
         if code:
             raise _failure(list(lines))
@@ -118,12 +120,3 @@ def _version(command: Sequence[str]) -> str | None:
 def _failure(lines: Sequence[str]) -> StackctlError:
     told = [line for line in lines if re.search(r"error|cannot|failed|denied|no space", line, re.I)] or list(lines)
     return said(told[-1] if told else "compose failed without a word")
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

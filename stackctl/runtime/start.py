@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
 
 from stackctl.errors import ComponentUnhealthy, EnvironmentLacks, StackctlError
 from stackctl.runtime import state
+from stackctl.runtime.begun import interrupt_deferred, stop
 from stackctl.runtime.child import child_environment
 from stackctl.runtime.logs import SUPERVISOR, log_path, open_log, tail, timestamp
 from stackctl.runtime.ready import is_loopback
@@ -92,25 +92,7 @@ def stop_supervisor(start: Start) -> None:
         return
     if process.stdin is not None and not process.stdin.closed:
         process.stdin.close()
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def interrupt_deferred() -> Iterator[None]:
-    """Let a Ctrl-C wait for the end of the block: a process must not be started and then not be known of."""
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
+    stop(process, STOP_SECONDS)
 
 
 def engine_config(loaded: Loaded, chosen: Mapping[str, int]) -> EngineConfig:

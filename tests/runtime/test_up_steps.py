@@ -15,7 +15,7 @@ import pytest
 
 from stackctl.errors import EnvironmentLacks, Misuse, PackageMissing, StoreUnusable
 from stackctl.runtime import embedded_up, engine, lock, up
-from stackctl.runtime.start import interrupt_deferred
+from stackctl.runtime.begun import interrupt_deferred
 from stackctl.settings import load
 
 

@@ -262,15 +262,14 @@ class Head:
             self._tick(self._clock_ms(), full=True)
             self._log.close()
 
-    def _asked_ms(self) -> int:
-        """When somebody last asked; 0 for never."""
-        try:
-            return self.layout.wanted.stat().st_mtime_ns // 1_000_000
-        except FileNotFoundError:
-            return 0
-
     def _wanted(self) -> bool:
-        return bool((self._slots.pending_ms > 0).any()) and self._asked_ms() >= self._ticked_ms
+        if not (self._slots.pending_ms > 0).any():
+            return False
+        try:
+            touched_ms = self.layout.wanted.stat().st_mtime_ns // 1_000_000
+        except FileNotFoundError:
+            return False
+        return touched_ms >= self._ticked_ms
 
     def _tick(self, now_ms: int, full: bool) -> bool:
         """Write a sample of every live series, or of those that changed; False where there was nothing to write."""
