@@ -8,12 +8,16 @@ from hypothesis import strategies as st
 from stackctl import semconv
 from stackctl.embedded.columns import Coded, combined, holds
 from stackctl.embedded.columns.batch import Batch
-from stackctl.embedded.columns.kinds import NOTHING, coded, occurring, spread
+from stackctl.embedded.columns.kinds import NOTHING, occurring, spread
 from stackctl.genai.rows import Has, SpanAttr
 from tests.embedded.span_tables import spans_of
 
 FEW = st.sampled_from(["a", "aa", "aaa", "b", "é", "", None])
 TEXTS = st.lists(FEW, max_size=12) | st.builds(lambda text, count: [text] * count, FEW, st.integers(0, 9))
+
+
+def _coded(column: pa.Array) -> Coded:
+    return Batch(pa.table({"scope": column})).coded(column)
 
 
 def _values(column: Coded) -> list[object]:
@@ -27,7 +31,7 @@ def _values(column: Coded) -> list[object]:
 def test_a_coded_column_says_the_same(texts: list[str | None], skipped: int) -> None:
     """Codes and distinct values give back each text, also where all are alike or the column is a part of another."""
     column = pa.array(texts, pa.string())[skipped:]
-    found = coded(column)
+    found = _coded(column)
     assert _values(found) == column.to_pylist()
     assert len(set(found.values)) == len(found.values)
     assert spread(found).to_pylist() == column.to_pylist()
@@ -37,7 +41,7 @@ def test_a_coded_column_says_the_same(texts: list[str | None], skipped: int) -> 
 @given(rows=st.lists(st.tuples(FEW, FEW, FEW), max_size=20))
 def test_kinds_are_the_distinct_combinations(rows: list[tuple[str | None, ...]]) -> None:
     """Several columns as one have the tuples of their values, each once; a column that is not there has none."""
-    columns = [coded(pa.array([row[at] for row in rows], pa.string())) for at in range(3)]
+    columns = [_coded(pa.array([row[at] for row in rows], pa.string())) for at in range(3)]
     kinds = combined([*columns, NOTHING], len(rows))
     assert _values(kinds) == [(*row, None) for row in rows]
     assert len(set(kinds.values)) == len(kinds.values)
@@ -46,13 +50,13 @@ def test_kinds_are_the_distinct_combinations(rows: list[tuple[str | None, ...]])
 def test_many_combinations_are_kept_apart() -> None:
     """Columns with more combinations than any table holds are combined all the same."""
     texts = [f"t{number}" for number in range(3000)]
-    column = coded(pa.array(texts, pa.string()))
+    column = _coded(pa.array(texts, pa.string()))
     assert _values(combined([column] * 8, len(texts))) == [(text,) * 8 for text in texts]
 
 
 def test_values_that_no_record_has_go() -> None:
     """Of a list of texts that there may be, those stay that some record has."""
-    found = occurring(Coded(combined([coded(pa.array(["x", "y", "x"]))], 3).codes + 1, (None, "x", "y", "z")))
+    found = occurring(Coded(combined([_coded(pa.array(["x", "y", "x"]))], 3).codes + 1, (None, "x", "y", "z")))
     assert sorted(found.values) == ["x", "y"]
     assert _values(found) == ["x", "y", "x"]
 

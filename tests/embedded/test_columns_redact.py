@@ -13,6 +13,7 @@ from span_tables import CAPTURES, HERE, SIMULATOR, captured, decoded, request_of
 
 from stackctl import semconv
 from stackctl.embedded.columns import Pipeline
+from stackctl.embedded.columns.looks import Look, look
 from stackctl.embedded.columns.texts import unclean
 from stackctl.embedded.otlp import decode
 from stackctl.genai import content
@@ -241,11 +242,16 @@ def test_evaluations_keep_names_scores_and_labels() -> None:
     assert "r:app.note:s" not in stored.column_names
 
 
+def _looks(key: str, *columns: list[str | None] | list[str]) -> dict[str, tuple[str, Look]]:
+    seen = look([pa.array(column, pa.string()) for column in columns])
+    return {name: (key, one) for name, one in zip("st", seen, strict=False)}
+
+
 @pytest.mark.parametrize("key", [semconv.REQUEST_MODEL, semconv.RESPONSE_ID, semconv.OPERATION, semconv.SERVICE_NAME])
 def test_columns_judged_by_their_bytes_are_those_whose_texts_are_clean(key: str) -> None:
     """A column is looked at as one: no byte beside digits and no text that repeats hides what cleaning would change."""
     texts = [f"0a{chr(byte)}9f" for byte in range(1, 256)] + ["x" * 400, "0" * 400, "ey", "jey", "sk-", "@a.", "rbeare"]
     for column in ([text] * count for text in texts for count in (1, 2, 3, 9)):
         dirty = any(content.clean(key, text) != text for text in column)
-        assert not dirty or unclean({"s": (key, pa.array(column))}) == ["s"], column
-    assert unclean({"s": (key, pa.array(["abef"] * 9)), "t": (key, pa.array(["abef", None, ""]))}) == []
+        assert not dirty or unclean(_looks(key, column)) == ["s"], column
+    assert unclean(_looks(key, ["abef"] * 3, ["abef", None, ""])) == []

@@ -19,9 +19,10 @@ from stackctl.genai.rows import (
     When,
 )
 
-from .arrow import EMPTY, NULLS, Column, has_empty_text, pc
+from .arrow import EMPTY, NULLS, Column, pc
 from .events import FirstEvents
-from .kinds import Coded, coded, spread
+from .kinds import Coded, alike, coded, spread
+from .looks import Look, look
 from .rest import Rest
 from .views import Floats, Numbers, Truth, numbers
 
@@ -51,9 +52,11 @@ class Batch:
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
             self._note(name)
-        # Text columns that were looked through for empty texts, by name: most are asked for again and again.
+        # Text columns without empty texts, by name: most are asked for again and again.
         self._full: dict[str, tuple[Column, Column]] = {}
-        # Columns as numpy reads them, each kept alive by its entry, and so its identity its own.
+        # What was seen of columns, each kept alive by its entry, and so its identity its own.
+        texts = [column for column in self.columns.values() if _is_text(column) and column.null_count < self.rows]
+        self._looks = {id(column): (column, seen) for column, seen in zip(texts, look(texts), strict=True)}
         self._coded: dict[int, tuple[Column, Coded]] = {}
         self._numbers: dict[int, tuple[Column, Numbers]] = {}
         self._floats: dict[int, tuple[Column, Floats]] = {}
@@ -147,23 +150,48 @@ class Batch:
     def _span_attribute(self, key: str) -> list[Column]:
         columns = [self.full(f"s:{key}:{kind}") for kind in self._kinds.get(key, ())]
         unplaced = self.unplaced(key)
-        return columns if unplaced is None else [*columns, without_empty(unplaced)]
+        return columns if unplaced is None else [*columns, self.without_empty(unplaced)]
+
+    def look(self, column: Column) -> Look:
+        """Return what is seen of a text column; those of the table were all looked through at once."""
+        known = self._looks.get(id(column))
+        if known is None:
+            known = self._looks[id(column)] = column, look([column])[0]
+        return known[1]
 
     def full(self, name: str) -> Column:
         """Return a column with the empty string as null: libraries write it for "not known"."""
         column = self.columns[name]
         known = self._full.get(name)
         if known is None or known[0] is not column:
-            coded = self._coded.get(id(column))
-            whole = coded is not None and "" not in coded[1].values
-            known = self._full[name] = column, column if whole else without_empty(column)
+            known = self._full[name] = column, self.without_empty(column)
         return known[1]
+
+    def without_empty(self, column: Column) -> Column:
+        """Return a text column with the empty string as null, any other as it is."""
+        if not _is_text(column):
+            return column
+        coded = self._coded.get(id(column))
+        if "" not in coded[1].values if coded is not None else not self.look(column).empty:
+            return column
+        return pc.if_else(pc.equal(column, EMPTY), NULLS[column.type], column)
+
+    def alike(self, column: Column) -> Coded | None:
+        """Return the distinct values of a text column where they are known or, being one, are seen at once."""
+        known = self._coded.get(id(column))
+        if known is not None:
+            return known[1]
+        found = alike(self.look(column))
+        if found is not None:
+            self._coded[id(column)] = column, found
+        return found
 
     def coded(self, column: Column) -> Coded:
         """Return a column's distinct values and each span's place among them, made once for as long as it stands."""
         known = self._coded.get(id(column))
         if known is None:
-            known = self._coded[id(column)] = column, coded(column)
+            found = self.alike(column) if _is_text(column) else None
+            known = self._coded[id(column)] = column, coded(column) if found is None else found
         return known[1]
 
     def put_texts(self, name: str, texts: Coded) -> None:
@@ -231,7 +259,8 @@ class Batch:
     def _first_events(self) -> FirstEvents:
         column = self.columns.get("events")
         if self._events is None or self._events[0] is not column:
-            self._events = column, FirstEvents(column, self.rows)
+            data = b"" if column is None else bytes(self.look(column).data)
+            self._events = column, FirstEvents(column, data, self.rows)
         return self._events[1]
 
     def rest(self, name: str = "rest") -> Rest | None:
@@ -253,11 +282,8 @@ def _contiguous(table: pa.Table) -> list[Column]:
     return [piece.dictionary_decode() if pa.types.is_dictionary(piece.type) else piece for piece in pieces]
 
 
-def without_empty(column: Column) -> Column:
-    """Text columns with the empty string as null: libraries write it for "not known"."""
-    if not pa.types.is_string(column.type) or not has_empty_text(column):
-        return column
-    return pc.if_else(pc.equal(column, EMPTY), NULLS[column.type], column)
+def _is_text(column: Column) -> bool:
+    return bool(pa.types.is_string(column.type))
 
 
 def or_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

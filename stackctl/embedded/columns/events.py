@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from .arrow import Column, pc, text_bytes
+from .arrow import Column, pc
 
 
 class FirstEvents:
@@ -13,13 +13,14 @@ class FirstEvents:
 
     Args:
         column: the `events` column, JSON arrays or null; None where the batch has none.
+        data: the column's bytes.
         rows: how many spans.
     """
 
-    def __init__(self, column: Column | None, rows: int) -> None:
+    def __init__(self, column: Column | None, data: bytes, rows: int) -> None:
         self._column = column
         self._rows = rows
-        self._bytes = b"" if column is None else text_bytes(column)[0].tobytes()
+        self._bytes = data
         self._found: dict[str, list[dict[str, Any] | None]] = {}
 
     def times(self, event: str) -> Column | None:

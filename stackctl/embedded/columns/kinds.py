@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from .arrow import Column
-from .views import valid
+from .looks import Look
 
 Codes = npt.NDArray[np.integer[Any]]
 
@@ -34,34 +34,22 @@ NOTHING: Final = Coded(np.zeros(0, np.int32), (None,))
 
 def coded(column: Column) -> Coded:
     """Return a column by its distinct values."""
-    found = _alike(column) if pa.types.is_string(column.type) else None
-    if found is None:
-        encoded = column.dictionary_encode(null_encoding="encode")
-        found = Coded(encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist())
-    return found
+    encoded = column.dictionary_encode(null_encoding="encode")
+    return Coded(encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist())
 
 
-def _alike(column: Column) -> Coded | None:
+def alike(seen: Look) -> Coded | None:
     """Code a text column if all that have a text have the same: most do, and hashing each takes ten times as long."""
-    count = len(column) - column.null_count
-    if not count:
+    if seen.missing is None:
         return None
-    _, ends, held = column.buffers()
-    offsets = np.frombuffer(ends, np.int32)[column.offset : column.offset + len(column) + 1]
-    start, size = int(offsets[0]), int(offsets[-1] - offsets[0])
-    length, over = divmod(size, count)
-    if over or not length:
+    data, length = seen.data, seen.longest
+    text = data.slice(0, length).to_pybytes()
+    last = data.slice(data.size - length, length).to_pybytes()
+    if last != text or not data.equals(pa.py_buffer(text * (data.size // length))):
         return None
-    text = held.slice(start, length).to_pybytes()
-    last = held.slice(start + size - length, length).to_pybytes()
-    if last != text or not held.slice(start, size).equals(pa.py_buffer(text * count)):
-        return None
-    lengths = offsets[1:] - offsets[:-1]
-    if count == len(column):
-        return Coded(np.zeros(count, np.int32), [text.decode()]) if (lengths == length).all() else None
-    missing = ~np.asarray(valid(column))
-    alike = (lengths == np.where(missing, 0, length)).all()
-    return Coded(missing.view(np.int8), [text.decode(), None]) if alike else None
+    if data.size == length * len(seen.missing):
+        return Coded(np.zeros(len(seen.missing), np.int32), [text.decode()])
+    return Coded(seen.missing.view(np.int8), [text.decode(), None])
 
 
 def combined(columns: Sequence[Coded], count: int) -> Coded:

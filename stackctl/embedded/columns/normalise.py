@@ -22,7 +22,7 @@ from stackctl.genai.rows import (
 )
 
 from .arrow import NULLS, Column, pc
-from .batch import Batch, without_empty
+from .batch import Batch
 from .conditions import both, judged, scope_holds, text_matches
 from .conversions import convert, typed
 from .views import Truth
@@ -142,7 +142,7 @@ def _unite_types(batch: Batch, key: str, kind: ValueType) -> None:
         unplaced = typed(unplaced, kind)
         column = unplaced if column is None else pc.coalesce(column, unplaced)
     if column is not None:
-        batch.put(name, without_empty(column))
+        batch.put(name, batch.without_empty(column))
 
 
 def _erase(batch: Batch, erase: Erase) -> None:

@@ -18,9 +18,10 @@ from stackctl.genai.content import Form
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import KEY_TYPES
 
-from .arrow import EMPTY, Column, pc, text_bytes
+from .arrow import EMPTY, Column, pc
 from .batch import Batch
 from .kinds import NOTHING, Coded, combined, spread
+from .looks import Look
 from .texts import each_distinct, mask_text, unclean
 
 # Distinct key names whose drops are counted apart; senders choose keys, so the rest share one name.
@@ -29,6 +30,8 @@ _OTHER_KEYS: Final = "other keys"
 # What is no attribute is counted under a name of its own.
 _NAME, _MESSAGE, _EVENT = "span.name", "status.message", "span.event"
 _ATTRIBUTE_PREFIXES: Final = ("s:", "r:")
+# Distinct texts of a column that are so few that each is cleaned, rather than the bytes of all looked through.
+_FEW: Final = 16
 
 
 class Redactor:
@@ -74,7 +77,7 @@ class Redactor:
         self.dropped[key if known else _OTHER_KEYS] += how_many
 
     def _attributes(self, batch: Batch) -> None:
-        texts: dict[str, tuple[str, Column]] = {}
+        texts: dict[str, tuple[str, Look]] = {}
         for name in [name for name in batch.columns if name.startswith(_ATTRIBUTE_PREFIXES)]:
             column = batch.columns[name]
             key = name[2:-2]
@@ -82,9 +85,13 @@ class Redactor:
                 self.count(key, len(column) - column.null_count)
                 batch.drop(name)
             elif name.endswith(":s"):
-                texts[name] = (key, column)
+                coded = batch.alike(column)
+                if coded is None or len(coded.values) > _FEW:
+                    texts[name] = (key, batch.look(column))
+                else:
+                    self._clean(batch, name, key, column)
         for name in unclean(texts):
-            self._clean(batch, name, *texts[name])
+            self._clean(batch, name, texts[name][0], batch.columns[name])
 
     def _clean(self, batch: Batch, name: str, key: str, column: Column) -> None:
         if self._capture and content.is_content(key):
@@ -114,7 +121,7 @@ class Redactor:
         """Rebuild the names of calls from their vetted parts; keep other names only where they look like code's."""
         names = batch.columns["name"]
         if self._capture:
-            batch.put("name", mask_text(names))
+            batch.put("name", mask_text(names, batch.look(names)))
             return
         rebuilt = _call_names(batch)
         if rebuilt is None or rebuilt.null_count:
@@ -132,9 +139,9 @@ class Redactor:
         if column is None or column.null_count == batch.rows:
             return
         if self._capture:
-            batch.put("status_msg", mask_text(column))
+            batch.put("status_msg", mask_text(column, batch.look(column)))
             return
-        if text_bytes(column)[1]:
+        if batch.look(column).longest:
             self.count(_MESSAGE, pc.sum(pc.not_equal(column, EMPTY)).as_py() or 0)
         batch.put("status_msg", pa.nulls(batch.rows, pa.string()))
 

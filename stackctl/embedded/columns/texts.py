@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import re2
 
 from stackctl.genai import content
 from stackctl.genai.content import Form
 
-from .arrow import Column, text_bytes
+from .arrow import Column
+from .looks import Look
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS: Final = "0123456789"
@@ -38,30 +38,29 @@ _HEX: Final = b"0123456789abcdef"
 _HEX_FORMS: Final = frozenset(form for form, allowed in _ALLOWED.items() if set(_HEX) <= set(allowed))
 
 
-def unclean(columns: Mapping[str, tuple[str, Column]]) -> list[str]:
-    """Return the names of the columns that need cleaning, out of columns by name with their attribute keys.
+def unclean(texts: Mapping[str, tuple[str, Look]]) -> list[str]:
+    """Return the names of the columns that need cleaning, out of looks by name with their attribute keys.
 
     All columns of one form are judged together first, since most batches have nothing to clean.
     """
-    groups: dict[Form, list[str]] = {}
-    for name, (key, _) in columns.items():
-        groups.setdefault(content.form_of(key), []).append(name)
+    groups: dict[Form, dict[str, Look]] = {}
+    for name, (key, seen) in texts.items():
+        form = content.form_of(key)
+        if not _inert(form, seen):
+            groups.setdefault(form, {})[name] = seen
     suspects: list[str] = []
-    for form, names in groups.items():
-        cap = content.TEXT_CAP
-        read = {name: text_bytes(columns[name][1]) for name in names}
-        pieces = {name: _once(*piece) for name, piece in read.items() if not _inert(form, *piece)}
-        if not pieces:
-            continue
-        whole = np.concatenate([data for data, _ in pieces.values()])
-        if not _surely_clean(form, cap, whole, max(size for _, size in pieces.values())):
-            suspects += (name for name, piece in pieces.items() if not _surely_clean(form, cap, *piece))
+    for form, looks in groups.items():
+        whole = b"".join([seen.data for seen in looks.values()])
+        if not _surely_clean(form, whole, max(seen.longest for seen in looks.values())):
+            suspects += (
+                name for name, seen in looks.items() if not _surely_clean(form, bytes(seen.data), seen.longest)
+            )
     return suspects
 
 
-def mask_text(column: Column) -> Column:
+def mask_text(column: Column, seen: Look) -> Column:
     """Return the column with secrets masked and long texts cut."""
-    if _surely_clean(Form.TEXT, content.TEXT_CAP, *text_bytes(column)):
+    if _surely_clean(Form.TEXT, bytes(seen.data), seen.longest):
         return column
     return each_distinct(column, lambda text: content.mask(text[: content.TEXT_CAP]))
 
@@ -73,35 +72,25 @@ def each_distinct(column: Column, change: Callable[[str], str | None]) -> Column
     return changed.take(encoded.indices)
 
 
-def _inert(form: Form, data: npt.NDArray[np.uint8], longest: int) -> bool:
+def _inert(form: Form, seen: Look) -> bool:
     """Whether texts are of a form and hexadecimal, which no secret is: seen at a third of the cost of a closer look."""
-    if form not in _HEX_FORMS or longest > content.FORM_CAPS[form]:
+    if not seen.longest:
+        return True
+    if form not in _HEX_FORMS or seen.longest > content.FORM_CAPS[form]:
         return False
-    if not len(data) or data.max() > _HEX[-1] or data.min() < _HEX[0]:
-        return not len(data)
+    data = np.frombuffer(seen.data, np.uint8)
+    if data.max() > _HEX[-1] or data.min() < _HEX[0]:
+        return False
     # Between the digits and the letters: shifted to 0, and everything else behind.
     return bool((data - np.uint8(_HEX[9] + 1)).min() >= _HEX[10] - _HEX[9] - 1)
 
 
-def _once(data: npt.NDArray[np.uint8], longest: int) -> tuple[npt.NDArray[np.uint8], int]:
-    """The bytes without repetitions where all values are one text, as those of many columns of a batch are.
-
-    Twice, so that they hold whatever is in a value, wherever in them it begins.
-    """
-    if longest and len(data) > 2 * longest:
-        raw = data.tobytes()
-        if raw == raw[:longest] * (len(raw) // longest):
-            return data[: 2 * longest], longest
-    return data, longest
-
-
-def _surely_clean(form: Form, cap: int, data: npt.NDArray[np.uint8], longest: int) -> bool:
-    if not len(data):
+def _surely_clean(form: Form, data: bytes, longest: int) -> bool:
+    if not data:
         return True
     if form is Form.TEXT:
-        return longest <= cap and not _SECRET_LEAD.search(data.tobytes())
+        return longest <= content.TEXT_CAP and not _SECRET_LEAD.search(data)
     if form not in _ALLOWED or longest > content.FORM_CAPS[form]:
         return False
-    raw = data.tobytes()
     # What is left without the allowed bytes: a fifth of the time of looking each byte up.
-    return not raw.translate(None, _ALLOWED[form]) and not _SECRET_LEAD.search(raw)
+    return not data.translate(None, _ALLOWED[form]) and not _SECRET_LEAD.search(data)

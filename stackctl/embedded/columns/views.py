@@ -38,5 +38,6 @@ def valid(column: Column) -> Truth:
 
 def _bits(buffer: Any, column: Column) -> Mask:
     """A bitmap of a column as bools."""
-    end = column.offset + len(column)
-    return np.unpackbits(np.frombuffer(buffer, np.uint8), count=end, bitorder="little")[column.offset :].view(np.bool_)
+    skipped, first = divmod(column.offset, 8)
+    octets = np.frombuffer(buffer, np.uint8, offset=skipped)
+    return np.unpackbits(octets, count=first + len(column), bitorder="little")[first:].view(np.bool_)
