@@ -10,7 +10,8 @@ from stackctl import semconv
 from stackctl.collector import normalise as collector_normalise
 from stackctl.collector.group import listed
 from stackctl.embedded.columns import Batch
-from stackctl.embedded.columns.normalise import Normaliser
+from stackctl.embedded.columns.normalise import normalise
+from stackctl.embedded.columns.planning import Planner
 from stackctl.embedded.otlp import decode
 from stackctl.genai.rows import (
     KEY_TYPES,
@@ -145,7 +146,7 @@ def both(
     """What each executor makes of every span: number of the span to the values of the targets."""
     directory, body = tmp_path_factory.mktemp("operations"), _request()
     batch = Batch(decode.spans([body], 1))
-    Normaliser((DIALECT,)).run(batch)
+    normalise(batch, Planner((DIALECT,)).of(batch))
     statements = listed(collector_normalise.groups((DIALECT,))[:-1], 6)
     override = f"""\
 processors:

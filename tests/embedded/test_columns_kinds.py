@@ -69,5 +69,5 @@ def test_what_leaves_the_rest_is_judged_again(kept: str) -> None:
     assert holds(condition, batch).all()
     rest = batch.rest()
     assert rest is not None
-    batch.put("rest", rest.keep(lambda _, value: value if kept == "here" else None, lambda *_: None))
+    batch.put_texts("rest", rest.keep(lambda _, value: value if kept == "here" else None, lambda *_: None))
     assert holds(condition, batch).all() == (kept == "here")

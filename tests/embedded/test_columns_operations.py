@@ -17,7 +17,8 @@ from stackctl import semconv
 from stackctl.embedded.columns.batch import Batch
 from stackctl.embedded.columns.conditions import holds
 from stackctl.embedded.columns.conversions import convert
-from stackctl.embedded.columns.normalise import Normaliser
+from stackctl.embedded.columns.normalise import normalise
+from stackctl.embedded.columns.planning import Planner
 from stackctl.genai import rows
 from stackctl.genai.rows import (
     All,
@@ -228,7 +229,7 @@ def test_rows_fill_only_what_is_missing(records: list[dict[str, Any]], when: row
     )
     records = [record | ({key: "kept"} if place % 3 == 0 else {}) for place, record in enumerate(records)]
     batch = batch_of(records)
-    Normaliser((dialect,)).run(batch)
+    normalise(batch, Planner((dialect,)).of(batch))
     column = batch.columns.get(key)
     got = [None] * len(records) if column is None else column.to_pylist()
     for record, value in zip(records, got, strict=True):
@@ -250,7 +251,7 @@ def test_erases_come_before_rows() -> None:
         erases=(Erase(semconv.TIME_TO_FIRST_CHUNK, Equals(Field("scope"), ("lib.one",))),),
     )
     batch = batch_of([{"scope": "lib.one", key: 9.0, "s:a:d": 0.5}, {"scope": "lib.two", key: 9.0, "s:a:d": 0.5}])
-    Normaliser((dialect,)).run(batch)
+    normalise(batch, Planner((dialect,)).of(batch))
     assert batch.columns[key].to_pylist() == [0.5, 9.0]
 
 
@@ -266,6 +267,6 @@ def test_lists_and_maps_are_read_as_json_text() -> None:
             Row(semconv.FINISH_REASONS, SpanAttr("finish"), JsonList()),
         ),
     )
-    Normaliser((dialect,)).run(batch)
+    normalise(batch, Planner((dialect,)).of(batch))
     assert batch.columns[f"s:{semconv.INPUT_TOKENS}:i"].to_pylist() == [7]
     assert batch.columns[f"s:{semconv.FINISH_REASONS}:s"].to_pylist() == ['["stop"]']

@@ -64,6 +64,7 @@ class Batch:
         # What was read of the columns of JSON, with the column that it was read of.
         self._events: tuple[Column | None, FirstEvents] | None = None
         self._rest: dict[str, tuple[Column, Rest]] = {}
+        self._unplaced: dict[str, tuple[Rest, Column]] = {}
 
     def table(self) -> pa.Table:
         """Return the columns as a table, in the order in which they came or were made."""
@@ -194,11 +195,15 @@ class Batch:
             known = self._coded[id(column)] = column, coded(column) if found is None else found
         return known[1]
 
+    def texts(self, coded: Coded) -> Column:
+        """Return a text column of values that nobody needs to look for again."""
+        column = spread(coded)
+        self._coded[id(column)] = column, coded
+        return column
+
     def put_texts(self, name: str, texts: Coded) -> None:
-        """Set a text column by its distinct values, which nobody needs to look for again."""
-        column = spread(texts)
-        self._coded[id(column)] = column, texts
-        self.put(name, column)
+        """Set a text column by its distinct values."""
+        self.put(name, self.texts(texts))
 
     def numbers(self, column: Column) -> Numbers:
         """Return a column of numbers or bools as it lies in memory, and which have a value."""
@@ -237,7 +242,12 @@ class Batch:
     def unplaced(self, key: str) -> Column | None:
         """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""
         rest = self.rest()
-        return None if rest is None else rest.values(key)
+        if rest is None or not rest.has(key):
+            return None
+        known = self._unplaced.get(key)
+        if known is None or known[0] is not rest:
+            known = self._unplaced[key] = rest, self.texts(rest.values(key))
+        return known[1]
 
     def durations(self) -> Column:
         """Durations in seconds; null where a span ends before it starts."""
@@ -270,7 +280,7 @@ class Batch:
             return None
         known = self._rest.get(name)
         if known is None or known[0] is not column:
-            known = self._rest[name] = column, Rest(column)
+            known = self._rest[name] = column, Rest(self.coded(column))
         return known[1]
 
 

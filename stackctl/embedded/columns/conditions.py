@@ -41,6 +41,11 @@ def scope_holds(pattern: str, batch: Batch) -> Truth:
     return batch.in_scope[pattern]
 
 
+def inverse(truth: Truth) -> Truth:
+    """Where it does not hold."""
+    return not truth if isinstance(truth, bool) else ~truth
+
+
 def both(one: Truth, other: Truth) -> Truth:
     """Where both hold."""
     if isinstance(one, bool):
@@ -48,7 +53,7 @@ def both(one: Truth, other: Truth) -> Truth:
     if isinstance(other, bool):
         return other and one
     mask = one & other
-    return mask if mask.any() else False
+    return mask if np.count_nonzero(mask) else False
 
 
 def _judge(when: When, batch: Batch) -> Truth:
@@ -61,8 +66,7 @@ def _judge(when: When, batch: Batch) -> Truth:
             texts = (column for column in batch.read(source) if pa.types.is_string(column.type))
             return _any(_by_value(column, partial(_matches, pattern), batch) for column in texts)
         case rows.Not(of):
-            truth = judged(of, batch)
-            return not truth if isinstance(truth, bool) else ~truth
+            return inverse(judged(of, batch))
         case rows.All(parts):
             every: Truth = True
             for part in parts:
@@ -103,7 +107,8 @@ def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Truth:
     equal: Mask = held == same[0] if len(same) == 1 else np.isin(held, same)
     if known is not None:
         equal = equal & known
-    return bool(equal.all()) or equal if equal.any() else False
+    count = np.count_nonzero(equal)
+    return bool(count == len(equal)) or equal if count else False
 
 
 def _same_type(value: Scalar, kind: pa.DataType) -> bool:

@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import orjson
 import pyarrow as pa
@@ -14,7 +15,9 @@ from stackctl.remembering import remembers
 from .arrow import ARROW_TYPES, FALSE, NULLS, Column, pc
 from .batch import Batch
 from .conditions import compiled
+from .kinds import Coded
 
+T = TypeVar("T", str, int)
 # What Arrow reads, so no plus sign.
 _WHOLE = r"^-?[0-9]{1,18}$"
 _NUMBER = r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
@@ -37,16 +40,17 @@ def convert(how: Convert, column: Column, to: ValueType, batch: Batch) -> Column
         case rows.EventOffset():
             return typed(_seconds_since_start(typed(column, "i"), batch), to)
         case rows.IsoOffset():
-            times = _by_text(column, _iso_nanoseconds, pa.int64())
-            return typed(_seconds_since_start(times, batch), to)
+            times = _by_text(column, _iso_nanoseconds, batch)
+            moments: Column = pa.array(times.values, pa.int64())
+            return typed(_seconds_since_start(moments.take(pa.array(times.codes)), batch), to)
         case rows.MapValue(pairs, closed):
-            return typed(_by_text(column, partial(_mapped, pairs, closed)), to)
+            return typed(batch.texts(_by_text(column, partial(_mapped, pairs, closed), batch)), to)
         case rows.JsonField(path):
-            return typed(_by_text(column, partial(_json_member, path)), to)
+            return typed(batch.texts(_by_text(column, partial(_json_member, path), batch)), to)
         case rows.JsonList():
-            return typed(_by_text(column, _json_list), to)
+            return typed(batch.texts(_by_text(column, _json_list, batch)), to)
         case rows.Extract(pattern):
-            return typed(_by_text(column, partial(_first_group, pattern)), to)
+            return typed(batch.texts(_by_text(column, partial(_first_group, pattern), batch)), to)
 
 
 def typed(column: Column, to: ValueType) -> Column:
@@ -81,13 +85,10 @@ def _seconds_since_start(times: Column, batch: Batch) -> Column:
     return pc.divide(elapsed.cast(pa.float64(), safe=False), _NANOSECONDS)
 
 
-def _by_text(column: Column, reading: Callable[[str], str | int | None], to: pa.DataType | None = None) -> Column:
+def _by_text(column: Column, reading: Callable[[str], T | None], batch: Batch) -> Coded:
     """Apply a function once to each distinct text of the column."""
-    if not pa.types.is_string(column.type):
-        column = column.cast(pa.string())
-    encoded = column.dictionary_encode()
-    read = pa.array([reading(text) for text in encoded.dictionary.to_pylist()], to or pa.string())
-    return read.take(encoded.indices)
+    coded = batch.coded(column if pa.types.is_string(column.type) else column.cast(pa.string()))
+    return Coded(coded.codes, [None if text is None else reading(text) for text in coded.values])
 
 
 def _mapped(pairs: tuple[tuple[str, str], ...], closed: bool, text: str) -> str | None:

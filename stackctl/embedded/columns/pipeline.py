@@ -16,7 +16,8 @@ from stackctl.stack import EngineConfig
 from .batch import Batch
 from .conditions import checked_patterns, judged
 from .deriving import derive
-from .normalise import Normaliser
+from .normalise import normalise
+from .planning import Planner
 from .pricing import Pricer
 from .redact import Redactor
 
@@ -42,8 +43,7 @@ class Pipeline:
         dialects: tuple[Dialect, ...] = DIALECTS,
         book: prices.PriceBook | None = None,
     ) -> None:
-        self._normaliser = Normaliser(dialects)
-        self._counts = counts(dialects, config.exclude_scopes)
+        self._planner = Planner(dialects, counts(dialects, config.exclude_scopes))
         self._pricer = Pricer(book or in_force(config.price_book, config.price_rows), config.price_hosts)
         self._redactor = Redactor(checked_patterns(config.allow_keys), config.capture_content)
         self.lost = 0
@@ -69,8 +69,9 @@ class Pipeline:
         return self._without_failures(self._evaluations, table).table()
 
     def _spans(self, batch: Batch) -> None:
-        self._normaliser.run(batch)
-        accounted = judged(self._counts, batch)
+        plan = self._planner.of(batch)
+        normalise(batch, plan)
+        accounted = judged(plan.counts, batch)
         batch.put_flags(f"s:{semconv.ACCOUNTED}:b", accounted)
         self._pricer.price(batch, accounted)
         derive(batch)

@@ -103,7 +103,7 @@ class Redactor:
     def _rest(self, batch: Batch, name: str) -> None:
         rest = batch.rest(name)
         if rest is not None:
-            batch.put(name, rest.keep(self._chosen, self._count_unplaced))
+            batch.put_texts(name, rest.keep(self._chosen, self._count_unplaced))
 
     def _chosen(self, key: str, value: Any) -> Any:
         """What stays of an attribute without a column; a canonical one has found its column already."""

@@ -4,50 +4,47 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import orjson
-import pyarrow as pa
 
-from .arrow import Column
+from .kinds import Coded
 
 # Longer texts are read each time rather than remembered: they hold content, and few are alike.
 _REMEMBERED_LENGTH = 512
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Rest:
     """The `rest` (or `rrest`) column, read once per distinct text.
 
     Args:
-        column: JSON objects or null.
+        column: JSON objects or None.
 
     Attributes:
         keys: every key that any span has here.
     """
 
-    def __init__(self, column: Column) -> None:
-        encoded = column.dictionary_encode()
-        self._indices = encoded.indices
-        self._objects = [_read(text) for text in encoded.dictionary.to_pylist()]
+    def __init__(self, column: Coded) -> None:
+        self._codes = column.codes
+        self._objects = [_NOTHING if text is None else _read(text) for text in column.values]
         self.keys = frozenset(key for attributes in self._objects for key in attributes)
 
     def has(self, key: str) -> bool:
         """Whether any span has the attribute here."""
         return key in self.keys
 
-    def values(self, key: str) -> Column | None:
-        """Return the attribute's values as text, arrays and maps as JSON, or None where no span has it."""
-        if key not in self.keys:
-            return None
-        texts = [_text(attributes.get(key)) for attributes in self._objects]
-        return pa.array(texts, pa.string()).take(self._indices)
+    def values(self, key: str) -> Coded:
+        """Return the attribute's values as text, arrays and maps as JSON."""
+        return Coded(self._codes, [_text(attributes.get(key)) for attributes in self._objects])
 
-    def keep(self, choose: Callable[[str, Any], Any], dropped: Callable[[str, int], None]) -> Column:
+    def keep(self, choose: Callable[[str, Any], Any], dropped: Callable[[str, int], None]) -> Coded:
         """Return the column with each value replaced by what `choose` makes of it.
 
         Args:
             choose: key and value to the value that stays, None to drop the attribute.
             dropped: told the key of each dropped attribute and how many spans had it.
         """
-        counts = self._counts()
+        counts = np.bincount(self._codes, minlength=len(self._objects)).tolist()
         texts: list[str | None] = []
         for attributes, spans in zip(self._objects, counts, strict=True):
             kept = {key: choose(key, value) for key, value in attributes.items()}
@@ -56,11 +53,7 @@ class Rest:
                     dropped(key, spans)
             left = {key: value for key, value in kept.items() if value is not None}
             texts.append(orjson.dumps(left).decode() if left else None)
-        return pa.array(texts, pa.string()).take(self._indices)
-
-    def _counts(self) -> list[int]:
-        pairs = {one["values"]: one["counts"] for one in self._indices.value_counts().to_pylist()}
-        return [pairs.get(place, 0) for place in range(len(self._objects))]
+        return Coded(self._codes, texts)
 
 
 def _read(text: str) -> Mapping[str, Any]:

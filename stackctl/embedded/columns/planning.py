@@ -1,0 +1,214 @@
+"""Planning: what of all rows and conditions can find anything in batches that look alike; most cannot."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from stackctl.genai import implied, rows
+from stackctl.genai.derived import DERIVED_TYPES
+from stackctl.genai.rows import (
+    ALWAYS,
+    KEY_TYPES,
+    QUANTITIES,
+    Dialect,
+    Erase,
+    EventAttr,
+    EventTime,
+    Field,
+    ResourceAttr,
+    Row,
+    Source,
+    SpanAttr,
+    ValueType,
+    When,
+)
+
+from .batch import Batch
+from .conditions import text_matches
+
+_NEVER: Final = rows.Any()
+_FEW_SCOPES: Final = 16
+# Likenesses that are remembered; senders choose keys and scopes, so the memory is emptied when full.
+_REMEMBERED: Final = 256
+_REMEMBERED_LENGTH: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with batches that look alike.
+
+    Attributes:
+        ours: columns that only the pipeline may write.
+        whole: columns that have a canonical key in its own type, which no span has in another.
+        mixed: canonical keys that came in another type or without a column, with their own.
+        steps: erases and rows, in the order in which they run, with as much of their conditions as may be open.
+        quantities: columns of canonical quantities that there may be then.
+        counts: which spans are accounted, likewise.
+    """
+
+    ours: tuple[str, ...]
+    whole: tuple[str, ...]
+    mixed: tuple[tuple[str, ValueType], ...]
+    steps: tuple[Erase | Row, ...]
+    quantities: tuple[str, ...]
+    counts: When
+
+
+class Planner:
+    """Plans batches; a plan is remembered, since services send the same keys for ever.
+
+    Args:
+        dialects: whose rows are run.
+        counts: which spans are accounted.
+    """
+
+    def __init__(self, dialects: Iterable[Dialect], counts: When = ALWAYS) -> None:
+        dialects = tuple(dialects)
+        erases = [erase for dialect in dialects for erase in dialect.erases]
+        filling = [row for dialect in dialects for row in dialect.rows]
+        self._steps: tuple[Erase | Row, ...] = (*erases, *filling, *implied.ERASES, *implied.ROWS)
+        self._counts = counts
+        self._plans: dict[_Likeness, Plan] = {}
+
+    def of(self, batch: Batch) -> Plan:
+        """Return the plan of a batch that nothing was done with yet."""
+        likeness = _Likeness.of(batch)
+        plan = self._plans.get(likeness)
+        if plan is None:
+            plan = self._planned(likeness)
+            if len(self._plans) >= _REMEMBERED:
+                self._plans.clear()
+            if likeness.length() <= _REMEMBERED_LENGTH:
+                self._plans[likeness] = plan
+        return plan
+
+    def _planned(self, likeness: "_Likeness") -> Plan:
+        ours = [name for name in likeness.names if name.startswith("s:") and name[2:-2] in DERIVED_TYPES]
+        keys = likeness.unplaced.union(name[2:-2] for name in likeness.names.difference(ours) if name.startswith("s:"))
+        own = {key: f"s:{key}:{kind}" for key, kind in KEY_TYPES.items() if key in keys}
+        whole = [name for key, name in own.items() if likeness.has_alone(key, name)]
+        steps, known = _narrowed(self._steps, likeness, keys)
+        return Plan(
+            tuple(sorted(ours)),
+            tuple(whole),
+            tuple((key, KEY_TYPES[key]) for key, name in own.items() if name not in whole),
+            steps,
+            tuple(f"s:{key}:{KEY_TYPES[key]}" for key in QUANTITIES if key in known.keys),
+            known.open(self._counts),
+        )
+
+
+class _Likeness(NamedTuple):
+    """What batches of one plan have in common.
+
+    Attributes:
+        names: columns.
+        unplaced: keys of span attributes without a column.
+        scopes: instrumentation scopes; None where they are many, of which none is looked at.
+        events: whether there are any.
+    """
+
+    names: frozenset[str]
+    unplaced: frozenset[str]
+    scopes: frozenset[str | None] | None
+    events: bool
+
+    @classmethod
+    def of(cls, batch: Batch) -> "_Likeness":
+        rest = batch.rest()
+        scopes = batch.coded(batch.columns["scope"]).values
+        return cls(
+            frozenset(batch.columns),
+            frozenset() if rest is None else rest.keys,
+            frozenset(scopes) if len(scopes) <= _FEW_SCOPES else None,
+            batch.has_events(),
+        )
+
+    def length(self) -> int:
+        """How many characters a memory of it holds."""
+        texts = (*self.names, *self.unplaced, *(self.scopes or ()))
+        return sum(len(text) for text in texts if text is not None)
+
+    def has_alone(self, key: str, name: str) -> bool:
+        """Whether a column has all values of its key."""
+        return key not in self.unplaced and [kind for kind in "sidb" if f"s:{key}:{kind}" in self.names] == [name[-1]]
+
+    def fits(self, matches: Callable[[str], bool]) -> bool | None:
+        """Whether all scopes match, or none does; None where some do or they are not known."""
+        found = None if self.scopes is None else {scope is not None and matches(scope) for scope in self.scopes}
+        return found.pop() if found is not None and len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What can be said of sources and conditions before a batch is looked at.
+
+    Attributes:
+        likeness: of the batch.
+        keys: span attributes that there may be at any time.
+    """
+
+    likeness: _Likeness
+    keys: frozenset[str]
+
+    def may_find(self, source: Source) -> bool:
+        """Whether there may be a value of a source."""
+        match source:
+            case SpanAttr(key):
+                return key in self.keys
+            case ResourceAttr(key):
+                return any(f"r:{key}:{kind}" in self.likeness.names for kind in "sidb")
+            case Field(name):
+                return name in self.likeness.names
+            case EventAttr() | EventTime():
+                return self.likeness.events
+            case _:
+                return True
+
+    def open(self, when: When) -> When:
+        """Return what of a condition is not decided yet."""
+        match when:
+            case rows.Has(source) | rows.Equals(source, _) | rows.Matches(source, _) if not self.may_find(source):
+                return _NEVER
+            case rows.Equals(Field("scope"), values):
+                return _decided(self.likeness.fits(values.__contains__), when)
+            case rows.Matches(Field("scope"), pattern):
+                return _decided(self.likeness.fits(lambda scope: text_matches(pattern, scope)), when)
+            case rows.Not(of):
+                return _inverse(self.open(of))
+            case rows.All(parts):
+                left = [part for part in map(self.open, parts) if part != ALWAYS]
+                return _NEVER if _NEVER in left else left[0] if len(left) == 1 else rows.All(tuple(left))
+            case rows.Any(parts):
+                left = [part for part in map(self.open, parts) if part != _NEVER]
+                return ALWAYS if ALWAYS in left else left[0] if len(left) == 1 else rows.Any(tuple(left))
+        return when
+
+    def step(self, step: Erase | Row) -> Erase | Row | None:
+        """Return a step with what of its conditions is not decided yet; None for one that does nothing."""
+        if not (self.may_find(step.source) if isinstance(step, Row) else step.key in self.keys):
+            return None
+        inside = self.likeness.fits(lambda scope: text_matches(step.scope, scope)) if step.scope else True
+        when = self.open(step.when)
+        if inside is False or when == _NEVER:
+            return None
+        return replace(step, when=when, scope="" if inside else step.scope)
+
+
+def _decided(truth: bool | None, when: When) -> When:
+    return when if truth is None else ALWAYS if truth else _NEVER
+
+
+def _inverse(when: When) -> When:
+    return _NEVER if when == ALWAYS else ALWAYS if when == _NEVER else rows.Not(when)
+
+
+def _narrowed(
+    steps: tuple[Erase | Row, ...], likeness: _Likeness, keys: frozenset[str]
+) -> tuple[tuple[Erase | Row, ...], _Known]:
+    """Return the steps that may do anything, and what is known of all keys that there may be in their course."""
+    known = _Known(likeness, keys)
+    left = tuple(step for step in map(known.step, steps) if step is not None)
+    # A row may make what another reads, so keys are added until no row adds one.
+    there = keys.union(step.key for step in left if isinstance(step, Row))
+    return (left, known) if there == keys else _narrowed(steps, likeness, there)
