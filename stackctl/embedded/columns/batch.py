@@ -1,6 +1,6 @@
 """A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -195,15 +195,16 @@ class Batch:
             known = self._coded[id(column)] = column, coded(column) if found is None else found
         return known[1]
 
-    def texts(self, coded: Coded) -> Column:
-        """Return a text column of values that nobody needs to look for again."""
-        column = spread(coded)
-        self._coded[id(column)] = column, coded
-        return column
+    def texts(self, *coded: Coded) -> list[Column]:
+        """Return text columns of values that nobody needs to look for again."""
+        columns = spread(coded)
+        self._coded |= {id(column): (column, one) for column, one in zip(columns, coded, strict=True)}
+        return columns
 
-    def put_texts(self, name: str, texts: Coded) -> None:
-        """Set a text column by its distinct values."""
-        self.put(name, self.texts(texts))
+    def put_texts(self, texts: Mapping[str, Coded]) -> None:
+        """Set text columns by their distinct values."""
+        for name, column in zip(texts, self.texts(*texts.values()), strict=True):
+            self.put(name, column)
 
     def numbers(self, column: Column) -> Numbers:
         """Return a column of numbers or bools as it lies in memory, and which have a value."""
@@ -233,11 +234,14 @@ class Batch:
         self._numbers[id(column)] = column, (held, None if where is True else held)
         self.put(name, column)
 
-    def put_floats(self, name: str, values: Floats) -> None:
-        """Set a column of floats; NaN is none."""
-        column = pa.array(values, mask=np.isnan(values))
-        self._floats[id(column)] = column, values
-        self.put(name, column)
+    def put_floats(self, columns: Mapping[str, Floats]) -> None:
+        """Set columns of floats; NaN is none."""
+        values = np.array(list(columns.values()))
+        every: Column = pa.array(values.ravel(), mask=np.isnan(values).ravel())
+        for place, (name, found) in enumerate(columns.items()):
+            column = every.slice(place * self.rows, self.rows)
+            self._floats[id(column)] = column, found
+            self.put(name, column)
 
     def unplaced(self, key: str) -> Column | None:
         """Return as text what a span attribute holds without a column: lists, maps, and keys beyond the cap."""
@@ -246,7 +250,7 @@ class Batch:
             return None
         known = self._unplaced.get(key)
         if known is None or known[0] is not rest:
-            known = self._unplaced[key] = rest, self.texts(rest.values(key))
+            known = self._unplaced[key] = rest, self.texts(rest.values(key))[0]
         return known[1]
 
     def durations(self) -> Column:

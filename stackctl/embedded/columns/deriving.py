@@ -29,4 +29,4 @@ def _derive_rate(batch: Batch) -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
         known = holds(derived.RATE_WHEN, batch) & (tokens >= derived.FEWEST_TOKENS_AFTER_FIRST)
         known &= gap > derived.SHORTEST_GAP_SECONDS
-        batch.put_floats(f"s:{semconv.OUTPUT_RATE}:d", np.where(known, tokens / gap, np.nan))
+        batch.put_floats({f"s:{semconv.OUTPUT_RATE}:d": np.where(known, tokens / gap, np.nan)})

@@ -5,6 +5,7 @@ What rules decide from texts is decided once for each kind: a batch has thousand
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -71,18 +72,18 @@ def combined(columns: Sequence[Coded], count: int) -> Coded:
     return Coded(codes, list(zip(*each, strict=True)))
 
 
-def occurring(column: Coded) -> Coded:
-    """Return the same column with those values alone that a record has."""
-    first, codes = _distinct(column.codes, len(column.values))
-    return Coded(codes, _values_at(column, first))
+def spread(columns: Sequence[Coded]) -> list[Column]:
+    """Return columns of texts, of one number of records: made at once and cut apart, which costs little more than one.
 
-
-def spread(texts: Coded) -> Column:
-    """Return a column of the texts."""
-    distinct: Column = pa.array(texts.values, pa.string())
-    if len(texts.values) == 1:
-        return pa.repeat(distinct[0], len(texts.codes))
-    return distinct.take(pa.array(texts.codes))
+    A column of one text is made by itself, at less cost still.
+    """
+    if len(columns) == 1 and len(columns[0].values) == 1:
+        return [pa.repeat(pa.scalar(columns[0].values[0], pa.string()), len(columns[0].codes))]
+    starts = accumulate([len(column.values) for column in columns], initial=0)
+    codes = np.concatenate([column.codes + start for column, start in zip(columns, starts, strict=False)])
+    texts: Column = pa.array([text for column in columns for text in column.values], pa.string())
+    every, rows = texts.take(pa.array(codes)), len(columns[0].codes)
+    return [every.slice(place * rows, rows) for place in range(len(columns))]
 
 
 def _values_at(column: Coded, records: Codes) -> list[Any]:

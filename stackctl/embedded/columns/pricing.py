@@ -16,8 +16,8 @@ from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
 from stackctl.genai.rows import Equals, SpanAttr
 
 from .batch import Batch, or_zero
-from .conditions import holds
-from .kinds import NOTHING, Coded, Codes, combined, occurring
+from .conditions import both, inverse, judged
+from .kinds import NOTHING, Coded, Codes, combined
 from .views import Floats, Mask, Truth
 
 Ints = npt.NDArray[np.int64]
@@ -52,12 +52,12 @@ class _Book:
 
     Attributes:
         starts: of each tier, from how many input tokens on each price has it; infinite where it has none.
-        rates: input, cache read, cache write and output, each by price and tier: USD per million tokens; NaN is none.
+        rates: of input, cache read, cache write and output by price and tier: USD per million tokens; NaN is none.
         windows: context windows in tokens.
     """
 
     starts: Floats
-    rates: tuple[Floats, ...]
+    rates: Floats
     windows: Floats
 
     @classmethod
@@ -71,7 +71,7 @@ class _Book:
                 starts[tier, row] = start
                 rates[:, row, tier + 1] = _per_token(tier_rates)
         windows = np.array([np.nan, *(price.context_window or np.nan for price in prices)], np.float64)
-        return cls(starts, tuple(rates), windows)
+        return cls(starts, rates, windows)
 
 
 def _per_token(rates: Rates) -> list[float]:
@@ -107,22 +107,23 @@ class Pricer:
         tokens, output = (np.full(batch.rows, np.nan) if one is None else one for one in (tokens, output))
         rates = self._rates(found, tokens, prices)
         unpriced = found == _UNPRICED
-        needs_output = (~np.isnan(rates[-1]) | unpriced) & ~holds(_EMBEDDINGS, batch)
-        no_usage = np.isnan(tokens) | (np.isnan(output) & needs_output)
+        silent = np.isnan(output) & (unpriced | ~np.isnan(rates[-1]))
+        no_usage = np.isnan(tokens) | both(silent, inverse(judged(_EMBEDDINGS, batch)))
         status = np.where(no_usage, _NO_USAGE, np.where(unpriced, _UNKNOWN_MODEL, _PRICED))
         if accounted is not True:
             status[~accounted] = _NONE
-        batch.put_texts(f"s:{semconv.COST_STATUS}:s", occurring(Coded(status, _STATUSES)))
-        _put_costs(batch, status == _PRICED, rates, tokens, (*others, output))
-        for key, texts in ((semconv.PRICED_PROVIDER, self._providers), (semconv.PRICED_MODEL, self._models)):
-            batch.put_texts(f"s:{key}:s", Coded(kinds, [texts[row] for row in prices.tolist()]))
-        batch.put_floats(f"s:{semconv.CONTEXT_UTILIZATION}:d", tokens / self._book.windows[found])
+        texts = {semconv.PRICED_PROVIDER: self._providers, semconv.PRICED_MODEL: self._models}
+        priced = {f"s:{key}:s": Coded(kinds, [each[row] for row in prices.tolist()]) for key, each in texts.items()}
+        batch.put_texts({f"s:{semconv.COST_STATUS}:s": Coded(status, _STATUSES)} | priced)
+        costs = _costs(status == _PRICED, rates, tokens, (*others, output))
+        batch.put_floats(costs | {f"s:{semconv.CONTEXT_UTILIZATION}:d": tokens / self._book.windows[found]})
 
-    def _rates(self, found: Ints, input_tokens: Floats, prices: Ints) -> list[Floats]:
+    def _rates(self, found: Ints, input_tokens: Floats, prices: Ints) -> Floats:
         """Return the rates of each span, in the order of `_USAGE`; `prices` has each price that any of them found."""
         starts = [start for start in self._book.starts if np.isfinite(start[prices]).any()]
         tier = sum((input_tokens > start[found] for start in starts), np.zeros(len(found), np.int64))
-        return [rates[found, tier] for rates in self._book.rates]
+        rates: Floats = self._book.rates[:, found, tier]
+        return rates
 
     def _lookup(self, batch: Batch, accounted: Truth) -> tuple[Codes, Ints]:
         """Return each span's kind of call, and the row of each kind's price or `_UNPRICED`; the last is of no call."""
@@ -155,19 +156,17 @@ def _counted(batch: Batch, key: str) -> Floats | None:
     return None if column is None else batch.floats(column)
 
 
-def _put_costs(
-    batch: Batch, priced: Mask, rates: Sequence[Floats], tokens: Floats, others: Sequence[Floats | None]
-) -> None:
-    """The same sums as `genai.prices.cost_of`, on columns; rates and tokens in the order of `_USAGE`."""
+def _costs(priced: Mask, rates: Floats, tokens: Floats, others: Sequence[Floats | None]) -> dict[str, Floats]:
+    """The same sums as `genai.prices.cost_of`, on columns by name; rates and tokens in the order of `_USAGE`."""
     parts = [_part(sent, rate, priced) for sent, rate in zip(others, rates[1:], strict=True)]
     read, written, output = parts
     ordinary = np.maximum(0.0, np.where(priced, tokens, np.nan) - read.tokens - written.tokens)
     cost = ordinary * or_zero(rates[0]) / 1e6
-    batch.put_floats(f"s:{semconv.COST_USD}:d", cost + (read.cost + written.cost + output.cost))
-    batch.put_floats(f"s:{semconv.COST_INPUT_USD}:d", cost)
+    costs = {semconv.COST_USD: cost + (read.cost + written.cost + output.cost), semconv.COST_INPUT_USD: cost}
     for key, part in zip(_PARTS, parts, strict=True):
         if part.there is not None:
-            batch.put_floats(f"s:{key}:d", np.where(part.there, part.cost, np.nan))
+            costs[key] = np.where(part.there, part.cost, np.nan)
+    return {f"s:{key}:d": values for key, values in costs.items()}
 
 
 class _Part(NamedTuple):

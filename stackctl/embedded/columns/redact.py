@@ -6,7 +6,7 @@ Runs last, on the table that is about to be stored, so that normalising may read
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -32,6 +32,16 @@ _NAME, _MESSAGE, _EVENT = "span.name", "status.message", "span.event"
 _ATTRIBUTE_PREFIXES: Final = ("s:", "r:")
 # Distinct texts of a column that are so few that each is cleaned, rather than the bytes of all looked through.
 _FEW: Final = 16
+# Sets of columns that are remembered; senders choose keys, so the memory is emptied when full.
+_REMEMBERED: Final = 256
+_REMEMBERED_LENGTH: Final = 64 * 1024
+
+
+class _Sorted(NamedTuple):
+    """Columns of attributes by name and key: those that must not be stored, and those of texts that may be."""
+
+    denied: tuple[tuple[str, str], ...]
+    texts: tuple[tuple[str, str], ...]
 
 
 class Redactor:
@@ -46,6 +56,7 @@ class Redactor:
         self._allow = allow_keys
         self._capture = capture_content
         self.dropped: Counter[str] = Counter()
+        self._known: dict[frozenset[str], _Sorted] = {}
 
     def redact(self, batch: Batch) -> None:
         """Redact the spans of a batch: attributes, name, status, scope, events, links."""
@@ -77,25 +88,39 @@ class Redactor:
         self.dropped[key if known else _OTHER_KEYS] += how_many
 
     def _attributes(self, batch: Batch) -> None:
-        texts: dict[str, tuple[str, Look]] = {}
-        for name in [name for name in batch.columns if name.startswith(_ATTRIBUTE_PREFIXES)]:
+        columns = self._sorted(frozenset(batch.columns))
+        for name, key in columns.denied:
+            self.count(key, batch.rows - batch.columns[name].null_count)
+            batch.drop(name)
+        various: dict[str, tuple[str, Look]] = {}
+        for name, key in columns.texts:
             column = batch.columns[name]
-            key = name[2:-2]
-            if not self.keeps(key):
-                self.count(key, len(column) - column.null_count)
-                batch.drop(name)
-            elif name.endswith(":s"):
-                coded = batch.alike(column)
-                if coded is None or len(coded.values) > _FEW:
-                    texts[name] = (key, batch.look(column))
-                else:
-                    self._clean(batch, name, key, column)
-        for name in unclean(texts):
-            self._clean(batch, name, texts[name][0], batch.columns[name])
+            coded = batch.alike(column)
+            if coded is None or len(coded.values) > _FEW:
+                various[name] = (key, batch.look(column))
+            elif any(text is not None and content.clean(key, text) != text for text in coded.values):
+                self._clean(batch, name, key)
+        for name in unclean(various):
+            self._clean(batch, name, various[name][0])
 
-    def _clean(self, batch: Batch, name: str, key: str, column: Column) -> None:
+    def _sorted(self, names: frozenset[str]) -> "_Sorted":
+        """Return what is to be done with columns; remembered, since services send the same keys for ever."""
+        known = self._known.get(names)
+        if known is None:
+            attributes = [(name, name[2:-2]) for name in sorted(names) if name.startswith(_ATTRIBUTE_PREFIXES)]
+            known = _Sorted(
+                tuple((name, key) for name, key in attributes if not self.keeps(key)),
+                tuple((name, key) for name, key in attributes if self.keeps(key) and name.endswith(":s")),
+            )
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            if sum(map(len, names)) <= _REMEMBERED_LENGTH:
+                self._known[names] = known
+        return known
+
+    def _clean(self, batch: Batch, name: str, key: str) -> None:
         if self._capture and content.is_content(key):
-            lengths = pc.utf8_length(column)
+            lengths = pc.utf8_length(batch.columns[name])
             if pc.max(lengths).as_py() > content.CONTENT_CAP:
                 batch.put(f"{name[:2]}{semconv.CONTENT_LENGTH_PREFIX}{key}:i", lengths.cast(pa.int64()))
         _change(batch, name, partial(content.clean, key))
@@ -103,7 +128,7 @@ class Redactor:
     def _rest(self, batch: Batch, name: str) -> None:
         rest = batch.rest(name)
         if rest is not None:
-            batch.put_texts(name, rest.keep(self._chosen, self._count_unplaced))
+            batch.put_texts({name: rest.keep(self._chosen, self._count_unplaced)})
 
     def _chosen(self, key: str, value: Any) -> Any:
         """What stays of an attribute without a column; a canonical one has found its column already."""
@@ -199,7 +224,7 @@ def _call_names(batch: Batch) -> Column | None:
     if columns[0] is None:
         return None
     kinds = combined([NOTHING if column is None else batch.coded(column) for column in columns], batch.rows)
-    return spread(Coded(kinds.codes, [_call_name(*kind) for kind in kinds.values]))
+    return spread([Coded(kinds.codes, [_call_name(*kind) for kind in kinds.values])])[0]
 
 
 def _call_name(operation: str | None, of_call: str | None, *behind: str | None) -> str | None:
@@ -217,7 +242,7 @@ def _change(batch: Batch, name: str, change: Callable[[str], str | None]) -> Non
     coded = batch.coded(column)
     changed = [None if text is None else change(text) for text in coded.values]
     if changed != coded.values:
-        batch.put_texts(name, Coded(coded.codes, changed))
+        batch.put_texts({name: Coded(coded.codes, changed)})
 
 
 def _cleaned_value(key: str, value: Any) -> Any:
