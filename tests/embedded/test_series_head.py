@@ -34,13 +34,13 @@ class Clock:
 
 def calls(count: float, arrival_ms: int = START, labels: LabelSet = LABELS) -> Increments:
     block = Block("llm_requests_total", "counter", (), (labels,), np.array([[count]]))
-    return Increments(arrival_ms, (block,))
+    return Increments.of(arrival_ms, [block])
 
 
 def durations(counts: Sequence[float], total: float, exemplars: np.ndarray) -> Increments:
     values = np.array([[*counts, total]])
     block = Block("llm_request_duration_seconds", "histogram", (0.1, 1.0), (LABELS,), values, exemplars)
-    return Increments(START, (block,))
+    return Increments.of(START, [block])
 
 
 def frames(data_dir: Path) -> list[SampleFrame]:
@@ -269,7 +269,7 @@ def test_histogram_becomes_cumulative_buckets_sum_and_count(tmp_path: Path, cloc
     """Observations of each bucket are summed as Prometheus stores them, and exemplars keep series and trace."""
     head = Head(tmp_path, clock_ms=clock)
     head.start()
-    one = np.array([(0, 1, 0.5, 0x1234, -1, START)], EXEMPLAR)
+    one = np.array([(1, 0.5, 0x1234, -1, START)], EXEMPLAR)
     head.apply(durations([2, 1, 1], 7.5, one), 1)
     head.tick()
     frame = frames(tmp_path)[0]
@@ -282,7 +282,7 @@ def test_histogram_becomes_cumulative_buckets_sum_and_count(tmp_path: Path, cloc
 
 def test_increments_survive_their_encoding_and_add_up() -> None:
     """What the span log keeps is what was counted, and merged batches are their sum."""
-    one = np.array([(0, 1, 0.5, 0x1234, -1, START)], EXEMPLAR)
+    one = np.array([(1, 0.5, 0x1234, -1, START)], EXEMPLAR)
     first, second = durations([2, 0, 1], 7.5, one), calls(2)
     whole = Increments.merge([first, second, Increments.from_bytes(first.to_bytes())])
     again = Increments.from_bytes(memoryview(whole.to_bytes()))
@@ -308,7 +308,7 @@ def test_label_sets_beyond_the_limit_share_one_series(
     )
     values = np.arange(1.0, 11.0)[:, None]
     for seq in (1, 2):
-        head.apply(Increments(clock.now, (Block("llm_tokens_total", "counter", (), sets, values),)), seq)
+        head.apply(Increments.of(clock.now, [Block("llm_tokens_total", "counter", (), sets, values)]), seq)
     clock.now += 15_000
     head.beat()
     found = SampleReader(tmp_path).select((Matcher("__name__", "=", "llm_tokens_total"),), 0, clock.now)

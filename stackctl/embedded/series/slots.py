@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .family import Family, Kind, LabelSet
-from .frame import Floats, Ints, SampleFrame
+from .frame import Ints, SampleFrame
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -120,19 +120,6 @@ class Slots:
         self.last_ms[frame.slots] = frame.times
         if frame.state:
             self.changed_ms[:], self.started_ns[:] = frame.changed, frame.started
-
-
-def cumulative(kind: str, values: Floats) -> Floats:
-    """Return a block's values in the order of a family's slots: cumulative buckets, sum, count."""
-    if kind == "counter":
-        return values
-    buckets = np.cumsum(values[:, :-1], axis=1)
-    return np.concatenate([buckets, values[:, -1:], buckets[:, -1:]], axis=1)
-
-
-def slots_of(firsts: Rows, width: int) -> Rows:
-    """Return the slots of families of one width, one row a family."""
-    return firsts[:, None] + np.arange(width)
 
 
 def last_times(times: Ints) -> int:
