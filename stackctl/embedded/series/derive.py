@@ -46,38 +46,51 @@ class Derivation:
     ) -> None:
         self._book = book or prices.shipped()
         self._extra = frozenset(extra_models)
-        labels = tuple(dict.fromkeys([*IDENTITY, *(label for row in rows for label in row.labels)]))
-        self._kinds, self._plans = Kinds(labels), Plans()
+        self._plans = Plans()
+        self._parts = {of: self._part([row for row in rows if row.of == of]) for of in ("span", "evaluation")}
+
+    def _part(self, rows: Sequence[MetricRow]) -> "_Part":
+        """What the rows over one kind of record have in common."""
+        sources = tuple(dict.fromkeys(label.source for row in rows for label in (*IDENTITY, *row.labels)))
         lists = {
             (row.labels, row.constants): Labelling(
-                row.labels, row.constants, tuple(map(labels.index, (*IDENTITY, *row.labels))), self._bounded
+                row.labels,
+                row.constants,
+                tuple(sources.index(label.source) for label in (*IDENTITY, *row.labels)),
+                self._bounded,
             )
             for row in rows
         }
         conditions = list(dict.fromkeys(row.when for row in rows))
         values = list(dict.fromkeys(row.value for row in rows))
-        self._counted: dict[str, list[Counted]] = {"span": [], "evaluation": []}
-        for row in sorted(rows, key=lambda row: row.kind == "histogram"):  # counters first: they have no buckets
-            labelling = lists[row.labels, row.constants]
-            shared = conditions.index(row.when), values.index(row.value)
-            self._counted[row.of].append(Counted(row, np.array(row.bounds), labelling, *shared))
+        counted = [
+            Counted(
+                row,
+                np.array(row.bounds),
+                lists[row.labels, row.constants],
+                conditions.index(row.when),
+                values.index(row.value),
+            )
+            for row in sorted(rows, key=lambda row: row.kind == "histogram")  # counters first: they have no buckets
+        ]
+        return _Part(counted, Kinds(sources))
 
     def from_spans(self, table: pa.Table | Batch) -> Increments:
         """Return what a processed SpanTable adds; a batch that the pipeline just processed knows its codes already."""
-        return self._count(table if isinstance(table, Batch) else Batch(table), "span")
+        return self._count(table if isinstance(table, Batch) else Batch(table), self._parts["span"])
 
     def from_evaluations(self, table: pa.Table) -> Increments:
         """Return what a redacted table of evaluation records adds."""
-        return self._count(Batch(table), "evaluation")
+        return self._count(Batch(table), self._parts["evaluation"])
 
-    def _count(self, batch: Batch, of: str) -> Increments:
+    def _count(self, batch: Batch, part: "_Part") -> Increments:
         if not batch.rows:
             return Increments(0)
         arrival_ms = int(_numbers(batch, "arrival_ms").min())
-        seen = _observed(batch, self._counted[of])
+        seen = _observed(batch, part.counted)
         if not len(seen.values):
             return Increments(arrival_ms)
-        kinds = self._kinds.of(batch)
+        kinds = part.kinds.of(batch)
         pairs = seen.rows * len(kinds.values) + kinds.codes[seen.records]
         shape = len(seen.counted), len(kinds.values)
         hits = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape) > 0
@@ -94,6 +107,19 @@ class Derivation:
                 # Senders choose names freely, so every unknown model is one series.
                 known = text in self._extra or self._book.knows(text)
                 return label_word(text) if known else semconv.OTHER_MODEL
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The rows of the catalogue over spans or over evaluations.
+
+    Attributes:
+        counted: counters first.
+        kinds: of the records, by all their labels.
+    """
+
+    counted: list[Counted]
+    kinds: Kinds
 
 
 @dataclass(frozen=True)

@@ -37,18 +37,18 @@ _NO_TEXT: Final = Coded(np.zeros(0, np.int32), [""])
 
 @dataclass(frozen=True)
 class Kinds:
-    """The kinds of records that some labels tell apart.
+    """The kinds of records that some sources of labels tell apart.
 
     Args:
-        labels: what a kind has a text for each of, an empty one where there is none.
+        sources: what a kind has a text for each of, an empty one where there is none.
     """
 
-    labels: tuple[Label, ...]
+    sources: tuple[Source, ...]
 
     @cached_property
     def _names(self) -> list[tuple[str, ...]]:
-        """The columns of each label, one for each type its key may come in."""
-        return [_columns(label.source) for label in self.labels]
+        """The columns of each source, one for each type its key may come in."""
+        return [_columns(source) for source in self.sources]
 
     def of(self, batch: Batch) -> Coded:
         """Return the kinds of a batch's records."""
@@ -65,7 +65,7 @@ class Labelling:
     Args:
         labels: the labels of a catalogue row, without `job` and `instance`.
         constants: further labels of fixed values.
-        places: where the texts of `IDENTITY` and the labels stand in those of a kind.
+        places: where the texts of `IDENTITY` and of the labels stand in those of a kind.
         bounding: keeps a text within what its bound allows.
     """
 
