@@ -128,21 +128,17 @@ class _Observed:
 
     Attributes:
         counted: the rows that have values in the batch, counters first.
+        ends: where the observations of each row begin, and where the last one's end.
         rows: number among `counted` of each observation, ascending.
         records: which record each was made of.
         values: what was observed.
     """
 
     counted: list[Counted]
+    ends: list[int]
     rows: Places
     records: Places
     values: Floats
-
-    @cached_property
-    def ends(self) -> list[int]:
-        """Where the observations of each row begin, and where the last one's end."""
-        ends: list[int] = np.searchsorted(self.rows, np.arange(len(self.counted) + 1)).tolist()
-        return ends
 
     @property
     def histograms(self) -> slice:
@@ -175,14 +171,18 @@ def _observed(batch: Batch, catalogue: Sequence[Counted]) -> _Observed:
         if columns[one.value] is not None:
             counted.append(one)
     if not counted:
-        return _Observed([], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        return _Observed([], [0], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     values = np.array([columns[one.value] for one in counted])
     taken = np.array([masks[one.condition] for one in counted])
     taken &= np.isfinite(values)
     counters = sum(one.row.kind == "counter" for one in counted)
     taken[:counters] &= values[:counters] >= 0
-    rows, records = np.nonzero(taken)
-    return _Observed(counted, rows, records, values[taken])
+    # What `np.nonzero` and `values[taken]` give, in a quarter of the time.
+    found = np.flatnonzero(taken)
+    numbers = np.arange(len(counted) + 1)
+    ends = np.searchsorted(found, numbers * batch.rows)
+    rows = np.repeat(numbers[:-1], np.diff(ends))
+    return _Observed(counted, ends.tolist(), rows, found - rows * batch.rows, values.ravel().take(found))
 
 
 def _floats(row: MetricRow, batch: Batch) -> Floats | None:
@@ -216,17 +216,19 @@ def _gained(batch: Batch, seen: _Observed, outline: Outline, starts: Places, arr
 
 def _exemplars(batch: Batch, seen: _Observed, places: Places) -> npt.NDArray[Any]:
     """Return for each bucket of each row that was hit its last observation's trace."""
-    kept = np.array([one.row.exemplars and one.row.kind == "histogram" for one in seen.counted])[seen.rows]
-    cells = (seen.rows * (seen.buckets.max() + 1) + seen.buckets)[kept]
+    rows, buckets = seen.rows[seen.histograms], seen.buckets[seen.histograms]
+    cells = rows * (buckets.max(initial=0) + 1) + buckets
     last = np.full(cells.max(initial=0) + 1, -1)
-    last[cells] = np.flatnonzero(kept)  # numpy keeps the last of repeated indices
-    chosen = last[last >= 0]
+    last[cells] = np.arange(len(cells))  # numpy keeps the last of repeated indices
+    chosen = last[last >= 0] + (len(seen.rows) - len(rows))
     exemplars = np.empty(len(chosen), EXEMPLAR)
     for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
         exemplars[name] = _numbers(batch, column)[seen.records[chosen]]
     exemplars["place"], exemplars["value"] = places[chosen], seen.values[chosen]
     traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
-    return exemplars[traced]
+    wanted = np.array([one.row.exemplars for one in seen.counted])[seen.rows[chosen]]
+    kept: npt.NDArray[Any] = exemplars[traced & wanted]
+    return kept
 
 
 def _numbers(batch: Batch, name: str) -> npt.NDArray[Any]:
