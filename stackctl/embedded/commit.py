@@ -150,8 +150,7 @@ class Committer:
             return
         increments = Increments.merge(prepared.increments)
         arrival_ms = arrival(prepared.fresh)
-        raw = increments.to_bytes() if increments else b""
-        frame = Frame(arrival_ms, tuple(taken), prepared.spans, prepared.evaluations, raw)
+        frame = Frame(arrival_ms, tuple(taken), prepared.spans, prepared.evaluations, increments.to_bytes())
         seq = self._store.append(frame)
         self._counters.apply(increments, seq)
         self.totals.add(prepared)

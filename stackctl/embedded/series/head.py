@@ -98,7 +98,6 @@ class Head:
         self._landings: WeakKeyDictionary[Outline, Landing] = WeakKeyDictionary()
         self._requests: OrderedDict[bytes, int] = OrderedDict()  # digest to arrival
         self._fresh: list[tuple[int, Family]] = []  # families that no frame defines yet
-        self._exemplars: dict[int, Exemplar] = {}
         self._last_tick_ms = 0  # the samples' own time, which never goes back
         self._ticked_ms = self._full_ms = self._rolled_ms = 0  # by the clock
         self._recover()
@@ -149,9 +148,9 @@ class Head:
         else:  # several label sets beyond the limit share one series
             np.add.at(slots.value, rows, landing.gained(increments.values))
         slots.changed_ms[rows] = increments.arrival_ms
-        slots.pending_ms[rows] = np.where(slots.pending_ms[rows] > 0, slots.pending_ms[rows], increments.arrival_ms)
-        if len(increments.exemplars):
-            self._remember(increments, landing)
+        pending = slots.pending_ms[rows]
+        slots.pending_ms[rows] = np.where(pending > 0, pending, increments.arrival_ms)
+        slots.exemplar[rows[increments.exemplars["place"]]] = increments.exemplars
 
     def _firsts(self, outline: Outline) -> list[int]:
         """Return the first slot of each row; new label sets get theirs, beyond the limit a shared one."""
@@ -171,14 +170,6 @@ class Head:
     def full(self) -> bool:
         """Whether there are as many series as there may be."""
         return self._slots.used >= MOST_SLOTS
-
-    def _remember(self, increments: Increments, landing: Landing) -> None:
-        found = increments.exemplars
-        halves = zip(found["tid_hi"].view(np.uint64).tolist(), found["tid_lo"].view(np.uint64).tolist(), strict=True)
-        traces = [f"{high:016x}{low:016x}" for high, low in halves]
-        slots = landing.slots[found["place"]].tolist()
-        for one in map(Exemplar, slots, found["value"].tolist(), traces, found["time_ms"].tolist()):
-            self._exemplars[one.slot] = one
 
     # --- applications' own metrics ----------------------------------------------------------------------------------
     def known(self, digest: bytes) -> bool:
@@ -295,7 +286,7 @@ class Head:
             np.concatenate([slots.sampled[reborn], slots.value[due], np.full(int(ended.sum()), STALE)]),
             self._fresh,
             self.applied_seq,
-            exemplars=list(self._exemplars.values()),
+            exemplars=self._exemplars(),
         )
         needed = bool(len(frame.slots)) or self.applied_seq != self.durable_seq
         if needed:
@@ -306,6 +297,14 @@ class Head:
         self._ticked(frame, due, full)
         return needed
 
+    def _exemplars(self) -> list[Exemplar]:
+        """Return those that no tick holds yet."""
+        slots = np.flatnonzero(self._slots.exemplar["time_ms"])
+        found = self._slots.exemplar[slots]
+        halves = zip(found["tid_hi"].view(np.uint64).tolist(), found["tid_lo"].view(np.uint64).tolist(), strict=True)
+        traces = [f"{high:016x}{low:016x}" for high, low in halves]
+        return list(map(Exemplar, slots.tolist(), found["value"].tolist(), traces, found["time_ms"].tolist()))
+
     def _ticked(self, frame: SampleFrame, due: Mask, full: bool) -> None:
         """Note that a tick is on disk."""
         slots = self._slots
@@ -313,7 +312,8 @@ class Head:
         slots.last_ms[frame.slots] = frame.times
         slots.pending_ms[due] = 0
         slots.live[:] = due if full else slots.live | due
-        self._fresh, self._exemplars = [], {}
+        slots.exemplar["time_ms"] = 0
+        self._fresh = []
         self.durable_seq = self.applied_seq
 
     # --- files ------------------------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 from .family import Family, Kind, LabelSet
 from .frame import Ints, SampleFrame
+from .increments import EXEMPLAR
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
-_FIELDS: Final[dict[str, type[Any]]] = {
+_FIELDS: Final[dict[str, npt.DTypeLike]] = {
     "value": np.float64,  # as counted
     "sampled": np.float64,  # as it was last written
     "last_ms": np.int64,  # time of the last written sample, 0 for none
@@ -22,6 +23,7 @@ _FIELDS: Final[dict[str, type[Any]]] = {
     "started_ns": np.int64,  # start time that the sender gave, 0 for none
     "live": np.bool_,  # was in the last full tick
     "ours": np.bool_,  # of the catalogue: sampled at ticks
+    "exemplar": EXEMPLAR,  # last observation since the last tick, without a time for none
 }
 
 
