@@ -196,6 +196,19 @@ def test_exemplars_point_at_the_span_that_was_observed(derivation: Derivation) -
         assert block.values[row, bucket] > 0
 
 
+def test_the_same_kinds_of_spans_make_the_same_outline(derivation: Derivation) -> None:
+    """Whoever has seen an outline knows it again, whichever span comes first and whatever the spans are named."""
+    rng = random.Random(7)
+    spans = [random_span(rng) for _ in range(40)]
+    outlines = set()
+    for run in range(5):
+        rng.shuffle(spans)
+        named = [span | {"name": f"call {run} {number}"} for number, span in enumerate(spans)]
+        outlines.add(derivation.from_spans(table(*named)).outline)
+    assert len(outlines) == 1
+    assert Derivation(extra_models=("house-model",)).from_spans(table(*spans)).outline.encoded == outlines.pop().encoded
+
+
 def test_evaluations_are_counted_by_name_and_label(derivation: Derivation) -> None:
     """A verdict counts, its score is observed, and one that failed has an error type and no score."""
     records = pa.table(

@@ -110,6 +110,7 @@ def _columns(source: Source) -> tuple[str, ...]:
 
 
 def _encode(batch: Batch, columns: Sequence[Any]) -> Coded:
+    """Return texts by their distinct values, of each record the first that its columns have."""
     first, *others = columns
     coded = _encode_one(batch, first)
     for column in others:
@@ -117,7 +118,10 @@ def _encode(batch: Batch, columns: Sequence[Any]) -> Coded:
         missing = np.array([not text for text in coded.values])[coded.codes]
         codes = np.where(missing, other.codes + len(coded.values), coded.codes)
         coded = Coded(codes, [*coded.values, *other.values])
-    return coded
+    numbers: dict[str, int] = {}
+    places = [numbers.setdefault(text, len(numbers)) for text in coded.values]
+    # An empty text and none are alike, and one text may have come in columns of two types.
+    return coded if len(numbers) == len(places) else Coded(np.array(places)[coded.codes], list(numbers))
 
 
 def _encode_one(batch: Batch, column: Any) -> Coded:
