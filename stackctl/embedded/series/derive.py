@@ -6,7 +6,6 @@ that is no finite number, or is negative for a counter, adds nothing: one NaN wo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -88,7 +87,7 @@ class Derivation:
             return Increments(0)
         arrival_ms = int(_numbers(batch, "arrival_ms").min())
         seen = _observed(batch, part.counted)
-        if not len(seen.values):
+        if seen is None or not len(seen.values):
             return Increments(arrival_ms)
         kinds = part.kinds.of(batch)
         pairs = seen.rows * len(kinds.values) + kinds.codes[seen.records]
@@ -128,61 +127,66 @@ class _Observed:
 
     Attributes:
         counted: the rows that have values in the batch, counters first.
-        ends: where the observations of each row begin, and where the last one's end.
         rows: number among `counted` of each observation, ascending.
         records: which record each was made of.
         values: what was observed.
+        histograms: those of histograms, which stand behind those of counters.
+        buckets: the bucket of each of these.
     """
 
     counted: list[Counted]
-    ends: list[int]
     rows: Places
     records: Places
     values: Floats
-
-    @property
-    def histograms(self) -> slice:
-        """Those of histograms, which stand behind those of counters."""
-        return slice(self.ends[sum(one.row.kind == "counter" for one in self.counted)], None)
-
-    @cached_property
-    def buckets(self) -> Places:
-        """The bucket of each; 0 for those of counters."""
-        found = np.zeros(len(self.values), np.int64)
-        for one, (start, end) in zip(self.counted, pairwise(self.ends), strict=True):
-            if one.row.bounds:
-                found[start:end] = one.bounds.searchsorted(self.values[start:end], side="left")
-        return found
+    histograms: slice
+    buckets: Places
 
 
-def _observed(batch: Batch, catalogue: Sequence[Counted]) -> _Observed:
-    """Return the finite values of the records that take part, and for a counter none below zero."""
-    masks: dict[int, Mask | None] = {}
-    columns: dict[int, Floats | None] = {}
-    counted: list[Counted] = []
-    for one in catalogue:
-        if one.condition not in masks:
-            mask = holds(one.row.when, batch)
-            masks[one.condition] = mask if mask.any() else None
-        if masks[one.condition] is None:
-            continue
-        if one.value not in columns:
-            columns[one.value] = _floats(one.row, batch)
-        if columns[one.value] is not None:
-            counted.append(one)
+def _observed(batch: Batch, catalogue: Sequence[Counted]) -> _Observed | None:
+    """Return the finite values of the records that take part, and for a counter none below zero; None for nothing."""
+    counted, taking, floats = _read(batch, catalogue)
     if not counted:
-        return _Observed([], [0], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    values = np.array([columns[one.value] for one in counted])
-    taken = np.array([masks[one.condition] for one in counted])
+        return None
+    values, taken = np.array(floats), np.array(taking)
     taken &= np.isfinite(values)
     counters = sum(one.row.kind == "counter" for one in counted)
     taken[:counters] &= values[:counters] >= 0
-    # What `np.nonzero` and `values[taken]` give, in a quarter of the time.
+    # What `np.nonzero(taken)` and `values[taken]` give, in a quarter of the time.
     found = np.flatnonzero(taken)
     numbers = np.arange(len(counted) + 1)
     ends = np.searchsorted(found, numbers * batch.rows)
     rows = np.repeat(numbers[:-1], np.diff(ends))
-    return _Observed(counted, ends.tolist(), rows, found - rows * batch.rows, values.ravel().take(found))
+    seen = values.ravel().take(found)
+    places = pairwise(ends[counters:].tolist())
+    buckets = [one.bounds.searchsorted(seen[slice(*at)]) for one, at in zip(counted[counters:], places, strict=True)]
+    return _Observed(
+        counted,
+        rows,
+        found - rows * batch.rows,
+        seen,
+        slice(int(ends[counters]), None),
+        np.concatenate(buckets) if buckets else np.zeros(0, np.int64),
+    )
+
+
+def _read(batch: Batch, catalogue: Sequence[Counted]) -> tuple[list[Counted], list[Mask], list[Floats]]:
+    """Return the rows that may observe something, which records each takes, and all records' values."""
+    masks: dict[int, Mask | None] = {}
+    columns: dict[int, Floats | None] = {}
+    counted, taking, floats = [], [], []
+    for one in catalogue:
+        if one.condition not in masks:
+            mask = holds(one.row.when, batch)
+            masks[one.condition] = mask if mask.any() else None
+        if (taken := masks[one.condition]) is None:
+            continue
+        if one.value not in columns:
+            columns[one.value] = _floats(one.row, batch)
+        if (values := columns[one.value]) is not None:
+            counted.append(one)
+            taking.append(taken)
+            floats.append(values)
+    return counted, taking, floats
 
 
 def _floats(row: MetricRow, batch: Batch) -> Floats | None:
@@ -204,10 +208,10 @@ def _gained(batch: Batch, seen: _Observed, outline: Outline, starts: Places, arr
         starts: for each observation the place of its label set's first value.
     """
     histograms = seen.histograms
-    widths = np.array([len(one.bounds) + 2 for one in seen.counted])
-    places = starts + seen.buckets
-    sums = starts[histograms] + widths[seen.rows[histograms]] - 1
-    weights = seen.values.copy()
+    # A histogram's sum stands behind its buckets.
+    sums = starts[histograms] + np.array([len(one.row.bounds) + 1 for one in seen.counted])[seen.rows[histograms]]
+    places, weights = starts.copy(), seen.values.copy()
+    places[histograms] += seen.buckets
     weights[histograms] = 1
     each, added = np.concatenate([places, sums]), np.concatenate([weights, seen.values[histograms]])
     values = np.bincount(each, added, outline.size).astype(np.float64, copy=False)
@@ -216,11 +220,10 @@ def _gained(batch: Batch, seen: _Observed, outline: Outline, starts: Places, arr
 
 def _exemplars(batch: Batch, seen: _Observed, places: Places) -> npt.NDArray[Any]:
     """Return for each bucket of each row that was hit its last observation's trace."""
-    rows, buckets = seen.rows[seen.histograms], seen.buckets[seen.histograms]
-    cells = rows * (buckets.max(initial=0) + 1) + buckets
+    cells = seen.rows[seen.histograms] * (seen.buckets.max(initial=0) + 1) + seen.buckets
     last = np.full(cells.max(initial=0) + 1, -1)
     last[cells] = np.arange(len(cells))  # numpy keeps the last of repeated indices
-    chosen = last[last >= 0] + (len(seen.rows) - len(rows))
+    chosen = last[last >= 0] + seen.histograms.start
     exemplars = np.empty(len(chosen), EXEMPLAR)
     for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
         exemplars[name] = _numbers(batch, column)[seen.records[chosen]]
