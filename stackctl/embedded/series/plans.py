@@ -4,6 +4,7 @@ A plan depends on which kinds of records were observed for which rows of the cat
 A service sends the same few kinds for ever, so plans are remembered over batches.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -87,16 +88,19 @@ class Plans:
 def _made(rows: Sequence[Counted], kinds: Sequence[Kind], observed: Mask) -> Plan:
     headings = []
     starts = np.zeros(observed.shape, np.int64)
+    named: defaultdict[int, dict[int, LabelSet]] = defaultdict(dict)  # by labelling, then by kind
     at = 0
     for counted, hits, places in zip(rows, observed, starts, strict=True):
-        sets: dict[LabelSet, list[int]] = {}
-        for number in np.flatnonzero(hits).tolist():
-            sets.setdefault(counted.labelling.of(kinds[number]), []).append(number)
-        if not sets:
-            continue
-        heading = Heading(counted.row.name, counted.row.kind, counted.row.bounds, tuple(sorted(sets)))
-        for labels in heading.labels:
-            places[sets[labels]] = at
-            at += heading.width
-        headings.append(heading)
+        known = named[id(counted.labelling)]
+        sets: dict[LabelSet, int] = {}
+        present = np.flatnonzero(hits).tolist()
+        for number in present:
+            if number not in known:
+                known[number] = counted.labelling.of(kinds[number])
+        numbers = [sets.setdefault(known[number], len(sets)) for number in present]
+        if sets:
+            heading = Heading(counted.row.name, counted.row.kind, counted.row.bounds, tuple(sets))
+            places[present] = at + np.array(numbers) * heading.width
+            at += len(sets) * heading.width
+            headings.append(heading)
     return Plan(Outline(tuple(headings)), starts)
