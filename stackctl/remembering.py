@@ -1,15 +1,17 @@
-"""Functions that remember their answers, for short texts only.
+"""Functions that remember their answers, for short texts only, and a memory for what is worked out of more than texts.
 
 Senders choose the texts: thousands of a megabyte each, remembered, would fill any memory and never be asked for again.
 """
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final, Generic, ParamSpec, TypeVar, cast
 
 LONGEST: Final = 256
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def remembers(most: int, longest: int = LONGEST) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -33,3 +35,29 @@ def remembers(most: int, longest: int = LONGEST) -> Callable[[Callable[P, T]], C
         return remembered
 
     return decorate
+
+
+class Memory(Generic[K, V]):
+    """What was worked out for keys that senders choose: emptied when full, and nothing takes much of it alone.
+
+    Args:
+        room: how much everything in it may take together, in the unit of what is said with each.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room, self._taken = room, 0
+        self._known: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """Return what was put there, or None."""
+        return self._known.get(key)
+
+    def put(self, key: K, value: V, takes: int) -> None:
+        """Remember something, unless it takes more than a sixteenth of the room."""
+        if takes > self._room // 16:
+            return
+        if self._taken + takes > self._room:
+            self._known.clear()
+            self._taken = 0
+        self._known[key] = value
+        self._taken += takes

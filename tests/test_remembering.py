@@ -4,7 +4,7 @@ import gc
 import weakref
 
 from stackctl.genai import content
-from stackctl.remembering import LONGEST, remembers
+from stackctl.remembering import LONGEST, Memory, remembers
 
 
 class Text(str):
@@ -40,3 +40,16 @@ def test_what_senders_choose_is_let_go() -> None:
         del text
         gc.collect()
         assert held() is None, judge
+
+
+def test_a_memory_is_bounded_by_what_is_in_it() -> None:
+    """What is put there is found until it would be full, and something large is not taken in at all."""
+    memory = Memory[int, str](160)
+    for number in range(40):
+        memory.put(number, str(number), 10)
+        found = [n for n in range(40) if memory.get(n) is not None]
+        assert found[-1] == number
+        assert len(found) <= 16
+        assert all(memory.get(n) == str(n) for n in found)
+    memory.put(99, "large", 11)
+    assert memory.get(99) is None

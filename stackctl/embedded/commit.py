@@ -89,9 +89,10 @@ class Committer:
         """Return a group of which nothing is done yet, without the requests that were stored before."""
         digests = [request.digest for request in requests]
         # The first of equal requests stands for the others: a sender that was too impatient gets the same answer twice.
-        first = {one: number for number, one in reversed(list(enumerate(digests)))}
-        fresh = {number: requests[number] for one, number in first.items() if not self._known(requests[number], one)}
-        return Prepared(requests, digests, dict(sorted(fresh.items())))
+        first = dict(zip(reversed(digests), reversed(range(len(digests))), strict=True))
+        return Prepared(
+            requests, digests, self._unknown({number: requests[number] for number in sorted(first.values())})
+        )
 
     def fill(self, group: Prepared) -> Prepared:
         """Do everything that needs no disk, in the calling thread: decode, apply the rules, derive."""
@@ -102,7 +103,7 @@ class Committer:
 
     def store(self, prepared: Prepared) -> list[Outcome]:
         """Make a prepared group durable and count it; return each request's outcome."""
-        fresh = {n: r for n, r in prepared.fresh.items() if not self._known(r, prepared.digests[n])}
+        fresh = self._unknown(prepared.fresh)
         if len(fresh) < len(prepared.fresh):  # stored by the group before, while this one was prepared
             prepared = self.fill(Prepared(prepared.requests, prepared.digests, fresh))
         self.totals.repeated_requests += len(prepared.requests) - len(fresh)
@@ -116,13 +117,17 @@ class Committer:
             self.totals.disk_ok = False
             prepared.outcomes |= _all(fresh, Refused(UNAVAILABLE, "the disk refuses writes; try again"))
         by_digest = {prepared.digests[number]: outcome for number, outcome in prepared.outcomes.items()}
-        return [by_digest.get(one, Accepted()) for one in prepared.digests]
+        stored_before = Accepted()
+        return [by_digest.get(one, stored_before) for one in prepared.digests]
 
-    def _known(self, request: Request, found: bytes) -> bool:
-        """Whether a request was stored before; the series log remembers metrics, the span log everything else."""
-        if request.signal is Signal.METRICS:
-            return self._counters.known(found)
-        return found in self._store.digests
+    def _unknown(self, requests: dict[int, Request]) -> dict[int, Request]:
+        """Those not stored before; the series log remembers metrics, the span log everything else."""
+        samples, spans = self._counters.known, self._store.digests
+        return {
+            number: one
+            for number, one in requests.items()
+            if not (samples(one.digest) if one.signal is Signal.METRICS else one.digest in spans)
+        }
 
     def _append_metrics(self, metrics: dict[int, Request], digests: Sequence[bytes]) -> dict[int, Outcome]:
         """Store applications' own samples; durable on return."""
@@ -150,8 +155,7 @@ class Committer:
             return
         increments = Increments.merge(prepared.increments)
         arrival_ms = arrival(prepared.fresh)
-        raw = increments.to_bytes() if increments else b""
-        frame = Frame(arrival_ms, tuple(taken), prepared.spans, prepared.evaluations, raw)
+        frame = Frame(arrival_ms, tuple(taken), prepared.spans, prepared.evaluations, increments.to_bytes())
         seq = self._store.append(frame)
         self._counters.apply(increments, seq)
         self.totals.add(prepared)

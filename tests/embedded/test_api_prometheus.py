@@ -50,7 +50,7 @@ def fill(data_dir: Path, seal_at: int | None = None) -> None:
     for tick in range(20):
         for service in ("shop", "search"):
             labels = (("job", service), ("service_name", service))
-            trace = np.array([(0, tick % 3, 0.05, 1, tick, now[0])], EXEMPLAR)
+            trace = np.array([(tick % 3, 0.05, 1, tick, now[0])], EXEMPLAR)
             count = Block("llm_requests_total", "counter", (), (labels,), np.array([[tick + 1.0]]))
             wait = Block(
                 "llm_request_duration_seconds",
@@ -60,7 +60,7 @@ def fill(data_dir: Path, seal_at: int | None = None) -> None:
                 np.array([[1.0, tick, 2.0, 3.5]]),
                 trace,
             )
-            head.apply(Increments(now[0] + 5, (count, wait)), head.applied_seq + 1)
+            head.apply(Increments.of(now[0] + 5, [count, wait]), head.applied_seq + 1)
         gauge = Family("odd_value", "gauge", (("job", "shop"), ("quote", 'a"b\\c')))
         head.append([Points(gauge, (odd[tick % len(odd)],))], now[0] + 7)
         now[0] += 15_000
@@ -384,7 +384,7 @@ def test_a_reader_follows_the_writer_over_a_seal(tmp_path: Path) -> None:
     labels = (("job", "shop"),)
     for tick in range(1, 13):
         block = Block("llm_requests_total", "counter", (), (labels,), np.array([[1.0]]))
-        head.apply(Increments(now[0], (block,)), tick)
+        head.apply(Increments.of(now[0], [block]), tick)
         now[0] += 15_000
         head.beat()
         (series,) = reader.select([Matcher("job", "=", "shop")], *ALL_TIME)
@@ -423,7 +423,7 @@ def test_old_blocks_go_by_age_and_by_size(tmp_path: Path) -> None:
     head.start()
     block = Block("llm_requests_total", "counter", (), ((("job", "shop"),),), np.array([[1.0]]))
     for seq in range(1, 9):
-        head.apply(Increments(now[0], (block,)), seq)
+        head.apply(Increments.of(now[0], [block]), seq)
         now[0] += 15_000
         head.beat()
     head.seal_closed()

@@ -48,7 +48,7 @@ class Sender:
 
 def counted(number: int, arrival_ms: int) -> Increments:
     """Two calls."""
-    return Increments(arrival_ms, (Block("llm_requests_total", "counter", (), (LABELS,), np.array([[2.0]])),))
+    return Increments.of(arrival_ms, [Block("llm_requests_total", "counter", (), (LABELS,), np.array([[2.0]]))])
 
 
 def live(data_dir: Path, sender: Sender) -> None:

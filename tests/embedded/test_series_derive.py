@@ -188,11 +188,25 @@ def test_exemplars_point_at_the_span_that_was_observed(derivation: Derivation) -
     ]
     increments = derivation.from_spans(table(*spans))
     (block,) = [one for one in increments.blocks if one.name == semconv.LLM_REQUEST_DURATION]
-    assert len({int(one["bucket"]) for one in block.exemplars}) == len(block.exemplars) > 3
-    for one in block.exemplars:
+    found = [(*divmod(int(one["place"]), block.width), one) for one in block.exemplars]
+    assert len({bucket for _, bucket, _ in found}) == len(found) > 3
+    for row, bucket, one in found:
         assert one["value"] == one["tid_hi"]
-        assert dict(block.labels[one["row"]])["service_name"] == f"s{one['tid_hi'] % 2}"
-        assert block.values[one["row"], one["bucket"]] > 0
+        assert dict(block.labels[row])["service_name"] == f"s{one['tid_hi'] % 2}"
+        assert block.values[row, bucket] > 0
+
+
+def test_the_same_kinds_of_spans_make_the_same_outline(derivation: Derivation) -> None:
+    """Whoever has seen an outline knows it again, whichever span comes first and whatever the spans are named."""
+    rng = random.Random(7)
+    spans = [random_span(rng) for _ in range(40)]
+    outlines = set()
+    for run in range(5):
+        rng.shuffle(spans)
+        named = [span | {"name": f"call {run} {number}"} for number, span in enumerate(spans)]
+        outlines.add(derivation.from_spans(table(*named)).outline)
+    assert len(outlines) == 1
+    assert Derivation(extra_models=("house-model",)).from_spans(table(*spans)).outline.encoded == outlines.pop().encoded
 
 
 def test_evaluations_are_counted_by_name_and_label(derivation: Derivation) -> None:

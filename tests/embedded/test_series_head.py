@@ -34,13 +34,13 @@ class Clock:
 
 def calls(count: float, arrival_ms: int = START, labels: LabelSet = LABELS) -> Increments:
     block = Block("llm_requests_total", "counter", (), (labels,), np.array([[count]]))
-    return Increments(arrival_ms, (block,))
+    return Increments.of(arrival_ms, [block])
 
 
 def durations(counts: Sequence[float], total: float, exemplars: np.ndarray) -> Increments:
     values = np.array([[*counts, total]])
     block = Block("llm_request_duration_seconds", "histogram", (0.1, 1.0), (LABELS,), values, exemplars)
-    return Increments(START, (block,))
+    return Increments.of(START, [block])
 
 
 def frames(data_dir: Path) -> list[SampleFrame]:
@@ -269,7 +269,7 @@ def test_histogram_becomes_cumulative_buckets_sum_and_count(tmp_path: Path, cloc
     """Observations of each bucket are summed as Prometheus stores them, and exemplars keep series and trace."""
     head = Head(tmp_path, clock_ms=clock)
     head.start()
-    one = np.array([(0, 1, 0.5, 0x1234, -1, START)], EXEMPLAR)
+    one = np.array([(1, 0.5, 0x1234, -1, START)], EXEMPLAR)
     head.apply(durations([2, 1, 1], 7.5, one), 1)
     head.tick()
     frame = frames(tmp_path)[0]
@@ -282,7 +282,7 @@ def test_histogram_becomes_cumulative_buckets_sum_and_count(tmp_path: Path, cloc
 
 def test_increments_survive_their_encoding_and_add_up() -> None:
     """What the span log keeps is what was counted, and merged batches are their sum."""
-    one = np.array([(0, 1, 0.5, 0x1234, -1, START)], EXEMPLAR)
+    one = np.array([(1, 0.5, 0x1234, -1, START)], EXEMPLAR)
     first, second = durations([2, 0, 1], 7.5, one), calls(2)
     whole = Increments.merge([first, second, Increments.from_bytes(first.to_bytes())])
     again = Increments.from_bytes(memoryview(whole.to_bytes()))
@@ -292,6 +292,53 @@ def test_increments_survive_their_encoding_and_add_up() -> None:
     assert len(by_name["llm_request_duration_seconds"].exemplars) == 2
     assert by_name["llm_requests_total"].labels == (LABELS,)
     assert not Increments.from_bytes(b"")
+
+
+def test_bytes_that_are_no_increments_are_refused() -> None:
+    """Cut anywhere, longer, of another outline or none of ours: an error by name, never other numbers."""
+    one = np.array([(1, 0.5, 0x1234, -1, START)], EXEMPLAR)
+    whole = durations([2, 0, 1], 7.5, one).to_bytes()
+    small = calls(2).to_bytes()
+    outlines = [Increments.from_bytes(raw).outline.encoded for raw in (whole, small)]
+    broken = [whole[:end] for end in range(1, len(whole))]
+    broken += [whole + b"0", b"\0" * 200, whole.replace(b"[0]", b"[9]"), whole.replace(b'"sets"', b'"sats"')]
+    swapped = whole.replace(*outlines)
+    broken.append(swapped[:8] + len(outlines[1]).to_bytes(4, "little") + swapped[12:])
+    for raw in broken:
+        with pytest.raises(ValueError, match=r"."):
+            Increments.from_bytes(raw)
+
+
+def test_increments_that_were_read_are_stored_as_they_came() -> None:
+    """What a worker encoded is not encoded again, and equal outlines are one object that others know them by."""
+    raws = [calls(count).to_bytes() for count in (1, 2)]
+    found = [Increments.from_bytes(raw) for raw in raws]
+    assert [Increments.merge([one]).to_bytes() for one in found] == raws
+    assert found[0].outline is found[1].outline
+    assert Increments.merge(found).blocks[0].values.tolist() == [[3.0]]
+
+
+def test_series_that_are_forgotten_give_their_slots_and_room_to_others(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same label sets again and again are counted where they are now, not where they were before a roll."""
+    monkeypatch.setattr(head_module, "MOST_SETS", 2)
+    head = Head(tmp_path, clock_ms=clock, pace=Pace(roll_ms=60_000, keep_ms=20_000, live_ms=20_000))
+    head.start()
+    first, second, third = (calls(1, clock.now, labels=(("job", name),)) for name in ("first", "second", "third"))
+    for seq, one in enumerate((first, second, third, third), 1):  # third has no room: it is counted in one for the rest
+        head.apply(one, seq)
+    for seq in range(5, 9):
+        clock.now += 15_000
+        head.apply(Increments(clock.now, second.outline, second.values), seq)
+        head.beat()
+    assert SeriesLayout.below(tmp_path).logs() == [1, 2]
+    for seq, one in enumerate((third, second, third, second), 9):
+        head.apply(Increments(clock.now, one.outline, one.values), seq)
+    head.close()
+    found = SampleReader(tmp_path).select([Matcher("__name__", "=", "llm_requests_total")], 0, 2**60)
+    last = {one.labels.get("job", "rest"): one.v[~np.isnan(one.v)].max() for one in found}
+    assert last == {"first": 1.0, "second": 7.0, "rest": 2.0, "third": 2.0}
 
 
 def test_label_sets_beyond_the_limit_share_one_series(
@@ -308,7 +355,7 @@ def test_label_sets_beyond_the_limit_share_one_series(
     )
     values = np.arange(1.0, 11.0)[:, None]
     for seq in (1, 2):
-        head.apply(Increments(clock.now, (Block("llm_tokens_total", "counter", (), sets, values),)), seq)
+        head.apply(Increments.of(clock.now, [Block("llm_tokens_total", "counter", (), sets, values)]), seq)
     clock.now += 15_000
     head.beat()
     found = SampleReader(tmp_path).select((Matcher("__name__", "=", "llm_tokens_total"),), 0, clock.now)

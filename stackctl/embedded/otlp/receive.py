@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from stackctl.embedded.otlp.signals import BUSY, Accepted, Refused, Signal
 from stackctl.embedded.store.digests import digest
@@ -27,8 +26,7 @@ _LONGEST_GATHER_SECONDS: Final = 0.02
 _MOST_UNSTORED: Final = 2
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One export request, decoded no further than its bytes.
 
     Attributes:

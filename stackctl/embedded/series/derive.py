@@ -5,8 +5,8 @@ that is no finite number, or is negative for a counter, adds nothing: one NaN wo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,47 +14,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stackctl import semconv
-from stackctl.embedded.columns import Batch, Coded, holds
+from stackctl.embedded.columns import Batch, holds
 from stackctl.genai import prices
 from stackctl.genai.content import label_word
-from stackctl.genai.metrics import CATALOGUE, Bound, Label, MetricRow
+from stackctl.genai.metrics import CATALOGUE, Bound, MetricRow
 from stackctl.genai.rows import One
 
-from .family import LabelSet
-from .increments import EXEMPLAR, NO_EXEMPLARS, Block, Floats, Increments
-from .labelling import IDENTITY, Labelling, kinds_of
+from .increments import EXEMPLAR, Floats, Increments
+from .labelling import IDENTITY, Kinds, Labelling
+from .outline import Outline
+from .plans import Counted, Places, Plans
 
-Codes = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """A catalogue row, and the numbers of what it shares with others: cheap keys, where its own parts hash slowly."""
-
-    row: MetricRow
-    bounds: Floats
-    labelling: int
-    condition: int
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some records of a batch by their label sets: record `picked[i]` has `sets[codes[i]]`; each set occurs."""
-
-    picked: Codes
-    codes: Codes
-    sets: Sequence[LabelSet]
-
-    def where(self, known: Mask) -> "_Part":
-        """The part's records for which a mask holds."""
-        picked, codes, sets = self.picked[known], self.codes[known], self.sets
-        hits = np.bincount(codes, minlength=len(sets))
-        if not hits.all():
-            present = np.flatnonzero(hits)
-            codes, sets = np.searchsorted(present, codes), [sets[code] for code in present.tolist()]
-        return _Part(picked, codes, sets)
 
 
 class Derivation:
@@ -74,42 +45,56 @@ class Derivation:
     ) -> None:
         self._book = book or prices.shipped()
         self._extra = frozenset(extra_models)
-        lists = list(dict.fromkeys(row.labels for row in rows))
+        self._plans = Plans()
+        self._parts = {of: self._part([row for row in rows if row.of == of]) for of in ("span", "evaluation")}
+
+    def _part(self, rows: Sequence[MetricRow]) -> "_Part":
+        """What the rows over one kind of record have in common."""
+        sources = tuple(dict.fromkeys(label.source for row in rows for label in (*IDENTITY, *row.labels)))
+        lists = {
+            (row.labels, row.constants): Labelling(
+                row.labels,
+                row.constants,
+                tuple(sources.index(label.source) for label in (*IDENTITY, *row.labels)),
+                self._bounded,
+            )
+            for row in rows
+        }
         conditions = list(dict.fromkeys(row.when for row in rows))
         values = list(dict.fromkeys(row.value for row in rows))
-        self._labels = list(dict.fromkeys([*IDENTITY, *(label for labels in lists for label in labels)]))
-        places = [tuple(map(self._labels.index, (*IDENTITY, *labels))) for labels in lists]
-        self._labellings = [Labelling(*pair, self._bounded) for pair in zip(lists, places, strict=True)]
-        self._counted = {
-            of: [
-                _Counted(
-                    row,
-                    np.array(row.bounds),
-                    lists.index(row.labels),
-                    conditions.index(row.when),
-                    values.index(row.value),
-                )
-                for row in rows
-                if row.of == of
-            ]
-            for of in ("span", "evaluation")
-        }
+        counted = [
+            Counted(
+                row,
+                np.array(row.bounds),
+                lists[row.labels, row.constants],
+                conditions.index(row.when),
+                values.index(row.value),
+            )
+            for row in sorted(rows, key=lambda row: row.kind == "histogram")  # counters first: they have no buckets
+        ]
+        return _Part(counted, Kinds(sources))
 
     def from_spans(self, table: pa.Table | Batch) -> Increments:
         """Return what a processed SpanTable adds; a batch that the pipeline just processed knows its codes already."""
-        return self._count(table if isinstance(table, Batch) else Batch(table), "span")
+        return self._count(table if isinstance(table, Batch) else Batch(table), self._parts["span"])
 
     def from_evaluations(self, table: pa.Table) -> Increments:
         """Return what a redacted table of evaluation records adds."""
-        return self._count(Batch(table), "evaluation")
+        return self._count(Batch(table), self._parts["evaluation"])
 
-    def _count(self, batch: Batch, of: str) -> Increments:
+    def _count(self, batch: Batch, part: "_Part") -> Increments:
         if not batch.rows:
             return Increments(0)
-        counting = _Counting(batch, self._labels, self._labellings)
-        blocks = (counting.block(counted) for counted in self._counted[of])
-        arrivals: Codes = batch.columns["arrival_ms"].to_numpy(zero_copy_only=False)
-        return Increments(int(arrivals.min()), tuple(block for block in blocks if block is not None))
+        arrival_ms = int(_numbers(batch, "arrival_ms").min())
+        seen = _observed(batch, part.counted)
+        if seen is None or not len(seen.values):
+            return Increments(arrival_ms)
+        kinds = part.kinds.of(batch)
+        pairs = seen.rows * len(kinds.values) + kinds.codes[seen.records]
+        shape = len(seen.counted), len(kinds.values)
+        hits = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape) > 0
+        plan = self._plans.of(seen.counted, kinds.values, hits)
+        return _gained(batch, seen, plan.outline, plan.starts.ravel()[pairs], arrival_ms)
 
     def _bounded(self, bound: Bound, text: str) -> str:
         match bound:
@@ -123,113 +108,132 @@ class Derivation:
                 return label_word(text) if known else semconv.OTHER_MODEL
 
 
-@dataclass
-class _Counting:
-    """One batch under way; what several rows need is worked out once."""
+@dataclass(frozen=True)
+class _Part:
+    """The rows of the catalogue over spans or over evaluations.
 
-    batch: Batch
-    labels: Sequence[Label]
-    labellings: Sequence[Labelling]
-    _parts: dict[tuple[int, int], _Part] = field(default_factory=dict)
-    _values: dict[int, Floats | None] = field(default_factory=dict)
-    _observed: dict[tuple[int, int, int], tuple[_Part, Floats]] = field(default_factory=dict)
-    _picked: dict[int, tuple[Codes, Codes, list[int]]] = field(default_factory=dict)
+    Attributes:
+        counted: counters first.
+        kinds: of the records, by all their labels.
+    """
 
-    @cached_property
-    def kinds(self) -> Coded:
-        """The kinds of records by all labels."""
-        return kinds_of(self.batch, self.labels)
-
-    @cached_property
-    def traces(self) -> npt.NDArray[Any]:
-        """An exemplar of each record, without what it is an exemplar of."""
-        traces = np.zeros(self.batch.rows, EXEMPLAR)
-        for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
-            traces[name] = self.batch.columns[column].to_numpy(zero_copy_only=False)
-        return traces
-
-    def block(self, counted: _Counted) -> Block | None:
-        """Return what one row of the catalogue gained, or None for nothing."""
-        row, values = counted.row, self._read(counted)
-        if values is None:
-            return None
-        part, observed = self._observe(counted, values)
-        if row.kind == "counter" and len(observed) and observed.min() < 0:
-            part, observed = part.where(observed >= 0), observed[observed >= 0]
-        if not len(observed):
-            return None
-        labels = self.labellings[counted.labelling].with_constants(part.sets, row.constants)
-        if row.kind == "counter":
-            sums = np.bincount(part.codes, weights=observed, minlength=len(labels)).astype(np.float64)
-            return Block(row.name, row.kind, (), labels, sums[:, None])
-        buckets = counted.bounds.searchsorted(observed, side="left")
-        width = len(row.bounds) + 1
-        gained = _observations(part.codes, observed, buckets, (len(labels), width))
-        exemplars = self._exemplars(part, observed, buckets, width) if row.exemplars else NO_EXEMPLARS
-        return Block(row.name, row.kind, row.bounds, labels, gained, exemplars)
-
-    def _observe(self, counted: _Counted, values: Floats) -> tuple[_Part, Floats]:
-        """Return the records that take part and have a finite value, and the values."""
-        key = (counted.value, counted.condition, counted.labelling)
-        if key not in self._observed:
-            part = self._part(counted)
-            observed = values[part.picked]
-            known = np.isfinite(observed)
-            self._observed[key] = (part, observed) if known.all() else (part.where(known), observed[known])
-        return self._observed[key]
-
-    def _part(self, counted: _Counted) -> _Part:
-        key = (counted.condition, counted.labelling)
-        if key not in self._parts:
-            picked, kinds, present = self._pick(counted)
-            numbers: dict[LabelSet, int] = {}
-            number_of = np.zeros(present[-1] + 1 if present else 0, np.int64)
-            for kind in present:
-                labels = self.labellings[counted.labelling].of(self.kinds.values[kind])
-                number_of[kind] = numbers.setdefault(labels, len(numbers))
-            self._parts[key] = _Part(picked, number_of[kinds], tuple(numbers))
-        return self._parts[key]
-
-    def _pick(self, counted: _Counted) -> tuple[Codes, Codes, list[int]]:
-        """Return the records that fulfil a row's condition, their kinds, and which kinds these are."""
-        if counted.condition not in self._picked:
-            picked = np.flatnonzero(holds(counted.row.when, self.batch))
-            kinds = self.kinds.codes[picked] if len(picked) else picked
-            self._picked[counted.condition] = picked, kinds, np.flatnonzero(np.bincount(kinds)).tolist()
-        return self._picked[counted.condition]
-
-    def _read(self, counted: _Counted) -> Floats | None:
-        """Values as floats, NaN for none; None where no record has one."""
-        if counted.value not in self._values:
-            self._values[counted.value] = self._floats(counted.row)
-        return self._values[counted.value]
-
-    def _floats(self, row: MetricRow) -> Floats | None:
-        if row.value == One():
-            return np.ones(self.batch.rows)
-        values: Floats | None = None
-        for column in self.batch.read(row.value):
-            if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-                found = self.batch.floats(column)
-                values = found if values is None else np.where(np.isnan(values), found, values)
-        return values
-
-    def _exemplars(self, part: _Part, observed: Floats, buckets: Codes, width: int) -> npt.NDArray[Any]:
-        """Return for each bucket that was hit its last observation's trace."""
-        last = np.full(width, -1)
-        last[buckets] = np.arange(len(buckets))  # numpy keeps the last of repeated indices
-        chosen = last[last >= 0]
-        exemplars: npt.NDArray[Any] = self.traces[part.picked[chosen]]
-        exemplars["row"], exemplars["bucket"] = part.codes[chosen], buckets[chosen]
-        exemplars["value"] = observed[chosen]
-        traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
-        return exemplars[traced]
+    counted: list[Counted]
+    kinds: Kinds
 
 
-def _observations(codes: Codes, observed: Floats, buckets: Codes, shape: tuple[int, int]) -> Floats:
-    """Return for each label set the observations of each bucket and, last, their sum."""
-    sets, width = shape
-    gained = np.empty((sets, width + 1))
-    gained[:, :-1] = np.bincount(codes * width + buckets, minlength=sets * width).reshape(shape)
-    gained[:, -1] = np.bincount(codes, weights=observed, minlength=sets)
-    return gained
+@dataclass(frozen=True)
+class _Observed:
+    """Every observation of a batch: all rows of the catalogue as one, since a batch has few observations for each.
+
+    Attributes:
+        counted: the rows that have values in the batch, counters first.
+        rows: number among `counted` of each observation, ascending.
+        records: which record each was made of.
+        values: what was observed.
+        histograms: those of histograms, which stand behind those of counters.
+        buckets: the bucket of each of these.
+    """
+
+    counted: list[Counted]
+    rows: Places
+    records: Places
+    values: Floats
+    histograms: slice
+    buckets: Places
+
+
+def _observed(batch: Batch, catalogue: Sequence[Counted]) -> _Observed | None:
+    """Return the finite values of the records that take part, and for a counter none below zero; None for nothing."""
+    counted, taking, floats = _read(batch, catalogue)
+    if not counted:
+        return None
+    values, taken = np.array(floats), np.array(taking)
+    taken &= np.isfinite(values)
+    counters = sum(one.row.kind == "counter" for one in counted)
+    taken[:counters] &= values[:counters] >= 0
+    # What `np.nonzero(taken)` and `values[taken]` give, in a quarter of the time.
+    found = np.flatnonzero(taken)
+    numbers = np.arange(len(counted) + 1)
+    ends = np.searchsorted(found, numbers * batch.rows)
+    rows = np.repeat(numbers[:-1], np.diff(ends))
+    seen = values.ravel().take(found)
+    places = pairwise(ends[counters:].tolist())
+    buckets = [one.bounds.searchsorted(seen[slice(*at)]) for one, at in zip(counted[counters:], places, strict=True)]
+    return _Observed(
+        counted,
+        rows,
+        found - rows * batch.rows,
+        seen,
+        slice(int(ends[counters]), None),
+        np.concatenate(buckets) if buckets else np.zeros(0, np.int64),
+    )
+
+
+def _read(batch: Batch, catalogue: Sequence[Counted]) -> tuple[list[Counted], list[Mask], list[Floats]]:
+    """Return the rows that may observe something, which records each takes, and all records' values."""
+    masks: dict[int, Mask | None] = {}
+    columns: dict[int, Floats | None] = {}
+    counted, taking, floats = [], [], []
+    for one in catalogue:
+        if one.condition not in masks:
+            mask = holds(one.row.when, batch)
+            masks[one.condition] = mask if mask.any() else None
+        if (taken := masks[one.condition]) is None:
+            continue
+        if one.value not in columns:
+            columns[one.value] = _floats(one.row, batch)
+        if (values := columns[one.value]) is not None:
+            counted.append(one)
+            taking.append(taken)
+            floats.append(values)
+    return counted, taking, floats
+
+
+def _floats(row: MetricRow, batch: Batch) -> Floats | None:
+    """A row's values as floats, NaN for none; None where no record has one."""
+    if row.value == One():
+        return np.ones(batch.rows)
+    values: Floats | None = None
+    for column in batch.read(row.value):
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            found = batch.floats(column)
+            values = found if values is None else np.where(np.isnan(values), found, values)
+    return values
+
+
+def _gained(batch: Batch, seen: _Observed, outline: Outline, starts: Places, arrival_ms: int) -> Increments:
+    """Return what was observed, each at its place.
+
+    Args:
+        starts: for each observation the place of its label set's first value.
+    """
+    histograms = seen.histograms
+    # A histogram's sum stands behind its buckets.
+    sums = starts[histograms] + np.array([len(one.row.bounds) + 1 for one in seen.counted])[seen.rows[histograms]]
+    places, weights = starts.copy(), seen.values.copy()
+    places[histograms] += seen.buckets
+    weights[histograms] = 1
+    each, added = np.concatenate([places, sums]), np.concatenate([weights, seen.values[histograms]])
+    values = np.bincount(each, added, outline.size).astype(np.float64, copy=False)
+    return Increments(arrival_ms, outline, values, _exemplars(batch, seen, places))
+
+
+def _exemplars(batch: Batch, seen: _Observed, places: Places) -> npt.NDArray[Any]:
+    """Return for each bucket of each row that was hit its last observation's trace."""
+    cells = seen.rows[seen.histograms] * (seen.buckets.max(initial=0) + 1) + seen.buckets
+    last = np.full(cells.max(initial=0) + 1, -1)
+    last[cells] = np.arange(len(cells))  # numpy keeps the last of repeated indices
+    chosen = last[last >= 0] + seen.histograms.start
+    exemplars = np.empty(len(chosen), EXEMPLAR)
+    for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
+        exemplars[name] = _numbers(batch, column)[seen.records[chosen]]
+    exemplars["place"], exemplars["value"] = places[chosen], seen.values[chosen]
+    traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
+    wanted = np.array([one.row.exemplars for one in seen.counted])[seen.rows[chosen]]
+    kept: npt.NDArray[Any] = exemplars[traced & wanted]
+    return kept
+
+
+def _numbers(batch: Batch, name: str) -> npt.NDArray[Any]:
+    column: npt.NDArray[Any] = batch.columns[name].to_numpy(zero_copy_only=False)
+    return column

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,12 +23,14 @@ from stackctl.genai.metrics import BY_NAME
 from . import blocks
 from .family import Family
 from .frame import Exemplar, SampleFrame
-from .increments import Block, Increments
+from .increments import Increments
+from .landing import Landing
 from .layout import SeriesLayout
 from .log import SampleLog
+from .outline import Outline
 from .overflow import MOST_SETS, MOST_SLOTS, overflow
 from .points import STALE, Arrived, Points
-from .slots import Mask, Rows, Slots, cumulative, last_times, slots_of
+from .slots import Mask, Slots, last_times
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,10 @@ class Head:
         self._lock = threading.RLock()
         self._log = SampleLog(self.layout, sync)
         self._slots = Slots()
+        # As long as somebody remembers the outline, and slots have the same numbers.
+        self._landings: WeakKeyDictionary[Outline, Landing] = WeakKeyDictionary()
         self._requests: OrderedDict[bytes, int] = OrderedDict()  # digest to arrival
         self._fresh: list[tuple[int, Family]] = []  # families that no frame defines yet
-        self._exemplars: dict[int, Exemplar] = {}
         self._last_tick_ms = 0  # the samples' own time, which never goes back
         self._ticked_ms = self._full_ms = self._rolled_ms = 0  # by the clock
         self._recover()
@@ -129,49 +133,43 @@ class Head:
         with self._lock:
             if seq <= self.applied_seq:
                 return
-            for block in increments.blocks:
-                self._add(block, increments.arrival_ms)
+            if increments:
+                self._count(increments)
             self.applied_seq = seq
 
-    def _add(self, block: Block, arrival_ms: int) -> None:
-        slots = self._slots
-        firsts = self._firsts(block)
-        gained = cumulative(block.kind, block.values)
-        rows = slots_of(firsts, gained.shape[1])
-        if len(np.unique(firsts)) == len(firsts):
-            slots.value[rows] += gained
+    def _count(self, increments: Increments) -> None:
+        outline = increments.outline
+        landing = self._landings.get(outline)
+        if landing is None:
+            landing = self._landings[outline] = Landing.of(outline, self._firsts(outline))
+        slots, rows = self._slots, landing.slots
+        if landing.alone:
+            slots.value[rows] += landing.gained(increments.values)
         else:  # several label sets beyond the limit share one series
-            np.add.at(slots.value, rows, gained)
-        slots.changed_ms[rows] = arrival_ms
-        slots.pending_ms[rows] = np.where(slots.pending_ms[rows] > 0, slots.pending_ms[rows], arrival_ms)
-        if len(block.exemplars):
-            self._remember(block, firsts)
+            np.add.at(slots.value, rows, landing.gained(increments.values))
+        slots.changed_ms[rows] = increments.arrival_ms
+        pending = slots.pending_ms[rows]
+        slots.pending_ms[rows] = np.where(pending > 0, pending, increments.arrival_ms)
+        slots.exemplar[rows[increments.exemplars["place"]]] = increments.exemplars
 
-    def _firsts(self, block: Block) -> Rows:
-        """Return the first slot of each label set; new ones get theirs, beyond the limit a shared one."""
-        known = self._slots.firsts(block.name, block.kind, block.bounds)
+    def _firsts(self, outline: Outline) -> list[int]:
+        """Return the first slot of each row; new label sets get theirs, beyond the limit a shared one."""
         found = []
-        for labels in block.labels:
-            if labels not in known and (len(known) >= MOST_SETS or self.full):
-                labels = overflow(labels)
-            if labels not in known:
-                family = Family(block.name, block.kind, labels, block.bounds)
-                self._fresh.append((self._slots.add(family, ours=True), family))
-            found.append(known[labels])
-        return np.array(found, np.int64)
+        for heading in outline.headings:
+            known = self._slots.firsts(heading.name, heading.kind, heading.bounds)
+            for labels in heading.labels:
+                if labels not in known and (len(known) >= MOST_SETS or self.full):
+                    labels = overflow(labels)
+                if labels not in known:
+                    family = Family(heading.name, heading.kind, labels, heading.bounds)
+                    self._fresh.append((self._slots.add(family, ours=True), family))
+                found.append(known[labels])
+        return found
 
     @property
     def full(self) -> bool:
         """Whether there are as many series as there may be."""
         return self._slots.used >= MOST_SLOTS
-
-    def _remember(self, block: Block, firsts: Rows) -> None:
-        found = block.exemplars
-        halves = zip(found["tid_hi"].view(np.uint64).tolist(), found["tid_lo"].view(np.uint64).tolist(), strict=True)
-        traces = [f"{high:016x}{low:016x}" for high, low in halves]
-        slots = (firsts[found["row"]] + found["bucket"]).tolist()
-        for one in map(Exemplar, slots, found["value"].tolist(), traces, found["time_ms"].tolist()):
-            self._exemplars[one.slot] = one
 
     # --- applications' own metrics ----------------------------------------------------------------------------------
     def known(self, digest: bytes) -> bool:
@@ -288,7 +286,7 @@ class Head:
             np.concatenate([slots.sampled[reborn], slots.value[due], np.full(int(ended.sum()), STALE)]),
             self._fresh,
             self.applied_seq,
-            exemplars=list(self._exemplars.values()),
+            exemplars=self._exemplars(),
         )
         needed = bool(len(frame.slots)) or self.applied_seq != self.durable_seq
         if needed:
@@ -299,6 +297,14 @@ class Head:
         self._ticked(frame, due, full)
         return needed
 
+    def _exemplars(self) -> list[Exemplar]:
+        """Return those that no tick holds yet."""
+        slots = np.flatnonzero(self._slots.exemplar["time_ms"])
+        found = self._slots.exemplar[slots]
+        halves = zip(found["tid_hi"].view(np.uint64).tolist(), found["tid_lo"].view(np.uint64).tolist(), strict=True)
+        traces = [f"{high:016x}{low:016x}" for high, low in halves]
+        return list(map(Exemplar, slots.tolist(), found["value"].tolist(), traces, found["time_ms"].tolist()))
+
     def _ticked(self, frame: SampleFrame, due: Mask, full: bool) -> None:
         """Note that a tick is on disk."""
         slots = self._slots
@@ -306,7 +312,8 @@ class Head:
         slots.last_ms[frame.slots] = frame.times
         slots.pending_ms[due] = 0
         slots.live[:] = due if full else slots.live | due
-        self._fresh, self._exemplars = [], {}
+        slots.exemplar["time_ms"] = 0
+        self._fresh = []
         self.durable_seq = self.applied_seq
 
     # --- files ------------------------------------------------------------------------------------------------------
@@ -317,7 +324,8 @@ class Head:
         kept = self._slots.without(idle) if idle.any() else self._slots
         self._log.roll(kept.state(self.durable_seq, list(self._requests.items())))
         # Only now: while the disk refuses the new file the old one goes on, with the old numbers of the slots.
-        self._slots = kept
+        if kept is not self._slots:
+            self._slots, self._landings = kept, WeakKeyDictionary()
         self._rolled_ms = now_ms
 
     def seal_closed(self, sealing: Callable[[SeriesLayout, int], object] = blocks.seal) -> None:

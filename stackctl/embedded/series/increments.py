@@ -1,48 +1,47 @@
 """Increments: what one batch of spans or evaluations adds to the catalogue's series.
 
 They are additive and travel in the span log, in the frame of the spans they were counted from, so that after a crash
-counters are brought back to equal the stored spans. Encoded as a JSON header, the non-zero values and the exemplars.
+counters are brought back to equal the stored spans. Encoded (little-endian):
+
+    arrival ms i64 | size of the outline, count of places, count of exemplars u32 x 3 | outline |
+    places u32 and values f64 of the values that are not zero | exemplars (`EXEMPLAR`)
 """
 
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self
+from itertools import accumulate
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from .family import LabelSet
+from .outline import EMPTY, Heading, Outline
 
 Floats = npt.NDArray[np.float64]
 
-# An exemplar: row of the block, bucket, observed value, trace id in halves, arrival in milliseconds since 1970.
+# An exemplar: place among the values of the bucket that it fell in, observed value, trace id in halves, arrival in
+# milliseconds since 1970.
 EXEMPLAR: Final = np.dtype(
-    [("row", "<i4"), ("bucket", "<i4"), ("value", "<f8"), ("tid_hi", "<i8"), ("tid_lo", "<i8"), ("time_ms", "<i8")]
+    [("place", "<u4"), ("value", "<f8"), ("tid_hi", "<i8"), ("tid_lo", "<i8"), ("time_ms", "<i8")]
 )
 NO_EXEMPLARS: Final[npt.NDArray[Any]] = np.zeros(0, EXEMPLAR)
 
-_LENGTH: Final = struct.Struct("<I")
+_HEAD: Final = struct.Struct("<qIII")
+_FILLED_BYTES: Final = 4 + 8  # place and value
+_NO_VALUES: Final[Floats] = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Block(Heading):
     """What the label sets of one metric gained.
 
     Attributes:
-        name: the metric as in Prometheus, without `_bucket`.
-        bounds: upper bounds of buckets without infinity; empty for a counter.
-        labels: one label set a row, no two alike.
-        values: one row a label set. A counter's has one column; a histogram's has the observations of each bucket (not
-            cumulative, `+Inf` last), then their sum.
-        exemplars: array of `EXEMPLAR`.
+        values: one row a label set, in `width` columns; a histogram's buckets are not cumulative, `+Inf` last.
+        exemplars: array of `EXEMPLAR`; places count within the block, row by row.
     """
 
-    name: str
-    kind: Literal["counter", "histogram"]
-    bounds: tuple[float, ...]
-    labels: tuple[LabelSet, ...]
     values: Floats
     exemplars: npt.NDArray[Any] = field(default_factory=lambda: NO_EXEMPLARS)
 
@@ -53,32 +52,58 @@ class Increments:
 
     Attributes:
         arrival_ms: when the first record of the batch arrived, in milliseconds since 1970.
-        blocks: one a metric, or several of one name with different constant labels.
+        outline: what the values are of.
+        values: of the outline's rows, one behind the other.
+        exemplars: array of `EXEMPLAR`.
     """
 
     arrival_ms: int
-    blocks: tuple[Block, ...] = ()
+    outline: Outline = EMPTY
+    values: Floats = field(default_factory=lambda: _NO_VALUES)
+    exemplars: npt.NDArray[Any] = field(default_factory=lambda: NO_EXEMPLARS)
+    _encoded: bytes = field(default=b"", repr=False)  # as they were read: a worker's go into the log as they are
+
+    @classmethod
+    def of(cls, arrival_ms: int, blocks: Sequence[Block]) -> Self:
+        """Put blocks together."""
+        if not blocks:
+            return cls(arrival_ms)
+        exemplars = np.concatenate([block.exemplars for block in blocks])
+        starts = accumulate((block.values.size for block in blocks), initial=0)
+        exemplars["place"] += np.repeat(
+            np.array(list(starts)[:-1], np.uint32), [len(block.exemplars) for block in blocks]
+        )
+        headings = [Heading(block.name, block.kind, block.bounds, block.labels) for block in blocks]
+        return cls(
+            arrival_ms, Outline(tuple(headings)), np.concatenate([block.values.ravel() for block in blocks]), exemplars
+        )
 
     def __bool__(self) -> bool:
-        return bool(self.blocks)
+        return bool(self.outline.headings)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The increments by metric."""
+        blocks, at = [], 0
+        for one in self.outline.headings:
+            end = at + len(one.labels) * one.width
+            within = (self.exemplars["place"] >= at) & (self.exemplars["place"] < end)
+            exemplars = self.exemplars[within]
+            exemplars["place"] -= at
+            values = self.values[at:end].reshape(len(one.labels), one.width)
+            blocks.append(Block(one.name, one.kind, one.bounds, one.labels, values, exemplars))
+            at = end
+        return tuple(blocks)
 
     def to_bytes(self) -> bytes:
         """Return the increments encoded; empty for none."""
-        if not self.blocks:
-            return b""
-        sets: dict[LabelSet, int] = {}
-        heads, bodies = [], []
-        for block in self.blocks:
-            rows = [sets.setdefault(labels, len(sets)) for labels in block.labels]
-            filled = np.flatnonzero(block.values).astype("<u4")
-            bodies += [
-                filled.tobytes(),
-                block.values.ravel()[filled].astype("<f8").tobytes(),
-                block.exemplars.tobytes(),
-            ]
-            heads.append([block.name, block.kind, block.bounds, rows, len(filled), len(block.exemplars)])
-        header = orjson.dumps({"arrival_ms": self.arrival_ms, "sets": list(sets), "blocks": heads})
-        return b"".join([_LENGTH.pack(len(header)), header, *bodies])
+        if not self or self._encoded:
+            return self._encoded
+        outline = self.outline.encoded
+        filled = np.flatnonzero(self.values)
+        head = _HEAD.pack(self.arrival_ms, len(outline), len(filled), len(self.exemplars))
+        values = self.values[filled].astype("<f8", copy=False)
+        return b"".join([head, outline, filled.astype("<u4").tobytes(), values.tobytes(), self.exemplars.tobytes()])
 
     @classmethod
     def from_bytes(cls, data: bytes | memoryview) -> Self:
@@ -87,19 +112,22 @@ class Increments:
         Raises:
             ValueError: the bytes are cut short or are none of ours.
         """
-        view = memoryview(data)
-        if not len(view):
+        if not len(data):
             return cls(0)
-        if len(view) < _LENGTH.size:
+        if len(data) < _HEAD.size:
             raise ValueError("increments are cut short")
-        end = _LENGTH.size + _LENGTH.unpack_from(view)[0]
-        header = orjson.loads(view[_LENGTH.size : end])
-        sets = [tuple((name, value) for name, value in labels) for labels in header["sets"]]
-        blocks = []
-        for head in header["blocks"]:
-            block, end = _read_block(head, sets, view, end)
-            blocks.append(block)
-        return cls(header["arrival_ms"], tuple(blocks))
+        arrival_ms, described, filled, traced = _HEAD.unpack_from(data)
+        at = _HEAD.size + described
+        if len(data) != at + filled * _FILLED_BYTES + traced * EXEMPLAR.itemsize:
+            raise ValueError("increments are cut short, or none")
+        outline = Outline.read(bytes(data[_HEAD.size : at]))
+        places = np.frombuffer(data, "<u4", filled, at)
+        exemplars = np.frombuffer(data, EXEMPLAR, traced, at + filled * _FILLED_BYTES)
+        if max(places.max(initial=0), exemplars["place"].max(initial=0)) >= outline.size:
+            raise ValueError("increments of something else than their outline")
+        values = np.zeros(outline.size)
+        values[places] = np.frombuffer(data, "<f8", filled, at + places.nbytes)
+        return cls(arrival_ms, outline, values, exemplars, bytes(data))
 
     @classmethod
     def merge(cls, parts: Sequence["Increments"]) -> "Increments":
@@ -110,21 +138,7 @@ class Increments:
         groups: dict[tuple[str, tuple[float, ...]], list[Block]] = {}
         for block in (block for part in full for block in part.blocks):
             groups.setdefault((block.name, block.bounds), []).append(block)
-        return cls(min(part.arrival_ms for part in full), tuple(_sum(blocks) for blocks in groups.values()))
-
-
-def _read_block(head: list[Any], sets: Sequence[LabelSet], view: memoryview, at: int) -> tuple[Block, int]:
-    """Decode one block whose arrays begin at a byte offset; return it and where the next begins."""
-    name, kind, bounds, rows, filled, exemplars = head
-    width = len(bounds) + 2 if kind == "histogram" else 1
-    places = np.frombuffer(view, "<u4", filled, at)
-    at += places.nbytes
-    values = np.zeros(len(rows) * width)
-    values[places] = np.frombuffer(view, "<f8", filled, at)
-    at += filled * 8
-    found = np.frombuffer(view, EXEMPLAR, exemplars, at)
-    labels = tuple(sets[row] for row in rows)
-    return Block(name, kind, tuple(bounds), labels, values.reshape(len(rows), width), found), at + found.nbytes
+        return cls.of(min(part.arrival_ms for part in full), [_sum(blocks) for blocks in groups.values()])
 
 
 def _sum(blocks: Sequence[Block]) -> Block:
@@ -135,11 +149,12 @@ def _sum(blocks: Sequence[Block]) -> Block:
         for block in blocks
     ]
     first = blocks[0]
-    values = np.zeros((len(rows), first.values.shape[1]))
+    values = np.zeros((len(rows), first.width))
     exemplars = []
     for block, place in zip(blocks, places, strict=True):
         values[place] += block.values
         moved = block.exemplars.copy()
-        moved["row"] = place[moved["row"]]
+        row, bucket = np.divmod(moved["place"], first.width)
+        moved["place"] = place[row] * first.width + bucket
         exemplars.append(moved)
     return Block(first.name, first.kind, first.bounds, tuple(rows), values, np.concatenate(exemplars))

@@ -6,6 +6,7 @@ same few for ever.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 from stackctl import semconv
 from stackctl.embedded.columns import Batch, Coded, combined
 from stackctl.genai.metrics import Bound, Label
-from stackctl.genai.rows import Field, ResourceAttr, SpanAttr
+from stackctl.genai.rows import Field, ResourceAttr, Source, SpanAttr
 
 from .family import LabelSet, label_set
 from .names import INSTANCE, JOB, job
@@ -27,15 +28,34 @@ IDENTITY: Final = (
     Label(semconv.SERVICE_NAME, ResourceAttr(semconv.SERVICE_NAME)),
     Label(INSTANCE, ResourceAttr(semconv.SERVICE_INSTANCE_ID)),
 )
-# Combinations remembered for one list of labels; senders choose the texts, so the memory is emptied when full.
-_REMEMBERED: Final = 20_000
+# Combinations remembered for one list of labels, more than one metric has series of; senders choose the texts, so the
+# memory is emptied when full.
+_REMEMBERED: Final = 4096
 _REMEMBERED_LENGTH: Final = 2048
 _NO_TEXT: Final = Coded(np.zeros(0, np.int32), [""])
 
 
-def kinds_of(batch: Batch, labels: Sequence[Label]) -> Coded:
-    """Return the kinds of records by some labels: the values are a text for each, an empty one where there is none."""
-    return combined([_encode(batch, _columns(batch, label)) for label in labels], batch.rows)
+@dataclass(frozen=True)
+class Kinds:
+    """The kinds of records that some sources of labels tell apart.
+
+    Args:
+        sources: what a kind has a text for each of, an empty one where there is none.
+    """
+
+    sources: tuple[Source, ...]
+
+    @cached_property
+    def _names(self) -> list[tuple[str, ...]]:
+        """The columns of each source, one for each type its key may come in."""
+        return [_columns(source) for source in self.sources]
+
+    def of(self, batch: Batch) -> Coded:
+        """Return the kinds of a batch's records."""
+        # Not `Batch.read`: that turns empty texts into nulls at a cost, and an empty text is no label anyway.
+        columns = batch.columns
+        found = [[columns[name] for name in names if name in columns] for names in self._names]
+        return combined([_encode(batch, each) if each else _NO_TEXT for each in found], batch.rows)
 
 
 @dataclass
@@ -44,15 +64,16 @@ class Labelling:
 
     Args:
         labels: the labels of a catalogue row, without `job` and `instance`.
-        places: where the texts of `IDENTITY` and the labels stand in those of a kind.
+        constants: further labels of fixed values.
+        places: where the texts of `IDENTITY` and of the labels stand in those of a kind.
         bounding: keeps a text within what its bound allows.
     """
 
     labels: tuple[Label, ...]
+    constants: LabelSet
     places: tuple[int, ...]
     bounding: Bounding
     _known: dict[tuple[str, ...], LabelSet] = field(default_factory=dict)
-    _constant: dict[tuple[LabelSet, LabelSet], LabelSet] = field(default_factory=dict)
 
     def of(self, kind: Sequence[str]) -> LabelSet:
         """Return the label set of a kind. Bounding maps several texts to one, so different kinds may have the same."""
@@ -66,18 +87,6 @@ class Labelling:
                 self._known[texts] = known
         return known
 
-    def with_constants(self, sets: Sequence[LabelSet], constants: LabelSet) -> tuple[LabelSet, ...]:
-        """Return label sets with further labels of fixed values."""
-        if not constants:
-            return tuple(sets)
-        if len(self._constant) >= _REMEMBERED:
-            self._constant.clear()
-        known = self._constant
-        for one in sets:
-            if (one, constants) not in known:
-                known[one, constants] = label_set(dict(one) | dict(constants))
-        return tuple([known[one, constants] for one in sets])
-
     def _labels(self, texts: tuple[str, ...]) -> LabelSet:
         namespace, service, instance, *own = (
             self.bounding(label.bound, text) if text else ""
@@ -85,29 +94,23 @@ class Labelling:
         )
         identity = {JOB: job(namespace, service), INSTANCE: instance}
         named = dict(zip((label.name for label in self.labels), own, strict=True))
-        return label_set(identity | named)
+        return label_set(identity | named | dict(self.constants))
 
 
-def _columns(batch: Batch, label: Label) -> list[Any]:
-    """The label's columns, one for each type its key came in.
-
-    Not `Batch.read`: that turns empty texts into nulls at a cost, and an empty text is no label anyway.
-    """
-    match label.source:
+def _columns(source: Source) -> tuple[str, ...]:
+    match source:
         case Field(name):
-            names = [name]
+            return (name,)
         case SpanAttr(key):
-            names = [f"s:{key}:{kind}" for kind in "sidb"]
+            return tuple(f"s:{key}:{kind}" for kind in "sidb")
         case ResourceAttr(key):
-            names = [f"r:{key}:{kind}" for kind in "sidb"]
+            return tuple(f"r:{key}:{kind}" for kind in "sidb")
         case _:
-            return batch.read(label.source)
-    return [batch.columns[name] for name in names if name in batch.columns]
+            raise ValueError(f"{source} is no source of a label")
 
 
 def _encode(batch: Batch, columns: Sequence[Any]) -> Coded:
-    if not columns:
-        return _NO_TEXT
+    """Return texts by their distinct values, of each record the first that its columns have."""
     first, *others = columns
     coded = _encode_one(batch, first)
     for column in others:
@@ -115,7 +118,10 @@ def _encode(batch: Batch, columns: Sequence[Any]) -> Coded:
         missing = np.array([not text for text in coded.values])[coded.codes]
         codes = np.where(missing, other.codes + len(coded.values), coded.codes)
         coded = Coded(codes, [*coded.values, *other.values])
-    return coded
+    numbers: dict[str, int] = {}
+    places = [numbers.setdefault(text, len(numbers)) for text in coded.values]
+    # An empty text and none are alike, and one text may have come in columns of two types.
+    return coded if len(numbers) == len(places) else Coded(np.array(places)[coded.codes], list(numbers))
 
 
 def _encode_one(batch: Batch, column: Any) -> Coded:

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .family import Family, Kind, LabelSet
-from .frame import Floats, Ints, SampleFrame
+from .frame import Ints, SampleFrame
+from .increments import EXEMPLAR
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
-_FIELDS: Final[dict[str, type[Any]]] = {
+_FIELDS: Final[dict[str, npt.DTypeLike]] = {
     "value": np.float64,  # as counted
     "sampled": np.float64,  # as it was last written
     "last_ms": np.int64,  # time of the last written sample, 0 for none
@@ -22,6 +23,7 @@ _FIELDS: Final[dict[str, type[Any]]] = {
     "started_ns": np.int64,  # start time that the sender gave, 0 for none
     "live": np.bool_,  # was in the last full tick
     "ours": np.bool_,  # of the catalogue: sampled at ticks
+    "exemplar": EXEMPLAR,  # last observation since the last tick, without a time for none
 }
 
 
@@ -120,19 +122,6 @@ class Slots:
         self.last_ms[frame.slots] = frame.times
         if frame.state:
             self.changed_ms[:], self.started_ns[:] = frame.changed, frame.started
-
-
-def cumulative(kind: str, values: Floats) -> Floats:
-    """Return a block's values in the order of a family's slots: cumulative buckets, sum, count."""
-    if kind == "counter":
-        return values
-    buckets = np.cumsum(values[:, :-1], axis=1)
-    return np.concatenate([buckets, values[:, -1:], buckets[:, -1:]], axis=1)
-
-
-def slots_of(firsts: Rows, width: int) -> Rows:
-    """Return the slots of families of one width, one row a family."""
-    return firsts[:, None] + np.arange(width)
 
 
 def last_times(times: Ints) -> int:
