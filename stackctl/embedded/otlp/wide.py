@@ -63,53 +63,54 @@ def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
     start, end = _times(span.field("start_time_unix_nano")), _times(span.field("end_time_unix_nano"))
     status = span.field("status")
     return {
-        "tid_hi": pa.array(trace_id[:, 0]),
-        "tid_lo": pa.array(trace_id[:, 1]),
-        "span_id": pa.array(big_endian(span.field("span_id"), 8)[:, 0]),
-        "parent_id": pa.array(big_endian(span.field("parent_span_id"), 8)[:, 0]),
+        "tid_hi": pa.array(trace_id[0]),
+        "tid_lo": pa.array(trace_id[1]),
+        "span_id": pa.array(big_endian(span.field("span_id"), 8)[0]),
+        "parent_id": pa.array(big_endian(span.field("parent_span_id"), 8)[0]),
         "start_ns": pa.array(start),
         "dur_ns": pa.array(end - start),
         "arrival_ms": pa.array(np.full(len(span), arrival_ms, np.int64)),
         "name": span.field("name"),
         "kind": _known(span.field("kind"), KINDS),
-        "status": _known(status.field("code").fill_null(_UNSET), STATUSES),
-        "status_msg": _text(status, "message"),
+        "status": _known(_filled(status.field("code"), _UNSET), STATUSES),
+        "status_msg": _filled(status.field("message"), jsontext.EMPTY),
     }
 
 
 def _times(column: Any) -> Ints:
-    times: Ints = np.minimum(column.to_numpy().view(np.uint64), LATEST_NS).astype(np.int64)
+    times: Ints = np.minimum(column.to_numpy().view(np.uint64), LATEST_NS).view(np.int64)
     return times
 
 
 def _known(column: Any, count: int) -> Any:
     """Numbers of an enumeration."""
     numbers = column.to_numpy().view(np.uint32)  # in which one below zero is large
-    return pa.array(np.where(numbers < count, numbers, 0).astype(np.int8))
+    return pa.array((numbers * (numbers < count)).astype(np.int8))
 
 
-def _text(message: Structs, field: str) -> Texts:
-    """A text field of an optional message; empty where the message is absent, as protobuf reads it."""
-    return message.field(field).fill_null(jsontext.EMPTY)
+def _filled(column: Any, default: Any) -> Any:
+    """A field of an optional message, with what protobuf reads where the message is absent."""
+    return column.fill_null(default) if column.null_count else column
 
 
 def big_endian(column: Texts, width: int) -> Ints:
-    """Each value as big-endian integers of eight bytes, a row for each; zeros for a value of another length.
+    """Each value as big-endian integers of eight bytes, a column for each; zeros for a value of another length.
 
     Args:
         width: the length that a value must have, in bytes.
     """
-    found = np.zeros((len(column), width // 8), np.int64)
+    count, words = len(column), width // 8
     _, offsets, data = column.buffers()
-    if not len(column) or data is None:
-        return found
-    bounds = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4)
+    if not count or data is None:
+        return np.zeros((words, count), np.int64)
+    bounds = np.frombuffer(offsets, np.int32, count + 1, column.offset * 4)
     sizes = bounds[1:] - bounds[:-1]
     whole = sizes == width
     octets = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
-    if not whole.all():
-        octets = octets[np.repeat(whole, sizes)]
-    found[whole] = octets.view(">i8").reshape(-1, width // 8)
+    if whole.all():
+        return octets.view(">i8").reshape(-1, words).T.astype(np.int64, order="C")
+    found = np.zeros((words, count), np.int64)
+    found[:, whole] = octets[np.repeat(whole, sizes)].view(">i8").reshape(-1, words).T
     return found
 
 
