@@ -19,6 +19,7 @@ from stackctl.genai.rows import (
     Row,
     SpanAttr,
     ValueType,
+    span_attributes,
 )
 
 from .arrow import NULLS, Column, pc
@@ -63,6 +64,11 @@ class Normaliser:
         rows = [row for dialect in dialects for row in dialect.rows]
         self._steps: tuple[Erase | Row, ...] = (*erases, *rows, *implied.ERASES, *implied.ROWS)
         self._plans: dict[_Likeness, _Plan] = {}
+        # The keys that steps of each scope read.
+        self._reads: dict[str, set[str]] = {}
+        for step in self._steps:
+            self._reads.setdefault(step.scope, set()).update(span_attributes(step))
+        self._read: dict[frozenset[str], frozenset[str]] = {}
 
     def run(self, batch: Batch) -> None:
         """Normalise a batch in place."""
@@ -77,6 +83,18 @@ class Normaliser:
                 _erase(batch, step)
         for key in plan.quantities:
             _drop_impossible(batch, key)
+
+    def read(self, scopes: frozenset[str]) -> frozenset[str]:
+        """The span attributes that may be read where spans of these scopes came together."""
+        read = self._read.get(scopes)
+        if read is None:
+            few = scopes if len(scopes) <= _FEW_SCOPES else None
+            read = frozenset[str]().union(*(keys for pattern, keys in self._reads.items() if _is_of(pattern, few)))
+            if len(self._read) >= _REMEMBERED:
+                self._read.clear()
+            if sum(map(len, scopes)) <= _REMEMBERED_LENGTH:
+                self._read[scopes] = read
+        return read
 
     def _plan(self, batch: Batch) -> _Plan:
         """What may find something in a batch; remembered, since services send the same keys for ever."""
@@ -109,9 +127,14 @@ def _reaches(step: Erase | Row, scopes: frozenset[str | None] | None, events: bo
     """Whether there are spans of a step's scope, and events where it reads them."""
     if isinstance(step, Row) and isinstance(step.source, EventAttr | EventTime) and not events:
         return False
-    if scopes is None or not step.scope:
+    return _is_of(step.scope, scopes)
+
+
+def _is_of(pattern: str, scopes: Iterable[str | None] | None) -> bool:
+    """Whether one of the scopes matches; of None it is not known, so one may."""
+    if scopes is None or not pattern:
         return True
-    return any(scope is not None and text_matches(step.scope, scope) for scope in scopes)
+    return any(scope is not None and text_matches(pattern, scope) for scope in scopes)
 
 
 def _may_find(row: Row, keys: frozenset[str]) -> bool:
