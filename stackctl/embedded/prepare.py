@@ -24,6 +24,9 @@ log = logging.getLogger("stackctl.ingest")
 class Rules(Protocol):
     """The genai rows over columns (`stackctl.embedded.columns.Pipeline`)."""
 
+    def reads(self, key: str, scopes: frozenset[str]) -> bool:
+        """Whether the texts of a span attribute are of any use in spans of some scopes."""
+
     def batch(self, table: pa.Table) -> Batch:
         """Spans as they are counted and stored."""
 
@@ -103,7 +106,7 @@ class Preparer:
         prepared = Prepared(group.requests, group.digests, fresh)
         spans = chosen(fresh, Signal.TRACES)
         if spans:
-            found = decode.gathered_spans([r.body for r in spans.values()], arrival(spans))
+            found = decode.gathered_spans([r.body for r in spans.values()], arrival(spans), line.rules.reads)
             _settle(prepared, list(spans), found)
             if found.table.num_rows:
                 batch = line.rules.batch(found.table)

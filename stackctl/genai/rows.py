@@ -5,8 +5,8 @@ columns (`stackctl.embedded.columns`) and OTTL statements in a Collector. So eve
 in both. Regular expressions are RE2's, which Arrow and the Collector share; Python's `re` is never the judge.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, Literal
 
 from stackctl import semconv
@@ -288,3 +288,15 @@ class Dialect:
     wrappers: tuple[Wrapper, ...] = ()
     content: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()
+
+
+def span_attributes(part: object) -> Iterator[str]:
+    """Yield the keys of the span attributes that a row or condition reads, or several of them in tuples."""
+    if isinstance(part, SpanAttr):
+        yield part.key
+    elif isinstance(part, tuple):
+        for one in part:
+            yield from span_attributes(one)
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from span_attributes(getattr(part, field.name))

@@ -134,6 +134,21 @@ def test_captured_content_is_gone_by_default(name: str) -> None:
     assert pipeline.dropped[semconv.INPUT_MESSAGES] > 0
 
 
+@pytest.mark.parametrize("settings", [{}, {"capture_content": True}, {"allow_keys": (r"app\\..*",)}])
+def test_texts_that_are_not_read_change_nothing(settings: dict[str, Any]) -> None:
+    """Decoding without the texts that no rule reads and no setting keeps gives what decoding with them gives."""
+    config = EngineConfig("unused", price_hosts=SIMULATOR, **settings)
+    with_all, with_read = Pipeline(config), Pipeline(config)
+    requests = [captured(name).SerializeToString() for name in HERE if "span" in name]
+    for batch in [requests, *([request] for request in requests)]:
+        whole = with_all.process(decode.gathered_spans(batch, 1).table)
+        assert with_read.process(decode.gathered_spans(batch, 1, with_read.reads).table).equals(whole)
+    assert with_read.dropped == with_all.dropped
+    assert with_read.reads(semconv.INPUT_MESSAGES, frozenset({"mine"})) == config.capture_content
+    assert with_read.reads(semconv.INPUT_MESSAGES, frozenset({"mine", "opentelemetry.instrumentation.openai.v1"}))
+    assert with_read.reads(semconv.REQUEST_MODEL, frozenset())
+
+
 def test_capture_content_keeps_content_and_still_masks_secrets() -> None:
     """With the setting on, messages are stored whole, keys in them masked, and other people's keys still dropped."""
     key = "sk-" + "proj-0123456789abcdefghij"

@@ -54,10 +54,25 @@ values = st.recursive(
 attributes = st.lists(st.tuples(st.sampled_from("abcdé"), values), max_size=6)
 
 
+def is_read(key: str, _scopes: frozenset[str] = frozenset()) -> bool:
+    """Whether the texts of a key are asked for, of those that are drawn here."""
+    return key not in ("a", "é")
+
+
+def without_unread(row: dict[str, Any]) -> dict[str, Any]:
+    """A span as it comes where only those texts are asked for."""
+    return {
+        name: value if name[0] != "s" or name[-1] != "s" or is_read(name[2:-2]) else "" for name, value in row.items()
+    }
+
+
 @given(st.lists(attributes, max_size=4), attributes, attributes)
 @settings(max_examples=60, deadline=None)
 def test_both_decoders_agree_on_any_attributes(spans: list, resource: list, event: list) -> None:
-    """Whatever attribute values, repeated keys and nesting a span has, the two decoders read them alike."""
+    """Whatever attribute values, repeated keys and nesting a span has, the two decoders read them alike.
+
+    So they do where texts of some keys are not asked for, which leaves them empty and nothing else changed.
+    """
     request = span_request(len(spans))
     for span, pairs in zip(request.resource_spans[0].scope_spans[0].spans, spans, strict=True):
         for key, value in pairs:
@@ -70,6 +85,24 @@ def test_both_decoders_agree_on_any_attributes(spans: list, resource: list, even
         request.resource_spans[0].resource.attributes.add(key=key).value.CopyFrom(any_value(value))
     raw = request.SerializeToString()
     assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+    expected = [without_unread(row) for row in rows(decode.spans([raw], 1))]
+    for decoder in decode.DECODERS:
+        assert rows(decode.gathered_spans([raw], 1, is_read, decoder).table) == expected
+
+
+def test_a_text_that_nobody_reads_must_be_utf8_all_the_same() -> None:
+    """What protobuf does not take is refused, whether somebody would read it or not; keys are told apart by spans."""
+    request = span_request(3)
+    for number, span in enumerate(request.resource_spans[0].scope_spans[0].spans):
+        add_attribute(span.attributes, "prompt", f"capital {number}")
+        add_attribute(span.attributes, "model", f"m{number}")
+    good = request.SerializeToString()
+    bad = good.replace(b"capital 1", b"capital\xff1")
+    for decoder in decode.DECODERS:
+        found = decode.gathered_spans([good, bad, good], 1, reads=lambda key, _: key == "model", decoder=decoder)
+        assert found.errors == {1: decode.NOT_OTLP}
+        assert found.table["s:prompt:s"].to_pylist() == [""] * 6
+        assert found.table["s:model:s"].to_pylist() == ["m0", "m1", "m2"] * 2
 
 
 def padded(value: int, extra: int = 0) -> bytes:
@@ -174,7 +207,7 @@ def test_spans_with_impossible_ids_are_refused_and_counted() -> None:
     spans[3].trace_id = bytes(16)
     spans[4].span_id = bytes(8)
     for decoder in decode.DECODERS:
-        found = decode.gathered_spans([request.SerializeToString(), call_request()], 1, decoder)
+        found = decode.gathered_spans([request.SerializeToString(), call_request()], 1, decoder=decoder)
         assert found.refused == {0: 4}
         assert found.table.num_rows == 3
 
@@ -247,7 +280,7 @@ def test_many_spans_of_many_keys_make_no_endless_table(monkeypatch: pytest.Monke
     """Columns times rows are bounded: a small request must not become gigabytes; nothing of it is lost."""
     monkeypatch.setattr(shape, "_MAX_PLACES", 500)
     requests = [_of_resource({f"key{n}": n, "same": n}, n) for n in range(1, 101)]
-    table = decode.gathered_spans(requests, 1, decoder).table
+    table = decode.gathered_spans(requests, 1, decoder=decoder).table
     placed = [name for name in table.column_names if name.startswith("r:")]
     assert (len(placed), "r:same:i" in placed) == (5, True)
     unplaced = [orjson.loads(text) for text in table.column("rrest").to_pylist() if text is not None]
@@ -341,7 +374,7 @@ def test_a_decoder_that_panics_hurts_nobody(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.table.num_rows == 2
     assert found.errors == {1: decode.NOT_OTLP}
 
-    def panicked(requests: object, arrival_ms: int) -> None:
+    def panicked(*_: object) -> None:
         raise Panicked
 
     monkeypatch.setitem(decode.DECODERS, "ptars", panicked)

@@ -8,9 +8,10 @@ import pyarrow as pa
 from stackctl import semconv
 from stackctl.genai import prices
 from stackctl.genai.accounting import counts
+from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.dialects import DIALECTS
 from stackctl.genai.pricebook import in_force
-from stackctl.genai.rows import Dialect
+from stackctl.genai.rows import KEY_TYPES, Dialect, span_attributes
 from stackctl.stack import EngineConfig
 
 from .batch import Batch
@@ -43,15 +44,24 @@ class Pipeline:
         dialects: tuple[Dialect, ...] = DIALECTS,
         book: prices.PriceBook | None = None,
     ) -> None:
-        self._planner = Planner(dialects, counts(dialects, config.exclude_scopes))
+        counted = counts(dialects, config.exclude_scopes)
+        self._planner = Planner(dialects, counted)
         self._pricer = Pricer(book or in_force(config.price_book, config.price_rows), config.price_hosts)
         self._redactor = Redactor(checked_patterns(config.allow_keys), config.capture_content)
+        self._read = KEY_TYPES.keys() | DERIVED_TYPES.keys() | set(span_attributes(counted))
         self.lost = 0
 
     @property
     def dropped(self) -> Counter[str]:
         """How many values redaction dropped, by attribute key."""
         return self._redactor.dropped
+
+    def reads(self, key: str, scopes: frozenset[str]) -> bool:
+        """Whether a span attribute's texts are of any use in spans of some scopes: a rule reads them, or they may stay.
+
+        Texts of other keys may come empty: how many there are is all that is counted before they are dropped.
+        """
+        return key in self._read or key in self._planner.read(scopes) or self._redactor.keeps(key)
 
     def process(self, table: pa.Table) -> pa.Table:
         """Return the spans that are stored and from which metrics are derived (SpanTable contract, both ways).

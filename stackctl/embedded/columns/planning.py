@@ -21,6 +21,7 @@ from stackctl.genai.rows import (
     SpanAttr,
     ValueType,
     When,
+    span_attributes,
 )
 
 from .batch import Batch
@@ -69,6 +70,23 @@ class Planner:
         self._steps: tuple[Erase | Row, ...] = (*erases, *filling, *implied.ERASES, *implied.ROWS)
         self._counts = counts
         self._plans: dict[_Likeness, Plan] = {}
+        # The keys that steps of each scope read.
+        self._reads: dict[str, set[str]] = {}
+        for step in self._steps:
+            self._reads.setdefault(step.scope, set()).update(span_attributes(step))
+        self._read: dict[frozenset[str], frozenset[str]] = {}
+
+    def read(self, scopes: frozenset[str]) -> frozenset[str]:
+        """The span attributes that may be read where spans of these scopes came together."""
+        read = self._read.get(scopes)
+        if read is None:
+            few = scopes if len(scopes) <= _FEW_SCOPES else None
+            read = frozenset[str]().union(*(keys for pattern, keys in self._reads.items() if _is_of(pattern, few)))
+            if len(self._read) >= _REMEMBERED:
+                self._read.clear()
+            if sum(map(len, scopes)) <= _REMEMBERED_LENGTH:
+                self._read[scopes] = read
+        return read
 
     def of(self, batch: Batch) -> Plan:
         """Return the plan of a batch that nothing was done with yet."""
@@ -96,6 +114,11 @@ class Planner:
             tuple(f"s:{key}:{KEY_TYPES[key]}" for key in QUANTITIES if key in known.keys),
             known.open(self._counts),
         )
+
+
+def _is_of(pattern: str, scopes: Iterable[str] | None) -> bool:
+    """Whether one of the scopes matches; of None it is not known, so one may."""
+    return scopes is None or not pattern or any(text_matches(pattern, scope) for scope in scopes)
 
 
 class _Likeness(NamedTuple):

@@ -4,6 +4,7 @@ What `keyvalues` cannot cut (arrays, maps, no value, another spelling) goes thro
 distinct value.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,24 +13,35 @@ import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from stackctl.embedded.otlp import jsontext
-from stackctl.embedded.otlp.jsontext import Ints, parents
-from stackctl.embedded.otlp.keyvalues import LETTERS, OTHER, SCALAR_FIELDS, Cut, binaries, keys
+from stackctl.embedded.otlp.jsontext import Ints
+from stackctl.embedded.otlp.keyvalues import LETTERS, OTHER, SCALAR_FIELDS, TEXT, Cut, distinct, keys
 from stackctl.embedded.otlp.shape import Lists, Texts, column_name, most_columns
 
 _SCALAR_NAMES: Final = frozenset(field for field, _ in SCALAR_FIELDS)
 # How often each sequence of keys must come, on average, for sequences to be looked up rather than keys.
 _ALIKE: Final = 8
+# Types of scalars, and `OTHER`.
+_KINDS: Final = len(LETTERS) + 1
 _NO_KEY: Final = b"\x0a\0"  # protobuf leaves an empty field out
+# Whether the texts of a key are of any use.
+Reading = Callable[[str], bool]
 
 
-def pivot(attributes: Lists, prefix: str, columns: dict[str, Any], shown: int | None = None) -> Texts:
+def _all(_key: str) -> bool:
+    return True
+
+
+def pivot(
+    attributes: Lists, prefix: str, columns: dict[str, Any], shown: int | None = None, reads: Reading = _all
+) -> Texts:
     """Turn an attribute list column into typed columns, a row for each list.
 
     Args:
-        attributes: list of serialised KeyValues, one list per span or per resource.
+        attributes: list of serialised KeyValues, one list per span or per resource, as decoded.
         prefix: `s` or `r`.
         columns: gets the columns, frequent keys first, at most `most_columns`.
         shown: rows that these lists are shown in, where that are more than there are lists.
+        reads: whether the texts of a key are of any use; in a column, others are empty.
 
     Returns:
         JSON objects of what has no column: arrays, maps, bytes, and scalars beyond the cap.
@@ -38,7 +50,7 @@ def pivot(attributes: Lists, prefix: str, columns: dict[str, Any], shown: int | 
         DecodeError: an element is no KeyValue.
         ArrowInvalid: a key or text is no UTF-8.
     """
-    elements = attributes.flatten()
+    elements = attributes.values
     if not len(elements):
         return pa.nulls(len(attributes), pa.string())
     cut = Cut.of(elements)
@@ -47,14 +59,15 @@ def pivot(attributes: Lists, prefix: str, columns: dict[str, Any], shown: int | 
     if respelled is not None:
         elements, cut = respelled, Cut.of(respelled)
         others = _Others.of(elements, np.flatnonzero(cut.kinds == OTHER))
-    owner, rows = parents(attributes), len(attributes)
-    made, unplaced = _placed(cut, owner, rows, prefix, most_columns(shown or rows))
+    rows, bounds = len(attributes), attributes.offsets.to_numpy()
+    made, unplaced = _placed(cut, bounds, prefix, most_columns(shown or rows), reads)
     columns |= made
     if len(unplaced):
         others = _Others.of(elements, np.sort(np.concatenate([others.places, unplaced])))
     if not len(others.places):
         return pa.nulls(rows, pa.string())
-    return jsontext.objects_of(jsontext.members(others.pairs), others.codes, owner[others.places], rows)
+    owner = np.searchsorted(bounds, others.places, side="right") - 1
+    return jsontext.objects_of(jsontext.members(others.pairs), others.codes, owner, rows)
 
 
 @dataclass(frozen=True)
@@ -104,62 +117,62 @@ def _usual(pair: KeyValue) -> bytes:
     return (b"" if pair.key else _NO_KEY) + usual.SerializeToString()
 
 
-def _placed(cut: Cut, owner: Ints, rows: int, prefix: str, most: int) -> tuple[dict[str, Any], Ints]:
+def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reads: Reading) -> tuple[dict[str, Any], Ints]:
     """Columns of the elements that were cut, the most frequent first; and the elements beyond the cap of columns.
 
     Args:
-        owner: ascending row of each element.
+        bounds: where the elements of each row begin, and where those of the last end.
         most: how many columns there may be.
+        reads: whether the texts of a key are of any use.
     """
-    chosen = np.flatnonzero(cut.kinds != OTHER)
-    if not len(chosen):
-        return {}, chosen
-    owner = owner[chosen]
-    names, codes = _keys(cut.heads(chosen), owner, rows)
-    codes = codes * len(LETTERS) + cut.kinds[chosen]
+    rows = len(bounds) - 1
+    names, codes = _keys(cut.heads(), bounds)
+    codes = codes * _KINDS + cut.kinds
     counts = np.bincount(codes)
     found = np.flatnonzero(counts)
-    left = chosen[:0]
-    frequent = found[np.argsort(-counts[found], kind="stable")][:most]
-    # A line for each column, with the element of each row; those of a type are neighbours.
-    lines = frequent[np.argsort(frequent % len(LETTERS), kind="stable")]
-    line_of = np.full(len(counts), -1)
-    line_of[lines] = np.arange(len(lines))
-    line = line_of.take(codes)
+    found = found[found % _KINDS != OTHER]
+    frequent = found[np.argsort(-counts[found], kind="stable")][:most].tolist()
+    named = {code: _name(prefix, names, code) for code in frequent}
+    unread = {code for code in frequent if code % _KINDS == TEXT and not reads(named[code][2:-2])}
+    # A line for each column, with the element of each row, and one for all elements that get none.
+    lines = sorted(frequent, key=lambda code: (code % _KINDS, code not in unread))
+    nowhere = len(lines) * rows
+    starts = np.full(len(counts), nowhere)
+    starts[lines] = np.arange(0, nowhere, rows)
+    starts = starts.take(codes)
+    table = np.full((len(lines) + 1, rows), -1)
+    # Of a key that a span has twice, the last stands.
+    table.ravel()[starts + np.arange(rows).repeat(np.diff(bounds))] = np.arange(len(codes))
+    columns = cut.columns(table[:-1], [code % _KINDS for code in lines], len(unread))
+    made = dict(zip(lines, columns, strict=True))
+    beyond = np.zeros(0, np.int64)
     if len(frequent) < len(found):
-        placed = line >= 0
-        left, chosen, owner, line = chosen[~placed], chosen[placed], owner[placed], line[placed]
-    table = np.full((len(lines), rows), -1)
-    table.ravel()[line * rows + owner] = chosen  # of a key that a span has twice, the last stands
-    made: list[Any] = []
-    for kind, count in enumerate(np.bincount(lines % len(LETTERS)).tolist()):
-        if count:
-            made += cut.columns(kind, table[len(made) : len(made) + count])
-    return {_name(prefix, names, code): made[line_of[code]] for code in frequent.tolist()}, left
+        beyond = np.flatnonzero((starts == nowhere) & (cut.kinds != OTHER))
+    return {named[code]: made[code] for code in frequent}, beyond
 
 
-def _keys(heads: Texts, owner: Ints, rows: int) -> tuple[list[bytes], Ints]:
+def _keys(heads: Texts, bounds: Ints) -> tuple[list[bytes], Ints]:
     """The distinct keys of elements, and which of them each has.
 
     Spans of one library have the same keys in the same order, so those of a whole row are looked up as one.
     """
-    sizes = np.bincount(owner, minlength=rows)
-    ends = np.cumsum(sizes)
     _, offsets, raw = heads.buffers()
-    bounds = np.zeros(rows + 1, np.int32)
-    bounds[1:] = np.frombuffer(offsets, np.int32, len(heads) + 1)[ends]
-    encoded = binaries(bounds, raw).dictionary_encode()
-    if encoded.dictionary.nbytes * _ALIKE > heads.nbytes:
-        single = heads.dictionary_encode()
-        return [key for head in single.dictionary.to_pylist() for key in keys(head)], single.indices.to_numpy()
-    numbers: dict[bytes, int] = {}
-    sequences = [keys(sequence) for sequence in encoded.dictionary.to_pylist()]
-    codes = np.array([numbers.setdefault(key, len(numbers)) for sequence in sequences for key in sequence])
-    begins = np.cumsum([0, *map(len, sequences)])[encoded.indices.to_numpy()]
-    return list(numbers), codes[np.repeat(begins - (ends - sizes), sizes) + np.arange(len(heads))]
+    found, layouts = distinct(np.frombuffer(offsets, np.int32, len(heads) + 1)[bounds], raw)
+    if sum(map(len, found)) * _ALIKE <= heads.nbytes:
+        sequences, sizes = [keys(sequence) for sequence in found], np.diff(bounds)
+        lengths = np.array([*map(len, sequences)])
+        firsts = np.cumsum(lengths) - lengths
+        if layouts is None:
+            layouts = np.zeros(len(sizes), np.int32)
+        if (lengths[layouts] == sizes).all():  # not where an element has no head
+            numbers: dict[bytes, int] = {}
+            codes = np.array([numbers.setdefault(key, len(numbers)) for sequence in sequences for key in sequence])
+            return list(numbers), codes[np.repeat(firsts[layouts] - bounds[:-1], sizes) + np.arange(len(heads))]
+    single = heads.dictionary_encode()
+    return [b"".join(keys(head)) for head in single.dictionary.to_pylist()], single.indices.to_numpy()
 
 
 def _name(prefix: str, keys: list[bytes], code: int) -> str:
-    number, kind = divmod(code, len(LETTERS))
+    number, kind = divmod(code, _KINDS)
     # UnicodeDecodeError is a ValueError, as of every other text that is no UTF-8.
     return column_name(prefix, keys[number].decode(), LETTERS[kind])

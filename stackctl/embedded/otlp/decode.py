@@ -11,12 +11,12 @@ from google.protobuf.message import DecodeError
 from stackctl.embedded.otlp import evaluations as evaluation_records
 from stackctl.embedded.otlp import plain, wide
 from stackctl.embedded.otlp.message import Panicked
-from stackctl.embedded.otlp.shape import CORE, unite
+from stackctl.embedded.otlp.shape import CORE, Reads, all_are_read, unite
 from stackctl.embedded.otlp.wide import Flat
 
 T = TypeVar("T")
 
-DECODERS: dict[str, Callable[[Sequence[bytes], int], Flat]] = {"ptars": wide.flatten, "protobuf": plain.flatten}
+DECODERS: dict[str, Callable[[Sequence[bytes], int, Reads], Flat]] = {"ptars": wide.flatten, "protobuf": plain.flatten}
 # ptars raises ValueError for bytes that are no message, Arrow for columns beyond 2 GB, protobuf DecodeError.
 NOT_OTLP = "not a valid OTLP protobuf message"
 _UNDECODABLE = (ValueError, DecodeError, RecursionError)
@@ -55,23 +55,27 @@ def spans(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
     return found.table
 
 
-def gathered_spans(requests: Sequence[bytes], arrival_ms: int, decoder: str | None = None) -> Decoded:
+def gathered_spans(
+    requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_read, decoder: str | None = None
+) -> Decoded:
     """Spans of trace requests that were gathered.
 
     Args:
         requests: serialised ExportTraceServiceRequest messages.
         arrival_ms: when they arrived, unix milliseconds.
+        reads: whether the texts of a span attribute's key are of any use in spans of some scopes; in a column, others
+            are empty.
         decoder: `ptars` or `protobuf`; STACKCTL_DECODER or ptars when None.
     """
     flatten = DECODERS[decoder or os.environ.get("STACKCTL_DECODER", "ptars")]
 
     def flat(batch: Sequence[bytes]) -> Flat:
         try:
-            return flatten(batch, arrival_ms)
+            return flatten(batch, arrival_ms, reads)
         except Panicked:
             if len(batch) > 1:
                 raise
-            return plain.flatten(batch, arrival_ms)
+            return plain.flatten(batch, arrival_ms, reads)
 
     flats, errors = _apart(flat, requests)
     tables, refused = [], dict[int, int]()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from stackctl.embedded.otlp.jsontext import Ints
+from stackctl.embedded.otlp.jsontext import Ints, pc
 from stackctl.embedded.otlp.shape import SCALARS, Texts
 
 Mask = npt.NDArray[np.bool_]
@@ -24,11 +24,15 @@ Words = npt.NDArray[np.uint64]
 # Protobuf field of each scalar in an AnyValue; its column's type letter.
 SCALAR_FIELDS: Final = (("string_value", "s"), ("int_value", "i"), ("double_value", "d"), ("bool_value", "b"))
 LETTERS: Final = "".join(letter for _, letter in SCALAR_FIELDS)
-_TEXT, _INT, _DOUBLE, _BOOL, OTHER = range(5)
+TEXT, _INT, _DOUBLE, _BOOL, OTHER = range(5)
 _KINDS: Final = 5
+# Arrow's `take` without what stands before it for anybody's arguments.
+_TAKE: Final = pc.get_function("array_take")
+_DOUBLES: Final = SCALARS["d"]
+_UNCHECKED: Final = pc.TakeOptions(boundscheck=False)
 # Tags of the fields (number << 3 | wire type): KeyValue's key and value, and AnyValue's scalars.
 _KEY_TAG, _VALUE_TAG = 0x0A, 0x12
-_TAGS: Final = {0x0A: _TEXT, 0x18: _INT, 0x21: _DOUBLE, 0x10: _BOOL}
+_TAGS: Final = {0x0A: TEXT, 0x18: _INT, 0x21: _DOUBLE, 0x10: _BOOL}
 _TAG_OF_KIND: Final = {kind: tag for tag, kind in _TAGS.items()}
 _KIND_OF_TAG: Final = np.array([_TAGS.get(tag, OTHER) for tag in range(256)], np.uint8)
 _LONGEST_VARINT: Final = 10
@@ -37,6 +41,8 @@ _LONGEST_LENGTH: Final = 3
 # Elements with fewer bytes behind their key are looked up in a table.
 _TAILS: Final = 512
 _WORD: Final = 8
+# A kind and a number of bytes in one.
+_KIND_BITS, _LEAD_SHIFT = 7, 3
 # Of eight bytes of a varint the bits of the number; neighbours of 7 bits are joined, then such of 14, then such of 28.
 _SEVEN_BITS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _NEIGHBOURS: Final = (
@@ -46,17 +52,17 @@ _NEIGHBOURS: Final = (
 )
 
 
-def _tables() -> tuple[Words, Words, Octets, Octets]:
+def _tables() -> tuple[Words, Words, Octets]:
     """What protobuf writes behind a key, by the tag that stands two bytes on and by how many bytes there are.
 
     Returns:
-        The first eight bytes as a word; which of its bits are the same for all values; their kind; how many bytes stand
-        before the value. For what is never written so, a word that never comes.
+        The first eight bytes as a word; which of its bits are the same for all values; their kind and, shifted, how
+        many bytes stand before the value. For what is never written so, a word that never comes.
     """
     written, sure = np.ones((_KINDS, _TAILS), np.uint64), np.zeros((_KINDS, _TAILS), np.uint64)
     kinds, leads = np.zeros((2, _KINDS, _TAILS), np.uint8)
     # Kind, an example, bytes of its value, and what of each of those tells that the value ends there.
-    rows = [(_TEXT, AnyValue(string_value="x" * size), size, 0) for size in range(_TAILS)]
+    rows = [(TEXT, AnyValue(string_value="x" * size), size, 0) for size in range(_TAILS)]
     rows += [(_INT, AnyValue(int_value=128 ** (size - 1)), size, 0x80) for size in range(1, _WORD - 2)]
     rows += [(_DOUBLE, AnyValue(double_value=1), 8, 0), (_BOOL, AnyValue(bool_value=True), 1, 0x80)]
     for kind, example, size, bits in rows:
@@ -71,10 +77,10 @@ def _tables() -> tuple[Words, Words, Octets, Octets]:
     for size in range(2, 0x80):  # arrays, maps and bytes, of which nothing more is asked
         place = OTHER, size + 2
         written[place], sure[place], kinds[place], leads[place] = _VALUE_TAG | size << 8, 0xFFFF, OTHER, 2
-    return written.ravel(), sure.ravel(), kinds.ravel(), leads.ravel()
+    return written.ravel(), sure.ravel(), (kinds | leads << np.uint8(_LEAD_SHIFT)).ravel()
 
 
-_WRITTEN, _SURE, _FORM_KINDS, _LEADS = _tables()
+_WRITTEN, _SURE, _FORMS = _tables()
 # Where the tables of each tag begin.
 _FORM_OF_TAG: Final = _KIND_OF_TAG.astype(np.int64) * _TAILS
 
@@ -116,62 +122,117 @@ class Cut:
 
     @cached_property
     def _parts(self) -> Texts:
-        """Every element in three, as a binary column over its bytes: the key's field, what follows it, the value."""
-        offsets = np.empty(3 * len(self.starts) + 1, np.int32)
+        """Every element in three, as a binary column over its bytes: the key's field, what follows it, the value.
+
+        Behind them stands an element of nothing.
+        """
+        offsets = np.full(3 * len(self.starts) + 4, self.ends[-1], np.int32)
         for number, places in enumerate((self.starts, self.key_ends, self.at)):
-            offsets[number:-1:3] = places
-        offsets[-1] = self.ends[-1]
+            offsets[number:-4:3] = places
         return binaries(offsets, self.data)
 
-    def heads(self, chosen: Ints) -> Texts:
-        """Keys of elements that were cut, as binary texts with tag and length before them."""
-        return self._parts.take(pa.array(chosen * 3))
+    def heads(self) -> Texts:
+        """Keys of all elements, as binary texts with tag and length before them; nothing where no key was found."""
+        return _take(self._parts, np.arange(0, 3 * len(self.starts), 3), None)
 
-    def columns(self, kind: int, places: Ints) -> list[Any]:
-        """The values of some elements, which have all the same type, as columns: read at once, then cut apart.
+    def columns(self, places: Ints, kinds: list[int], unread: int) -> list[Any]:
+        """The values of some elements as columns: those of a type are read at once, then cut apart.
 
         Args:
-            kind: their type.
             places: a row for each column with the numbers of its elements, -1 for none.
+            kinds: the type of each, ascending.
+            unread: of how many columns, the first, the texts are of no use.
 
         Raises:
             ArrowInvalid: a text is no UTF-8.
         """
-        every, rows = places.ravel(), places.shape[1]
-        missing = every < 0
-        masked = missing if missing.any() else None
-        column = self._texts(every, masked) if kind == _TEXT else pa.array(self._numbers(kind)[every], mask=masked)
-        return [column.slice(start, rows) for start in range(0, len(every), rows)]
+        missing, rows = places < 0, places.shape[1]
+        texts, numbers = kinds.count(TEXT), kinds.count(_INT) + kinds.count(_DOUBLE)
+        if unread:
+            self._empty(places[:unread], missing[:unread])
+        every = [self._texts(places[:texts].ravel(), _mask(missing[:texts]))] if texts else []
+        if len(kinds) > texts:
+            words = self._numbers()[places[texts:]]
+            every.append(pa.array(words[:numbers].view(np.int64).ravel(), mask=_mask(missing[texts:][:numbers])))
+            every.append(
+                pa.array((words[numbers:] & np.uint64(0xFF) != 0).ravel(), mask=_mask(missing[texts:][numbers:]))
+            )
+        columns = [column.slice(start, rows) for column in every for start in range(0, len(column), rows)]
+        return [
+            column.view(_DOUBLES) if kind == _DOUBLE else column for column, kind in zip(columns, kinds, strict=True)
+        ]
 
-    def _texts(self, chosen: Ints, missing: Mask | None) -> Texts:
-        texts: Any = self._parts.take(pa.array(chosen * 3 + 2, mask=missing))
+    def _texts(self, places: Ints, missing: Mask | None) -> Texts:
+        texts = _take(self._parts, places * 3 + 2, missing)
         _, _, raw = texts.buffers()
         octets = np.frombuffer(raw, np.uint8)
         # What has ASCII only is UTF-8, and seen to be at a fifth of the cost.
         return texts.view(SCALARS["s"]) if not len(octets) or octets.max() < 0x80 else texts.cast(SCALARS["s"])
 
-    def _numbers(self, kind: int) -> npt.NDArray[Any]:
-        """Of all elements those of one type, in the order of their bytes, which is the order of the cache."""
-        chosen = np.flatnonzero(self.kinds == kind)
-        at = self.at[chosen]
-        if kind == _INT:
-            found: npt.NDArray[Any] = _varints(self.data, at, self.ends[chosen])
-        else:
+    def _empty(self, places: Ints, missing: Mask) -> None:
+        """Let texts be those of the element of nothing, once they are seen to be UTF-8, for which nothing is copied."""
+        there = ~missing
+        chosen = np.sort(places[there], kind="stable")  # they are runs in order
+        offsets = np.empty(2 * len(chosen), np.int32)
+        offsets[::2], offsets[1::2] = self.at[chosen], self.ends[chosen]
+        # Every second value of these is a text; what lies between them is null.
+        valid: Any = np.full(len(chosen) // 4 + 1, 0b01010101, np.uint8)
+        binaries(offsets, self.data, valid).view(SCALARS["s"]).validate(full=True)
+        places[there] = len(self.starts)
+
+    def _numbers(self) -> Words:
+        """Of each element the eight bytes of its number: of an integer, a double, or a bool, whose first byte tells.
+
+        They are read in the order of their bytes, which is the order of the cache.
+        """
+        chosen = np.flatnonzero((self.kinds != TEXT) & (self.kinds != OTHER))
+        found = np.zeros(len(self.kinds), np.uint64)
+        if len(chosen):
+            at = self.at[chosen]
             words = _words(self.data, at)
-            found = words.view("<f8") if kind == _DOUBLE else (words & np.uint64(0xFF)) != 0
-        numbers = np.zeros(len(self.kinds), found.dtype)
-        numbers[chosen] = found
-        return numbers
+            ints = np.flatnonzero(self.kinds[chosen] == _INT)
+            if len(ints):
+                words[ints] = _varints(self.data, words[ints], at[ints], self.ends[chosen[ints]])
+            found[chosen] = words
+        return found
 
 
-def binaries(offsets: Any, data: Any) -> Texts:
+def _mask(missing: Mask) -> Mask | None:
+    return missing.ravel() if missing.any() else None
+
+
+def _take(column: Texts, places: Ints, missing: Mask | None) -> Texts:
+    """Some values of a column, the places of which need no look at whether they are within."""
+    return _TAKE.call([column, pa.array(places, mask=missing)], _UNCHECKED)
+
+
+def binaries(offsets: Any, data: Any, valid: Any = None) -> Texts:
     """A binary column over bytes, without a copy.
 
     Args:
         offsets: where each value begins, and where the last ends, as 32-bit integers.
         data: numpy array or buffer.
+        valid: bits of those that are not null, where some are.
     """
-    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    bits = None if valid is None else pa.py_buffer(valid)
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [bits, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def distinct(bounds: Any, data: Any) -> tuple[list[bytes], Ints | None]:
+    """The distinct values among some that stand behind one another, and which of them each is: None where all are one.
+
+    Most batches are of one application, and to see that values are alike takes a fifth of the time of telling them
+    apart.
+
+    Args:
+        bounds: where each begins, and where the last ends, as 32-bit integers.
+        data: a buffer.
+    """
+    first, sizes = data[bounds[0] : bounds[1]].to_pybytes(), bounds[1:] - bounds[:-1]
+    if (sizes == len(first)).all() and data[bounds[0] : bounds[-1]].equals(pa.py_buffer(first * len(sizes))):
+        return [first], None
+    encoded = binaries(bounds, data).dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
 
 
 def keys(heads: bytes) -> list[bytes]:
@@ -191,32 +252,35 @@ def _cut_short(data: Octets, starts: Ints, ends: Ints) -> tuple[Mask, Octets, In
 
     Here are as few operations as can be, each over all elements.
     """
-    key_size = _octets(data, starts + 1)
-    key_ends = starts + 2 + key_size
+    heads = _pairs(data, starts)  # tag and length of the key
+    key_ends = starts + ((heads >> 8) + np.uint16(2))
     words = _words(data, key_ends)
-    tails = np.minimum((ends - key_ends).view(np.uint64), _TAILS - 1).view(np.int64)  # one below zero is huge
-    forms = tails + _FORM_OF_TAG.take(words.view(np.uint8)[2::_WORD])
+    forms = np.minimum((ends - key_ends).view(np.uint64), _TAILS - 1).view(np.int64)  # one below zero is huge
+    forms += _FORM_OF_TAG.take(words.view(np.uint8)[2::_WORD])
     fits = (words & _SURE.take(forms)) == _WRITTEN.take(forms)
-    fits &= (_octets(data, starts) == _KEY_TAG) & (key_size < 0x80)
-    return fits, _FORM_KINDS.take(forms), key_ends, key_ends + _LEADS.take(forms)
+    fits &= (heads & 0x80FF) == _KEY_TAG
+    found = _FORMS.take(forms)
+    kinds: Octets = found & np.uint8(_KIND_BITS)
+    return fits, kinds, key_ends, key_ends + (found >> _LEAD_SHIFT)
 
 
 def _cut_any(data: Octets, starts: Ints, ends: Ints) -> tuple[Octets, Ints, Ints]:
-    """The same for elements of any length; key and value of `OTHER` are at the element's start."""
+    """The same for elements of any length; the value of `OTHER` is at its key's end, and its key may not be found."""
     key_size, keys = _length(data, starts + 1)
     key_ends = keys + key_size
     size, value = _length(data, key_ends + 1)
     kinds = _KIND_OF_TAG[_look(data, value)]
     at = value + 1
-    fine = (_look(data, starts) == _KEY_TAG) & (_look(data, key_ends) == _VALUE_TAG)
     # A length with more bytes than it needs would make another head of the same key.
-    fine &= (keys - starts == 2) | (keys - starts == 3) & (key_size >= 0x80)
-    fine &= (value + size == ends) & (size > 0) & (key_ends < ends)
-    texts = np.flatnonzero(kinds == _TEXT)
+    keyed = (keys - starts == 2) | (keys - starts == 3) & (key_size >= 0x80)
+    keyed &= (_look(data, starts) == _KEY_TAG) & (key_ends <= ends)
+    fine = keyed & (_look(data, key_ends) == _VALUE_TAG) & (value + size == ends) & (size > 0) & (key_ends < ends)
+    texts = np.flatnonzero(kinds == TEXT)
     text_size, at[texts] = _length(data, at[texts])
     fine[texts] &= at[texts] + text_size == ends[texts]
     fine &= _number_fits(data, kinds, at, ends)
-    return np.where(fine, kinds, np.uint8(OTHER)), np.where(fine, key_ends, starts), np.where(fine, at, starts)
+    key_ends = np.where(keyed, key_ends, starts)
+    return np.where(fine, kinds, np.uint8(OTHER)), key_ends, np.where(fine, at, key_ends)
 
 
 def _octets(data: Octets, places: Ints) -> Octets:
@@ -271,24 +335,31 @@ def _words(data: Octets, places: Ints) -> Words:
     """Eight bytes from each place on as a little-endian number, zeros beyond the end."""
     last = len(data) - _WORD
     words: Words = np.ndarray((last + 1,), "<u8", data, strides=(1,))
+    if places.max() <= last:
+        return words[places]
     found = words[np.minimum(places, last)]
     late = np.flatnonzero(places > last)
-    if len(late):
-        found[late] >>= ((places[late] - last) * 8).view(np.uint64)
+    found[late] >>= ((places[late] - last) * 8).view(np.uint64)
     return found
 
 
-def _varints(data: Octets, at: Ints, ends: Ints) -> Ints:
-    """Whole numbers written as varints from `at` to `ends`."""
+def _pairs(data: Octets, places: Ints) -> npt.NDArray[np.uint16]:
+    """Two bytes from each place on, which ascend, as a little-endian number; whatever lies at the end beyond it."""
+    last = len(data) - 2
+    pairs: npt.NDArray[np.uint16] = np.ndarray((last + 1,), "<u2", data, strides=(1,))
+    return pairs[places if places[-1] <= last else np.minimum(places, last)]
+
+
+def _varints(data: Octets, words: Words, at: Ints, ends: Ints) -> Words:
+    """Whole numbers written as varints from `at` to `ends`, of which the first eight bytes are known."""
     size = ends - at
     longest = int(size.max())
     beyond = (np.maximum(_WORD - size, 0) * 8).view(np.uint64)
-    values = (_words(data, at) << beyond >> beyond) & _SEVEN_BITS
+    values: Words = (words << beyond >> beyond) & _SEVEN_BITS
     for width, low in _NEIGHBOURS:
         if longest > width:
             values = values & low | (values & ~low) >> np.uint64(width)
     for place in range(_WORD, longest):
         left = np.flatnonzero(size > place)
         values[left] |= (_octets(data, at[left] + place) & 0x7F).astype(np.uint64) << np.uint64(7 * place)
-    numbers: Ints = values.view(np.int64)
-    return numbers
+    return values

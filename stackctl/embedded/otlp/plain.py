@@ -15,14 +15,24 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stackctl.embedded.otlp.jsontext import any_value, json_text
 from stackctl.embedded.otlp.keyvalues import SCALAR_FIELDS
-from stackctl.embedded.otlp.shape import CORE, KINDS, LATEST_NS, SCALARS, STATUSES, column_name, most_columns
+from stackctl.embedded.otlp.shape import (
+    CORE,
+    KINDS,
+    LATEST_NS,
+    SCALARS,
+    STATUSES,
+    Reads,
+    all_are_read,
+    column_name,
+    most_columns,
+)
 from stackctl.embedded.otlp.wide import Flat
 
 _KINDS = dict(SCALAR_FIELDS)
 Cells = dict[str, Any]
 
 
-def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
+def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_read) -> Flat:
     """Decode requests; arguments and result as of `wide.flatten`.
 
     Raises:
@@ -39,7 +49,7 @@ def flatten(requests: Sequence[bytes], arrival_ms: int) -> Flat:
                 rows += [_span(span) | shared | {"rrest": left} for span in scope.spans]
                 origin += [number] * len(scope.spans)
     ids = [(row["tid_hi"] or row["tid_lo"]) and row["span_id"] for row in rows]
-    return Flat(_table(rows), np.array(origin, np.int64), np.array([bool(found) for found in ids], bool))
+    return Flat(_table(rows, reads), np.array(origin, np.int64), np.array([bool(found) for found in ids], bool))
 
 
 def _span(span: Span) -> Cells:
@@ -92,7 +102,7 @@ def _object(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     return {pair.key: any_value(pair.value) for pair in pairs}
 
 
-def _table(rows: list[Cells]) -> pa.Table:
+def _table(rows: list[Cells], reads: Reads) -> pa.Table:
     """Rows as columns; the most frequent attributes get one, the others go to `rest` or `rrest`."""
     counts: dict[str, int] = {}
     for row in rows:
@@ -103,6 +113,11 @@ def _table(rows: list[Cells]) -> pa.Table:
         for name in [name for name in extra if name[0] == prefix][most_columns(len(rows)) :]:
             extra.remove(name)
             _move(rows, name, rest)
+    scopes = frozenset(row["scope"] for row in rows)
+    for name in [name for name in extra if name[0] == "s" and name[-1] == "s" and not reads(name[2:-2], scopes)]:
+        for row in rows:
+            if name in row:
+                row[name] = ""
     columns = {field.name: pa.array([row[field.name] for row in rows], field.type) for field in CORE}
     return pa.table(columns | {name: pa.array([row.get(name) for row in rows], SCALARS[name[-1]]) for name in extra})
 

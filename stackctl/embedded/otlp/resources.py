@@ -1,15 +1,14 @@
 """Resources and scopes as columns: an application sends the same few with every request, so each is decoded once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from stackctl.embedded.otlp import message
+from stackctl.embedded.otlp import keyvalues, message
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints
-from stackctl.embedded.otlp.keyvalues import binaries
 from stackctl.embedded.otlp.shape import SCALARS, Lists, Texts, most_columns
 
 # Messages remembered, and the bytes that one may have; senders choose them, so the memory is emptied when full.
@@ -42,16 +41,17 @@ def resource_columns(serialised: Lists, rows: Ints, columns: dict[str, Any]) -> 
         names = list(dict.fromkeys(name for values, _ in found for name in values))
         if len(names) <= most_columns(len(rows)):
             for name in names:
-                columns[name] = _spread([values.get(name) for values, _ in found], SCALARS[name[-1]], seen)
-            return _spread([rest for _, rest in found], pa.string(), seen)
+                columns[name] = _spread([values.get(name) for values, _ in found], SCALARS[name[-1]], seen, len(rows))
+            return _spread([rest for _, rest in found], pa.string(), seen, len(rows))
     made: dict[str, Any] = {}
     rest = pivot(_attributes(distinct), "r", made, len(rows))
-    columns |= {name: column.take(seen) for name, column in made.items()}
-    return rest.take(seen)
+    taken = pa.array(np.zeros(len(rows), np.int32) if seen is None else seen)
+    columns |= {name: column.take(taken) for name, column in made.items()}
+    return rest.take(taken)
 
 
-def scope_columns(serialised: Lists, rows: Ints) -> dict[str, Texts]:
-    """Names and versions of instrumentation scopes; arguments as of `resource_columns`.
+def scope_columns(serialised: Lists, rows: Ints) -> tuple[dict[str, Texts], frozenset[str]]:
+    """Names and versions of instrumentation scopes, and the distinct names; arguments as of `resource_columns`.
 
     Raises:
         ValueError: one is no scope; Panicked, a kind of it.
@@ -59,10 +59,14 @@ def scope_columns(serialised: Lists, rows: Ints) -> dict[str, Texts]:
     distinct, seen = _distinct(serialised, rows)
     if _few(distinct):
         known = _scopes.of(distinct)
-        columns = ("scope", "scope_version")
-        return {column: _spread([scope[n] for scope in known], pa.string(), seen) for n, column in enumerate(columns)}
-    found = message.scopes(distinct)
-    return {"scope": found.column("name").take(seen), "scope_version": found.column("version").take(seen)}
+    else:
+        known = _read_scopes(distinct)
+    names, versions = zip(*known, strict=True)
+    columns = {
+        "scope": _spread(names, pa.string(), seen, len(rows)),
+        "scope_version": _spread(versions, pa.string(), seen, len(rows)),
+    }
+    return columns, frozenset(names)
 
 
 class _Memory(Generic[T]):
@@ -94,15 +98,15 @@ def _few(distinct: list[bytes]) -> bool:
     return len(distinct) <= _REMEMBERED and max(map(len, distinct), default=0) <= _LONGEST
 
 
-def _distinct(serialised: Lists, rows: Ints) -> tuple[list[bytes], Any]:
-    """The distinct messages, joined from their pieces, and which of them each row shows."""
+def _distinct(serialised: Lists, rows: Ints) -> tuple[list[bytes], Ints | None]:
+    """The distinct messages, joined from their pieces, and which of them each row shows; None where all are alike."""
     pieces = serialised.values
     _, offsets, raw = pieces.buffers()
-    bounds = np.zeros(len(serialised) + 1, np.int32)
-    if raw is not None:
-        bounds = np.frombuffer(offsets, np.int32, offset=4 * pieces.offset)[serialised.offsets.to_numpy()]
-    encoded = binaries(bounds, raw or b"").dictionary_encode()
-    return encoded.dictionary.to_pylist(), pa.array(encoded.indices.to_numpy()[rows])
+    if raw is None or not len(serialised):
+        return [b""], None
+    bounds = np.frombuffer(offsets, np.int32, offset=4 * pieces.offset).take(serialised.offsets.to_numpy())
+    found, codes = keyvalues.distinct(bounds, raw)
+    return found, None if codes is None else codes[rows]
 
 
 def _attributes(serialised: list[bytes]) -> Lists:
@@ -127,12 +131,8 @@ def _read_scopes(serialised: list[bytes]) -> list[tuple[str, str]]:
 _resources, _scopes = _Memory(_read_resources), _Memory(_read_scopes)
 
 
-def _spread(values: list[Any], kind: Any, taken: Any) -> Any:
-    """A column of the values at some places."""
-    if len(values) > 1:
-        column: Any = pa.array(values, kind)
-        return column.take(taken)
-    if not values or values[0] is None:
-        return pa.nulls(len(taken), kind)
-    value: Any = pa.scalar(values[0], kind)
-    return pa.repeat(value, len(taken))
+def _spread(values: Sequence[Any], kind: Any, seen: Ints | None, rows: int) -> Any:
+    """A column of so many of the values: those at some places, or the only one."""
+    if seen is not None:
+        return pa.array(values, kind).take(pa.array(seen))
+    return pa.nulls(rows, kind) if values[0] is None else pa.repeat(pa.scalar(values[0], kind), rows)

@@ -5,7 +5,7 @@ d, b), so files in which a key has different types unite by name. Ids are big-en
 equality, statistics and bloom filters work on integers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -14,6 +14,10 @@ import pyarrow as pa
 Texts = Any
 Lists = Any
 Structs = Any
+# Whether the texts of span attributes of a key are of any use to whoever reads spans of some instrumentation scopes.
+# Those of other keys are seen to be texts, and not kept: their column has the empty text for each, so that it still
+# tells which spans have the attribute.
+Reads = Callable[[str, frozenset[str]], bool]
 
 _CORE: list[tuple[str, pa.DataType]] = [
     ("tid_hi", pa.int64()),
@@ -62,6 +66,11 @@ SCALARS: Final = {"s": pa.string(), "i": pa.int64(), "d": pa.float64(), "b": pa.
 MAX_DECODED_COLUMNS: Final = 1024
 # Places in those columns: 3 MB of spans that share no key would be 200 million, three gigabytes.
 _MAX_PLACES: Final = 16_000_000
+
+
+def all_are_read(_key: str, _scopes: frozenset[str]) -> bool:
+    """For readers that want every text."""
+    return True
 
 
 def most_columns(rows: int) -> int:
