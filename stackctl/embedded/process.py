@@ -20,6 +20,7 @@ from stackctl.embedded.otlp.http_server import serve_http
 from stackctl.embedded.otlp.limits import guard_of
 from stackctl.embedded.otlp.receive import Intake, Outcome, Request
 from stackctl.embedded.prepare import Line, Prepared
+from stackctl.embedded.sealing import L, Sealer
 from stackctl.embedded.series import blocks
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.head import Head
@@ -29,7 +30,7 @@ from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.retention import Retention
 from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
-from stackctl.embedded.workers import L, Workforce, seal_apart
+from stackctl.embedded.workers import Workforce
 from stackctl.embedded.workwire import Setup, Tally, WorkerLost
 from stackctl.errors import StoreUnusable
 
@@ -84,6 +85,7 @@ class Ingest:
         self._workforce = Workforce(setup, self._prepare_here, nursery=nursery, asked=asked.lately)
         self.intake = Intake(self._prepare, self._store, now_ms, at_once=lambda: self._workforce.at_once)
         self._seal = ThreadPoolExecutor(1, "seal")
+        self._sealer = None if nursery is None else Sealer(nursery)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then flush.
@@ -211,7 +213,7 @@ class Ingest:
 
         def seal_one(layout: L, number: int) -> None:
             try:
-                if self._nursery is None or not seal_apart(self._nursery, sealing, layout, number):
+                if self._sealer is None or not self._sealer.seal(sealing, layout, number):
                     sealing(layout, number)
             except WorkerLost as error:
                 raise OSError(errno.ECHILD, "the sealing process was lost") from error

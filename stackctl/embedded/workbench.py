@@ -18,9 +18,11 @@ from stackctl.embedded.rehearsal import rehearse
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.frame import Packed
+from stackctl.embedded.turns import take_short_turns
 from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
-_SEAL_NICE: Final = 10  # a tenth of the share of an ordinary process that wants the same core
+_SEAL_NICE: Final = 19  # the least share there is of a core that others want, one part in seventy
+_SEAL_TURN_NS: Final = 100_000  # and whoever wants it waits no longer than that
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def serve_seal(channel: socket.socket, _: Bench) -> None:
         job: SealJob = wire.receive()[0]
         if job.gently:
             give_way(_SEAL_NICE)
+            take_short_turns(_SEAL_TURN_NS)
         try:
             job.seal(job.layout, job.number)
         except OSError as error:

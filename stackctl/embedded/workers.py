@@ -16,18 +16,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
-from stackctl.embedded.nursery import SEALER, WORKER, Child, Nursery, NurseryGone
+from stackctl.embedded.nursery import WORKER, Child, Nursery, NurseryGone
 from stackctl.embedded.otlp.signals import Signal
 from stackctl.embedded.prepare import Prepared
 from stackctl.embedded.series.increments import Increments
-from stackctl.embedded.series.layout import SeriesLayout
-from stackctl.embedded.store.layout import Layout
-from stackctl.embedded.workwire import Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
+from stackctl.embedded.workwire import Done, Job, Setup, Tally, Wire, WorkerLost
 
 log = logging.getLogger("stackctl.ingest")
-L = TypeVar("L", Layout, SeriesLayout)
 
 MOST_WORKERS: Final = 2
 # Load that starts them: the share of a second that preparing takes, or a queue that does not become shorter.
@@ -44,7 +41,6 @@ _PAUSE_SECONDS: Final = 2.0  # between a loss and the next start
 # A group takes a tenth of a second; a worker without an answer for that long is as good as dead.
 _ANSWER_SECONDS: Final = 30
 _END_SECONDS: Final = 2.0
-_FEW_LOGS: Final = 3  # the open one, one that is being sealed, and one that is not trimmed yet
 
 
 def workers_here() -> int:
@@ -112,7 +108,7 @@ class Worker:
     def end(self) -> None:
         """Let it end; kill it where it does not, which loses nothing."""
         self._wire.close()
-        _see_end(self._process)
+        see_end(self._process)
 
 
 def _process(channel: socket.socket, nursery: Nursery | None) -> "subprocess.Popen[bytes] | Child":
@@ -131,43 +127,13 @@ def _process(channel: socket.socket, nursery: Nursery | None) -> "subprocess.Pop
     )
 
 
-def _see_end(process: "subprocess.Popen[bytes] | Child") -> None:
+def see_end(process: "subprocess.Popen[bytes] | Child") -> None:
     """Wait until a process that has nothing to do any more has ended; kill it where it does not."""
     try:
         process.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(_END_SECONDS)
-
-
-def seal_apart(nursery: Nursery, sealing: Callable[[L, int], object], layout: L, number: int) -> bool:
-    """Seal a log file in a process of its own; False where there can be none.
-
-    Args:
-        sealing: a function of a module.
-        number: that names the log file.
-
-    Raises:
-        OSError: the disk refused.
-        WorkerLost: the process ended before it answered.
-    """
-    ours, theirs = socket.socketpair()
-    with ours:
-        with theirs:
-            try:
-                child = nursery.bear(SEALER, theirs)
-            except NurseryGone:
-                return False
-        try:
-            # Where log files pile up, readers hold them in memory: then sealing is as urgent as anything.
-            wire = Wire(ours)
-            wire.send(SealJob(sealing, layout, number, gently=len(layout.logs()) <= _FEW_LOGS))
-            failure = wire.receive()[0]
-        finally:
-            _see_end(child)
-    if failure is not None:
-        raise OSError(*failure)
-    return True
 
 
 class Workforce:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stackctl.embedded import ingest, process, workers
+from stackctl.embedded import ingest, process, sealing, workers
 from stackctl.embedded.series import blocks, head
 from stackctl.embedded.store import log, retention, writer
 from stackctl.embedded.store.writer import SealLimits
@@ -83,7 +83,7 @@ def prepare(marks: Marks) -> None:
         setattr(owner, name, value)
     marks.around(process, "serve_grpc", "recovery")  # what ends it: both logs are read and the ports open
     marks.around(log.LogFile, "append", "append")
-    marks.around(process, "seal_apart", "sealing")
+    marks.around(sealing.Sealer, "seal", "sealing")
     marks.around(writer.SpanStore, "trim", "trimming")
     marks.around(retention, "place_parts", "compaction")
     marks.around(retention.Retention, "_drop_merged", "compaction")

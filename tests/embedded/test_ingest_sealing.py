@@ -1,13 +1,14 @@
-"""Sealing in a process of its own: the same files as in ingest, and what the disk refuses is told."""
+"""Sealing in a process of its own: the same files as in ingest, refusals told, and gentle only while it keeps up."""
 
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from worker_groups import founded, group, line
+from worker_groups import founded, group, line, stalling
 
 from stackctl.embedded.nursery import Nursery
+from stackctl.embedded.sealing import Sealer
 from stackctl.embedded.series import blocks
 from stackctl.embedded.series.family import Family
 from stackctl.embedded.series.head import Head, Pace
@@ -17,7 +18,6 @@ from stackctl.embedded.store.frame import Frame
 from stackctl.embedded.store.layout import SPANS, Layout
 from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import SealLimits, SpanStore
-from stackctl.embedded.workers import seal_apart
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_sealing_is_done_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
     store = SpanStore(tmp_path, SealLimits(rows=1))
     store.append(Frame(1_000, (b"d" * 16,), line()[1].fill(group()).spans))
     store.roll_if_due()
-    store.seal_closed(partial(seal_apart, nursery, seal))
+    store.seal_closed(partial(Sealer(nursery).seal, seal))
     (segment,) = store.layout.sealed(SPANS)
     apart = store.layout.path(segment).read_bytes()
     store.layout.path(segment).unlink()
@@ -40,13 +40,13 @@ def test_sealing_is_done_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
     assert store.layout.path(segment).read_bytes() == apart
     store.close()
     with pytest.raises(FileNotFoundError):
-        seal_apart(nursery, seal, Layout.below(tmp_path / "nowhere"), 1)
+        Sealer(nursery).seal(seal, Layout.below(tmp_path / "nowhere"), 1)
 
 
 def test_samples_are_sealed_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
     """A block is the same whoever makes it, more series than are held at a time in the order of their samples."""
     made = {}
-    for name, sealing in (("here", blocks.seal), ("apart", partial(seal_apart, nursery, blocks.seal))):
+    for name, sealing in (("here", blocks.seal), ("apart", partial(Sealer(nursery).seal, blocks.seal))):
         head = Head(tmp_path / name, pace=Pace(roll_samples=1), clock_ms=lambda: 1_800_000_000_000)
         many = [Family("many", "gauge", (("number", f"{n:05d}"),)) for n in range(blocks.SERIES_AT_ONCE + 1)]
         wide = Family("wide", "histogram", (), (1.0, 2.0))
@@ -62,3 +62,27 @@ def test_samples_are_sealed_by_a_copy(nursery: Nursery, tmp_path: Path) -> None:
         assert [one["number"] for one in labels[5:]] == [f"{n:05d}" for n in range(len(many))]
         head.close()
     assert made["here"] == made["apart"]
+
+
+def test_sealing_gives_way_only_while_it_keeps_up(nursery: Nursery, tmp_path: Path) -> None:
+    """Gentle sealing that log files pile up behind begins anew in earnest, and is not tried again for a minute."""
+    layout = Layout.below(tmp_path)
+    layout.create()
+    now = 0.0
+    sealer = Sealer(nursery, lambda: now)
+    for number, now in enumerate((0.0, 1.0, 60.0, 62.0)):  # noqa: B007 - the sealer's clock
+        assert sealer.seal(stalling, layout, number)
+        for log in layout.log_dir.iterdir():
+            log.unlink()
+    tries = [line.split() for line in (layout.root / "tries").read_text().splitlines()]
+    assert tries == [["0", "19"], ["1", "19"], ["1", "0"], ["2", "0"], ["3", "19"]]
+
+
+def test_sealing_is_in_earnest_where_log_files_have_piled_up(nursery: Nursery, tmp_path: Path) -> None:
+    """After a start with many log files nobody waits for a gentle one to fall behind."""
+    layout = Layout.below(tmp_path)
+    layout.create()
+    for number in range(4):
+        layout.log_file(number).touch()
+    assert Sealer(nursery).seal(stalling, layout, 0)
+    assert (layout.root / "tries").read_text() == "0 0\n"

@@ -25,12 +25,13 @@ from stackctl.embedded.nursery import NURSERY, Nursery
 from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.otlp.signals import Accepted, Refused, Signal
 from stackctl.embedded.prepare import Prepared
+from stackctl.embedded.sealing import Sealer
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.columncap import ColumnCap
 from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.store.layout import Layout
 from stackctl.embedded.store.seal import seal
-from stackctl.embedded.workers import Load, Worker, Workforce, seal_apart
+from stackctl.embedded.workers import Load, Worker, Workforce
 from stackctl.embedded.workwire import Tally, WorkerLost
 from tests import absent
 
@@ -101,7 +102,7 @@ def test_signals_of_the_terminal_do_not_end_a_worker(source: Nursery | None) -> 
         worker.end()
 
 
-def test_without_the_nursery_workers_are_programs(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_the_nursery_workers_are_programs(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """The process that makes workers may be lost: they come all the same, and sealing is done in ingest."""
     ours, theirs = socket.socketpair()
     theirs.close()
@@ -110,7 +111,9 @@ def test_without_the_nursery_workers_are_programs(caplog: pytest.LogCaptureFixtu
     worker.begin()
     worker.end()
     assert "started as programs" in caplog.text
-    assert not seal_apart(gone, seal, Layout.below(Path("nowhere")), 1)
+    layout = Layout.below(tmp_path)
+    layout.create()
+    assert not Sealer(gone).seal(seal, layout, 1)
     ours.close()
 
 

@@ -1,10 +1,13 @@
 """What tests give workers to prepare, and a process that makes workers."""
 
+import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from otlp_messages import call_request, log_request
 
@@ -14,6 +17,7 @@ from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.otlp.signals import Signal
 from stackctl.embedded.prepare import Line, Prepared, Preparer
 from stackctl.embedded.series.derive import Derivation
+from stackctl.embedded.store.layout import Layout
 from stackctl.embedded.workwire import Setup
 from stackctl.stack import EngineConfig
 from tests import absent
@@ -38,7 +42,8 @@ def founded() -> Iterator[Nursery]:
     ours, theirs = socket.socketpair()
     with theirs:
         command = [sys.executable, "-c", _TEND, str(theirs.fileno())]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        here = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}  # for `stalling`
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=os.environ | here)
     yield Nursery(ours, process.pid)
     ours.close()
     process.wait(10)
@@ -60,3 +65,14 @@ def group() -> Prepared:
 def line() -> tuple[Pipeline, Preparer]:
     pipeline = Pipeline(CONFIG, book=SETUP.book)
     return pipeline, Preparer(Line(pipeline, Derivation((), book=SETUP.book)))
+
+
+def stalling(layout: Layout, number: int) -> None:
+    """Stand for a seal: note how gentle it is; where it is, other log files pile up, and it does not end."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    with (layout.root / "tries").open("a") as tries:
+        tries.write(f"{number} {nice}\n")
+    if nice and number == 1:
+        for more in range(5):
+            layout.log_file(100 + more).touch()
+        time.sleep(600)
