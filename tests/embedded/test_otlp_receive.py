@@ -217,40 +217,38 @@ def test_a_full_queue_says_when_to_come_again() -> None:
 
 
 def test_a_group_is_begun_when_it_is_worth_its_fixed_cost() -> None:
-    """Who is free takes what waits; beside others a full group is begun, half of one where the queue is deep."""
-    small, half, full = 1_000, receive.BESIDE_BYTES, receive.MAX_GROUP_BYTES
+    """Who is free takes what waits; beside another a large one is begun, and a full one while all are busy."""
+    small, large, full = 1_000, receive.BESIDE_BYTES, receive.MAX_GROUP_BYTES
 
-    def begun(*arrivals: tuple[int, int], prepared_at_once: int = 0) -> list[list[int]]:
+    def begun(*arrivals: tuple[int, int], at_once: int = 2) -> list[list[int]]:
         """Take requests of some sizes, see how many groups are begun after each; return the groups' sizes."""
-        return asyncio.run(_groups(arrivals, prepared_at_once))
+        return asyncio.run(_groups(arrivals, at_once))
 
-    assert begun((small, 1), (small, 1), (half, 1), (full, 2), (full, 3), (full, 3)) == [
+    assert begun((small, 1), (small, 1), (large - 2 * small, 1), (small, 2), (large, 2), (full, 3), (full, 3)) == [
         [small],
-        [small, half],
-        [full],
+        [small, large - 2 * small, small],
+        [large],
         [full],
         [full],
     ]
-    # The first is being stored, the second prepared: 8 MB are not answered for.
-    assert begun((full, 1), (full, 2), (small, 2), (half, 3), prepared_at_once=1) == [[full], [full], [small, half]]
-    assert begun((small, 1), (half, 2), (half, 2), (small, 2), prepared_at_once=1)[:2] == [[small], [half]]
+    # Somebody asks, so one is prepared at a time.
+    assert begun((small, 1), (large, 1), (full, 2), (full, 2), at_once=1) == [[small], [large], [full], [full]]
 
 
-async def _groups(arrivals: Sequence[tuple[int, int]], prepared_at_once: int) -> list[list[int]]:
+async def _groups(arrivals: Sequence[tuple[int, int]], at_once: int) -> list[list[int]]:
     begun: list[list[int]] = []
     gate = asyncio.Event()
 
     async def prepare(requests: Sequence[Request]) -> Sequence[Request]:
         begun.append([len(request.body) for request in requests])
-        if len(begun) > prepared_at_once:
-            await gate.wait()
+        await gate.wait()
         return requests
 
     async def store(requests: Sequence[Request]) -> list[Accepted]:
         await gate.wait()
         return [Accepted() for _ in requests]
 
-    intake = Intake(prepare, store, lambda: 0, at_once=lambda: 2)
+    intake = Intake(prepare, store, lambda: 0, at_once=lambda: at_once)
     running = asyncio.create_task(intake.run())
     takes = []
     for size, groups in arrivals:

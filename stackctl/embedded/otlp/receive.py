@@ -11,10 +11,9 @@ from stackctl.embedded.store.digests import digest
 MAX_QUEUE_BYTES: Final = 96 * 1024**2
 # One group commit: large enough to share the fixed cost of a table, small enough for memory and latency.
 MAX_GROUP_BYTES: Final = 4 * 1024**2
-# From so many bytes on without an answer, half a group is begun beside the one that is being prepared. With fewer, one
-# at a time is sooner done, and the other core is left to who asks: Home takes twice as long while two are prepared.
-DEEP_QUEUE_BYTES: Final = 2 * MAX_GROUP_BYTES
-BESIDE_BYTES: Final = MAX_GROUP_BYTES // 2
+# So much that waits is begun beside the group that is being prepared, where another worker is free: two requests of the
+# 512 spans that SDKs send at once. Less of it costs more than it saves.
+BESIDE_BYTES: Final = MAX_GROUP_BYTES // 4
 GATHER_SECONDS: Final = 0.004
 _PAUSE_SECONDS: Final = 0.001  # requests that come together are not further apart
 # A group of many small requests costs hardly more than one of few: waiting as long as the last one took to prepare
@@ -133,13 +132,13 @@ class Intake(Generic[P]):
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _has_work(self) -> bool:
-        """Whether a group may be begun: any while none is prepared, half of one beside others where the queue is deep.
+        """Whether a group may be begun: any while none is prepared, one that is worth its fixed cost beside others.
 
         A full one may be begun while all are busy: it would wait as well, but nothing more could join it.
         """
         if not self._waiting or self._unstored >= _MOST_UNSTORED:
             return False
-        free = (self._at_once() if self.queue_bytes >= DEEP_QUEUE_BYTES else 1) - self._preparing
+        free = self._at_once() - self._preparing
         if not self._preparing or free < 0:
             return not self._preparing
         return self._waiting_bytes >= (BESIDE_BYTES if free else MAX_GROUP_BYTES)
