@@ -492,6 +492,8 @@ class IngestReport:
         cpu_us_per_span: processor time of all ingest processes, microseconds.
         parquet_bytes_per_span: what the same rows take in plain Parquet files.
         load_average: of the machine at the end; what else it did took from all of this.
+        stolen_share: of the machine's processor time, what its own host gave to other machines; None where it does not
+            tell. No program can be faster than the time that it is given.
         paced: the same at a fixed rate, where the time of acknowledgements counts.
         one_span: of requests that bring one span each.
     """
@@ -515,6 +517,7 @@ class IngestReport:
     cpu_us_per_span: float = 0.0
     parquet_bytes_per_span: float = 0.0
     load_average: float = 0.0
+    stolen_share: float | None = None
     paced: "IngestReport | None" = None
     one_span: tuple[OneSpanRun, ...] = ()
 

@@ -54,12 +54,14 @@ class Watch:
         rss_bytes: its resident memory and its workers', every half second.
         cpu_seconds: processor time of all of them.
         seconds: how long it was watched.
+        stolen_share: of the machine's processor time, what its host gave to others; None where it does not tell.
     """
 
     queue_bytes: list[int] = field(default_factory=list)
     rss_bytes: list[int] = field(default_factory=list)
     cpu_seconds: float = 0.0
     seconds: float = 1.0
+    stolen_share: float | None = None
 
     def grows(self) -> bool:
         """True where the queue's last third stands clearly above its first: the process cannot keep up."""
@@ -180,6 +182,7 @@ def _measure(seconds: float, rate: float, tell: Callable[[str], None]) -> Ingest
             cpu_us_per_span=watch.cpu_seconds / max(load["acked_spans"], 1) * 1e6,
             parquet_bytes_per_span=parquet_bytes(ingest.data_dir),
             load_average=os.getloadavg()[0],
+            stolen_share=watch.stolen_share,
         )
 
 
@@ -340,13 +343,14 @@ def _load(ingest: IngestProcess, generator: str, *arguments: str) -> tuple[Watch
     """Run a load generator; return what was watched, and what it says."""
     command = [sys.executable, "-m", f"stackctl.bench.{generator}", *arguments]
     seen = psutil.Process(ingest.process.pid)
-    watch, began, before = Watch(), time.monotonic(), _cpu_seconds(seen)
+    watch, began, before, machine = Watch(), time.monotonic(), _cpu_seconds(seen), psutil.cpu_times()
     sender = subprocess.Popen(command, stdout=subprocess.PIPE)
     while sender.poll() is None:
         time.sleep(_SAMPLE_SECONDS)
         watch.queue_bytes.append(ingest.status()["queue_bytes"])
         watch.rss_bytes.append(sum(_of_each(seen, lambda one: one.memory_info().rss)))
     watch.cpu_seconds, watch.seconds = _cpu_seconds(seen) - before, time.monotonic() - began
+    watch.stolen_share = _stolen_share(machine, psutil.cpu_times())
     answer = sender.communicate()[0]
     if sender.returncode:
         raise ComponentUnhealthy("the load generator failed", next_step="see its traceback on stderr")
@@ -357,6 +361,14 @@ def _cpu_seconds(process: psutil.Process) -> float:
     """Processor time of a process, of its workers, and of those that have ended."""
     times = _of_each(process, lambda one: one.cpu_times())
     return float(sum(one.user + one.system + one.children_user + one.children_system for one in times))
+
+
+def _stolen_share(before: Any, after: Any) -> float | None:
+    """What a virtual machine's host gave to others between two readings (proc(5), `steal`; Linux alone has it)."""
+    if not hasattr(after, "steal"):
+        return None
+    passed = sum(after) - sum(before)
+    return (after.steal - before.steal) / passed if passed > 0 else 0.0
 
 
 def _of_each(process: psutil.Process, read: Callable[[psutil.Process], Any]) -> list[Any]:

@@ -83,7 +83,8 @@ def _render_ingest(report: "IngestReport") -> None:
     typer.echo(f"queue          at most {report.queue_bytes_max / 1024**2:.1f} MiB")
     ratio = report.disk_bytes_per_span / report.parquet_bytes_per_span if report.parquet_bytes_per_span else 0
     typer.echo(f"disk           {report.disk_bytes_per_span:.0f} bytes a span, all told: {ratio:.2f} x plain Parquet")
-    typer.echo(f"load average   {report.load_average:.1f}")
+    stolen = "" if report.stolen_share is None else f"; {report.stolen_share:.1%} of the time taken by its host"
+    typer.echo(f"load average   {report.load_average:.1f}{stolen}")
     if report.paced is not None:
         typer.echo("at a fixed rate:")
         _render_ingest(report.paced)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zlib
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from stackctl.bench.ingest import IngestProcess, Watch, compact, count_spans, problems
+from stackctl.bench.ingest import IngestProcess, Watch, _stolen_share, compact, count_spans, problems
 from stackctl.bench.requests import CALLS_PER_REQUEST, SPANS_PER_REQUEST, RequestSource
 from stackctl.bench.singles import SingleSource
 from stackctl.embedded.columns import Pipeline
@@ -157,3 +158,10 @@ def test_an_unknown_case_is_refused(stackctl_cli: Callable) -> None:
     done = stackctl_cli("bench", "nonsense")
     assert done.code == 2
     assert "ingest" in done.stderr
+
+
+def test_what_the_host_takes_is_told() -> None:
+    """A virtual machine knows the time that it wanted and did not get; elsewhere that is unknown, not 0."""
+    linux, other = namedtuple("linux", "user idle steal"), namedtuple("other", "user idle")
+    assert _stolen_share(linux(10.0, 5.0, 1.0), linux(25.0, 5.0, 6.0)) == 0.25
+    assert _stolen_share(other(1.0, 1.0), other(2.0, 2.0)) is None
