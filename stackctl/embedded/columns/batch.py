@@ -21,12 +21,13 @@ from stackctl.genai.rows import (
 
 from .arrow import EMPTY, NULLS, Column, pc
 from .events import FirstEvents
-from .kinds import Coded, alike, coded, spread
+from .kinds import Coded, alike, alike_numbers, coded, spread
 from .looks import Look, look
 from .rest import Rest
-from .views import Floats, Numbers, Truth, numbers
+from .views import Floats, Numbers, Truth, numbers, valid
 
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
+_TEXT = pa.string()
 _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
 
 
@@ -191,7 +192,10 @@ class Batch:
         """Return a column's distinct values and each span's place among them, made once for as long as it stands."""
         known = self._coded.get(id(column))
         if known is None:
-            found = self.alike(column) if _is_text(column) else None
+            if _is_text(column):
+                found = self.alike(column)
+            else:
+                found = alike_numbers(self.numbers(column)) if pa.types.is_integer(column.type) else None
             known = self._coded[id(column)] = column, coded(column) if found is None else found
         return known[1]
 
@@ -212,6 +216,13 @@ class Batch:
         if known is None:
             known = self._numbers[id(column)] = column, numbers(column)
         return known[1]
+
+    def valid(self, column: Column) -> Truth:
+        """Return which records have a value in a column."""
+        if _is_text(column) or column.null_count in (0, self.rows):
+            return valid(column)
+        known = self.numbers(column)[1]
+        return known is None or known
 
     def floats(self, column: Column) -> Floats:
         """Return a numeric column as floats with NaN for null, made once; nobody may change them."""
@@ -257,8 +268,10 @@ class Batch:
         """Durations in seconds; null where a span ends before it starts."""
         column = self.columns["dur_ns"]
         if self._durations is None or self._durations[0] is not column:
-            nanoseconds = column.to_numpy(zero_copy_only=False)
-            self._durations = column, pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
+            nanoseconds, _ = self.numbers(column)
+            seconds, impossible = nanoseconds / 1e9, nanoseconds < 0
+            self._durations = column, pa.array(seconds, mask=impossible)
+            self._floats[id(self._durations[1])] = self._durations[1], np.where(impossible, np.nan, seconds)
         return self._durations[1]
 
     def has_events(self) -> bool:
@@ -292,12 +305,15 @@ def _contiguous(table: pa.Table) -> list[Column]:
     """The table's columns, each in one piece and with its values in it."""
     batches = table.to_batches()
     whole = len(batches) == 1
-    pieces: list[Column] = batches[0].columns if whole else [column.combine_chunks() for column in table.columns]
+    # Of the quickest ways to the columns of a batch the one through a struct.
+    pieces: list[Column] = (
+        batches[0].to_struct_array().flatten() if whole else [column.combine_chunks() for column in table.columns]
+    )
     return [piece.dictionary_decode() if pa.types.is_dictionary(piece.type) else piece for piece in pieces]
 
 
 def _is_text(column: Column) -> bool:
-    return bool(pa.types.is_string(column.type))
+    return bool(column.type == _TEXT)
 
 
 def or_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

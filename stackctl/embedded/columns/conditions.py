@@ -15,7 +15,7 @@ from stackctl.remembering import remembers
 
 from .arrow import Column
 from .batch import Batch
-from .views import Mask, Truth, valid
+from .views import Mask, Truth
 
 
 def holds(when: When, batch: Batch) -> Mask:
@@ -59,7 +59,7 @@ def both(one: Truth, other: Truth) -> Truth:
 def _judge(when: When, batch: Batch) -> Truth:
     match when:
         case rows.Has(source):
-            return _any(valid(column) for column in batch.read(source))
+            return _any(batch.valid(column) for column in batch.read(source))
         case rows.Equals(source, values):
             return _any(_equal(column, values, batch) for column in batch.read(source))
         case rows.Matches(source, pattern):

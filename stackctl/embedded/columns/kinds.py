@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from .arrow import Column
 from .looks import Look
+from .views import Numbers
 
 Codes = npt.NDArray[np.integer[Any]]
 
@@ -53,6 +54,17 @@ def alike(seen: Look) -> Coded | None:
     return Coded(seen.missing.view(np.int8), [text.decode(), None])
 
 
+def alike_numbers(held: Numbers) -> Coded | None:
+    """The same of a column of whole numbers or bools."""
+    values, known = held
+    differing = values != values[0 if known is None else known.argmax()]
+    if np.count_nonzero(differing if known is None else differing & known):
+        return None
+    if known is None:
+        return Coded(np.zeros(len(values), np.int32), [values[0].item()])
+    return Coded((~known).view(np.int8), [values[known.argmax()].item(), None])
+
+
 def combined(columns: Sequence[Coded], count: int) -> Coded:
     """Return several columns of `count` records as one, whose values are tuples, no two of one code."""
     mixed: Codes = np.zeros(count, np.int64)
@@ -77,6 +89,8 @@ def spread(columns: Sequence[Coded]) -> list[Column]:
 
     A column of one text is made by itself, at less cost still.
     """
+    if all(text is None for column in columns for text in column.values):
+        return [pa.nulls(len(column.codes), pa.string()) for column in columns]
     if len(columns) == 1 and len(columns[0].values) == 1:
         return [pa.repeat(pa.scalar(columns[0].values[0], pa.string()), len(columns[0].codes))]
     starts = accumulate([len(column.values) for column in columns], initial=0)
