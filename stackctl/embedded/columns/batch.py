@@ -1,6 +1,6 @@
 """A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,8 @@ class Batch:
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
             self._note(name)
-        # Text columns without empty texts, by name: most are asked for again and again.
-        self._full: dict[str, tuple[Column, Column]] = {}
+        # The columns in which an attribute has values, by prefix and key: most are asked for again and again.
+        self._found: dict[str, list[Column]] = {}
         # What was seen of columns, each kept alive by its entry, and so its identity its own.
         texts = [column for column in self.columns.values() if _is_text(column) and column.null_count < self.rows]
         self._looks = {id(column): (column, seen) for column, seen in zip(texts, look(texts), strict=True)}
@@ -92,9 +92,11 @@ class Batch:
 
     def _forget(self, name: str) -> None:
         """Judge again what was judged by a column that changes."""
+        self._found.pop(name[:-2], None)
         if name == "scope":
             self.in_scope.clear()
         if name == "rest":  # keys are taken out of it, and none is ever put in
+            self._found.clear()
             rest = self.rest()
             known = rest is None or self._asked.isdisjoint(rest.keys)
         else:
@@ -128,11 +130,10 @@ class Batch:
         match source:
             case SpanAttr(key):
                 self._asked.add(key)
-                return self._span_attribute(key)
+                return self._attribute("s:", key, self._kinds.get(key, ()))
             case ResourceAttr(key):
                 self._asked.add(key)
-                names = (f"r:{key}:{kind}" for kind in _VALUE_TYPES)
-                return [self.full(name) for name in names if name in self.columns]
+                return self._attribute("r:", key, _VALUE_TYPES)
             case Field(name):
                 self._asked.add(name)
                 return [self.columns[name]] if name in self.columns else []
@@ -149,10 +150,16 @@ class Batch:
                 self._asked.add("events")
                 return self._first_events().attributes(event, key)
 
-    def _span_attribute(self, key: str) -> list[Column]:
-        columns = [self.full(f"s:{key}:{kind}") for kind in self._kinds.get(key, ())]
-        unplaced = self.unplaced(key)
-        return columns if unplaced is None else [*columns, self.without_empty(unplaced)]
+    def _attribute(self, prefix: str, key: str, kinds: Iterable[ValueType]) -> list[Column]:
+        known = self._found.get(prefix + key)
+        if known is None:
+            names = (f"{prefix}{key}:{kind}" for kind in kinds)
+            known = [self.without_empty(self.columns[name]) for name in names if name in self.columns]
+            unplaced = self.unplaced(key) if prefix == "s:" else None
+            if unplaced is not None:
+                known.append(self.without_empty(unplaced))
+            self._found[prefix + key] = known
+        return known
 
     def look(self, column: Column) -> Look:
         """Return what is seen of a text column; those of the table were all looked through at once."""
@@ -161,16 +168,8 @@ class Batch:
             known = self._looks[id(column)] = column, look([column])[0]
         return known[1]
 
-    def full(self, name: str) -> Column:
-        """Return a column with the empty string as null: libraries write it for "not known"."""
-        column = self.columns[name]
-        known = self._full.get(name)
-        if known is None or known[0] is not column:
-            known = self._full[name] = column, self.without_empty(column)
-        return known[1]
-
     def without_empty(self, column: Column) -> Column:
-        """Return a text column with the empty string as null, any other as it is."""
+        """Return a text column with the empty string, which libraries write for "not known", as null."""
         if not _is_text(column):
             return column
         coded = self._coded.get(id(column))

@@ -25,7 +25,7 @@ def normalise(batch: Batch, plan: Plan) -> None:
     for name in plan.ours:  # an application that sends what only the pipeline may write would choose its own cost
         batch.drop(name)
     for name in plan.whole:
-        batch.put(name, batch.full(name))
+        batch.put(name, batch.without_empty(batch.columns[name]))
     for key, kind in plan.mixed:
         _unite_types(batch, key, kind)
     for step in plan.steps:
