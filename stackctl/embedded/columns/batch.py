@@ -198,16 +198,15 @@ class Batch:
             known = self._coded[id(column)] = column, coded(column) if found is None else found
         return known[1]
 
-    def texts(self, *coded: Coded) -> list[Column]:
-        """Return text columns of values that nobody needs to look for again."""
-        columns = spread(coded)
-        self._coded |= {id(column): (column, one) for column, one in zip(columns, coded, strict=True)}
-        return columns
+    def texts(self, coded: Coded) -> Column:
+        """Return a text column of values that nobody needs to look for again."""
+        column = spread(coded)
+        self._coded[id(column)] = column, coded
+        return column
 
-    def put_texts(self, texts: Mapping[str, Coded]) -> None:
-        """Set text columns by their distinct values."""
-        for name, column in zip(texts, self.texts(*texts.values()), strict=True):
-            self.put(name, column)
+    def put_texts(self, name: str, texts: Coded) -> None:
+        """Set a text column by its distinct values."""
+        self.put(name, self.texts(texts))
 
     def numbers(self, column: Column) -> Numbers:
         """Return a column of numbers or bools as it lies in memory, and which have a value."""
@@ -260,7 +259,7 @@ class Batch:
             return None
         known = self._unplaced.get(key)
         if known is None or known[0] is not rest:
-            known = self._unplaced[key] = rest, self.texts(rest.values(key))[0]
+            known = self._unplaced[key] = rest, self.texts(rest.values(key))
         return known[1]
 
     def durations(self) -> Column:
