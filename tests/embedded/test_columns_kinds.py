@@ -1,5 +1,6 @@
 """Columns by their distinct values, and the kinds of records that several of them make up."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
@@ -9,6 +10,7 @@ from stackctl import semconv
 from stackctl.embedded.columns import Coded, combined, holds
 from stackctl.embedded.columns.batch import Batch
 from stackctl.embedded.columns.kinds import NOTHING, spread
+from stackctl.embedded.columns.looks import look
 from stackctl.genai.rows import Has, SpanAttr
 from tests.embedded.span_tables import spans_of
 
@@ -34,8 +36,19 @@ def test_a_coded_column_says_the_same(texts: list[str | None], skipped: int) -> 
     found = _coded(column)
     assert _values(found) == column.to_pylist()
     assert len(set(found.values)) == len(found.values)
-    assert [one.to_pylist() for one in spread([found, found])] == [column.to_pylist()] * 2
-    assert spread([found])[0].to_pylist() == column.to_pylist()
+    made = spread(found)
+    made.validate(full=True)
+    assert (made.to_pylist(), made.null_count) == (column.to_pylist(), column.null_count)
+
+
+@pytest.mark.parametrize(("ends", "empty"), [([0, 1, 1, 2], True), ([0, 1, 2, 2], False)])
+def test_bytes_behind_a_null_are_no_text(ends: list[int], empty: bool) -> None:
+    """Of two records without a letter between their bounds the one that is not null has an empty text."""
+    parts = (np.array([0b011], np.uint8), np.array(ends, np.int32), b"aa")
+    column = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(part) for part in parts])
+    (seen,) = look([column])
+    assert seen.empty is empty
+    assert _values(_coded(column)) == column.to_pylist()
 
 
 @settings(max_examples=200, deadline=None)
@@ -63,5 +76,5 @@ def test_what_leaves_the_rest_is_judged_again(kept: str) -> None:
     assert holds(condition, batch).all()
     rest = batch.rest()
     assert rest is not None
-    batch.put_texts({"rest": rest.keep(lambda _, value: value if kept == "here" else None, lambda *_: None)})
+    batch.put_texts("rest", rest.keep(lambda _, value: value if kept == "here" else None, lambda *_: None))
     assert holds(condition, batch).all() == (kept == "here")

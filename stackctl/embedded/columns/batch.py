@@ -1,6 +1,6 @@
 """A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,13 @@ from stackctl.genai.rows import (
 
 from .arrow import EMPTY, NULLS, Column, pc
 from .events import FirstEvents
-from .kinds import Coded, alike, coded, spread
+from .kinds import Coded, alike, alike_numbers, coded, spread
 from .looks import Look, look
 from .rest import Rest
-from .views import Floats, Numbers, Truth, numbers
+from .views import Floats, Numbers, Truth, numbers, valid
 
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
+_TEXT = pa.string()
 _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
 
 
@@ -52,8 +53,8 @@ class Batch:
         self._kinds: dict[str, list[ValueType]] = {}
         for name in self.columns:
             self._note(name)
-        # Text columns without empty texts, by name: most are asked for again and again.
-        self._full: dict[str, tuple[Column, Column]] = {}
+        # The columns in which an attribute has values, by prefix and key: most are asked for again and again.
+        self._found: dict[str, list[Column]] = {}
         # What was seen of columns, each kept alive by its entry, and so its identity its own.
         texts = [column for column in self.columns.values() if _is_text(column) and column.null_count < self.rows]
         self._looks = {id(column): (column, seen) for column, seen in zip(texts, look(texts), strict=True)}
@@ -91,9 +92,11 @@ class Batch:
 
     def _forget(self, name: str) -> None:
         """Judge again what was judged by a column that changes."""
+        self._found.pop(name[:-2], None)
         if name == "scope":
             self.in_scope.clear()
         if name == "rest":  # keys are taken out of it, and none is ever put in
+            self._found.clear()
             rest = self.rest()
             known = rest is None or self._asked.isdisjoint(rest.keys)
         else:
@@ -127,11 +130,10 @@ class Batch:
         match source:
             case SpanAttr(key):
                 self._asked.add(key)
-                return self._span_attribute(key)
+                return self._attribute("s:", key, self._kinds.get(key, ()))
             case ResourceAttr(key):
                 self._asked.add(key)
-                names = (f"r:{key}:{kind}" for kind in _VALUE_TYPES)
-                return [self.full(name) for name in names if name in self.columns]
+                return self._attribute("r:", key, _VALUE_TYPES)
             case Field(name):
                 self._asked.add(name)
                 return [self.columns[name]] if name in self.columns else []
@@ -148,10 +150,16 @@ class Batch:
                 self._asked.add("events")
                 return self._first_events().attributes(event, key)
 
-    def _span_attribute(self, key: str) -> list[Column]:
-        columns = [self.full(f"s:{key}:{kind}") for kind in self._kinds.get(key, ())]
-        unplaced = self.unplaced(key)
-        return columns if unplaced is None else [*columns, self.without_empty(unplaced)]
+    def _attribute(self, prefix: str, key: str, kinds: Iterable[ValueType]) -> list[Column]:
+        known = self._found.get(prefix + key)
+        if known is None:
+            names = (f"{prefix}{key}:{kind}" for kind in kinds)
+            known = [self.without_empty(self.columns[name]) for name in names if name in self.columns]
+            unplaced = self.unplaced(key) if prefix == "s:" else None
+            if unplaced is not None:
+                known.append(self.without_empty(unplaced))
+            self._found[prefix + key] = known
+        return known
 
     def look(self, column: Column) -> Look:
         """Return what is seen of a text column; those of the table were all looked through at once."""
@@ -160,16 +168,8 @@ class Batch:
             known = self._looks[id(column)] = column, look([column])[0]
         return known[1]
 
-    def full(self, name: str) -> Column:
-        """Return a column with the empty string as null: libraries write it for "not known"."""
-        column = self.columns[name]
-        known = self._full.get(name)
-        if known is None or known[0] is not column:
-            known = self._full[name] = column, self.without_empty(column)
-        return known[1]
-
     def without_empty(self, column: Column) -> Column:
-        """Return a text column with the empty string as null, any other as it is."""
+        """Return a text column with the empty string, which libraries write for "not known", as null."""
         if not _is_text(column):
             return column
         coded = self._coded.get(id(column))
@@ -191,20 +191,22 @@ class Batch:
         """Return a column's distinct values and each span's place among them, made once for as long as it stands."""
         known = self._coded.get(id(column))
         if known is None:
-            found = self.alike(column) if _is_text(column) else None
+            if _is_text(column):
+                found = self.alike(column)
+            else:
+                found = alike_numbers(self.numbers(column)) if pa.types.is_integer(column.type) else None
             known = self._coded[id(column)] = column, coded(column) if found is None else found
         return known[1]
 
-    def texts(self, *coded: Coded) -> list[Column]:
-        """Return text columns of values that nobody needs to look for again."""
-        columns = spread(coded)
-        self._coded |= {id(column): (column, one) for column, one in zip(columns, coded, strict=True)}
-        return columns
+    def texts(self, coded: Coded) -> Column:
+        """Return a text column of values that nobody needs to look for again."""
+        column = spread(coded)
+        self._coded[id(column)] = column, coded
+        return column
 
-    def put_texts(self, texts: Mapping[str, Coded]) -> None:
-        """Set text columns by their distinct values."""
-        for name, column in zip(texts, self.texts(*texts.values()), strict=True):
-            self.put(name, column)
+    def put_texts(self, name: str, texts: Coded) -> None:
+        """Set a text column by its distinct values."""
+        self.put(name, self.texts(texts))
 
     def numbers(self, column: Column) -> Numbers:
         """Return a column of numbers or bools as it lies in memory, and which have a value."""
@@ -212,6 +214,13 @@ class Batch:
         if known is None:
             known = self._numbers[id(column)] = column, numbers(column)
         return known[1]
+
+    def valid(self, column: Column) -> Truth:
+        """Return which records have a value in a column."""
+        if _is_text(column) or column.null_count in (0, self.rows):
+            return valid(column)
+        known = self.numbers(column)[1]
+        return known is None or known
 
     def floats(self, column: Column) -> Floats:
         """Return a numeric column as floats with NaN for null, made once; nobody may change them."""
@@ -250,15 +259,17 @@ class Batch:
             return None
         known = self._unplaced.get(key)
         if known is None or known[0] is not rest:
-            known = self._unplaced[key] = rest, self.texts(rest.values(key))[0]
+            known = self._unplaced[key] = rest, self.texts(rest.values(key))
         return known[1]
 
     def durations(self) -> Column:
         """Durations in seconds; null where a span ends before it starts."""
         column = self.columns["dur_ns"]
         if self._durations is None or self._durations[0] is not column:
-            nanoseconds = column.to_numpy(zero_copy_only=False)
-            self._durations = column, pa.array(nanoseconds / 1e9, mask=nanoseconds < 0)
+            nanoseconds, _ = self.numbers(column)
+            seconds, impossible = nanoseconds / 1e9, nanoseconds < 0
+            self._durations = column, pa.array(seconds, mask=impossible)
+            self._floats[id(self._durations[1])] = self._durations[1], np.where(impossible, np.nan, seconds)
         return self._durations[1]
 
     def has_events(self) -> bool:
@@ -292,12 +303,15 @@ def _contiguous(table: pa.Table) -> list[Column]:
     """The table's columns, each in one piece and with its values in it."""
     batches = table.to_batches()
     whole = len(batches) == 1
-    pieces: list[Column] = batches[0].columns if whole else [column.combine_chunks() for column in table.columns]
+    # Of the quickest ways to the columns of a batch the one through a struct.
+    pieces: list[Column] = (
+        batches[0].to_struct_array().flatten() if whole else [column.combine_chunks() for column in table.columns]
+    )
     return [piece.dictionary_decode() if pa.types.is_dictionary(piece.type) else piece for piece in pieces]
 
 
 def _is_text(column: Column) -> bool:
-    return bool(pa.types.is_string(column.type))
+    return bool(column.type == _TEXT)
 
 
 def or_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ from stackctl.remembering import remembers
 
 from .arrow import Column
 from .batch import Batch
-from .views import Mask, Truth, valid
+from .views import Mask, Truth
 
 
 def holds(when: When, batch: Batch) -> Mask:
@@ -59,7 +59,7 @@ def both(one: Truth, other: Truth) -> Truth:
 def _judge(when: When, batch: Batch) -> Truth:
     match when:
         case rows.Has(source):
-            return _any(valid(column) for column in batch.read(source))
+            return _any(batch.valid(column) for column in batch.read(source))
         case rows.Equals(source, values):
             return _any(_equal(column, values, batch) for column in batch.read(source))
         case rows.Matches(source, pattern):
@@ -98,11 +98,11 @@ def _by_value(column: Column, fits: Callable[[Any], bool], batch: Batch) -> Trut
 
 def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Truth:
     """Compare within one type only: a number is never equal to a text or a bool."""
+    if pa.types.is_string(column.type):
+        return _by_value(column, values.__contains__, batch)
     same = [value for value in values if _same_type(value, column.type)]
     if not same:
         return False
-    if pa.types.is_string(column.type):
-        return _by_value(column, same.__contains__, batch)
     held, known = batch.numbers(column)
     equal: Mask = held == same[0] if len(same) == 1 else np.isin(held, same)
     if known is not None:
@@ -112,13 +112,14 @@ def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Truth:
 
 
 def _same_type(value: Scalar, kind: pa.DataType) -> bool:
+    """Whether a value may be in a column of numbers or bools."""
     match value:
         case bool():
             return bool(pa.types.is_boolean(kind))
         case int() | float():
             return bool(pa.types.is_floating(kind) or (pa.types.is_integer(kind) and value == int(value)))
         case str():
-            return bool(pa.types.is_string(kind))
+            return False
 
 
 def _matches(pattern: str, text: str | None) -> bool:

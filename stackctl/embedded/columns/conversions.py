@@ -44,13 +44,13 @@ def convert(how: Convert, column: Column, to: ValueType, batch: Batch) -> Column
             moments: Column = pa.array(times.values, pa.int64())
             return typed(_seconds_since_start(moments.take(pa.array(times.codes)), batch), to)
         case rows.MapValue(pairs, closed):
-            return typed(_texts(column, partial(_mapped, pairs, closed), batch), to)
+            return typed(batch.texts(_by_text(column, partial(_mapped, pairs, closed), batch)), to)
         case rows.JsonField(path):
-            return typed(_texts(column, partial(_json_member, path), batch), to)
+            return typed(batch.texts(_by_text(column, partial(_json_member, path), batch)), to)
         case rows.JsonList():
-            return typed(_texts(column, _json_list, batch), to)
+            return typed(batch.texts(_by_text(column, _json_list, batch)), to)
         case rows.Extract(pattern):
-            return typed(_texts(column, partial(_first_group, pattern), batch), to)
+            return typed(batch.texts(_by_text(column, partial(_first_group, pattern), batch)), to)
 
 
 def typed(column: Column, to: ValueType) -> Column:
@@ -83,10 +83,6 @@ def _from_text(column: Column, to: ValueType) -> Column:
 def _seconds_since_start(times: Column, batch: Batch) -> Column:
     elapsed = pc.subtract(times, batch.columns["start_ns"])
     return pc.divide(elapsed.cast(pa.float64(), safe=False), _NANOSECONDS)
-
-
-def _texts(column: Column, reading: Callable[[str], str | None], batch: Batch) -> Column:
-    return batch.texts(_by_text(column, reading, batch))[0]
 
 
 def _by_text(column: Column, reading: Callable[[str], T | None], batch: Batch) -> Coded:

@@ -5,7 +5,6 @@ What rules decide from texts is decided once for each kind: a batch has thousand
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from .arrow import Column
 from .looks import Look
+from .views import Mask, Numbers
 
 Codes = npt.NDArray[np.integer[Any]]
 
@@ -53,6 +53,17 @@ def alike(seen: Look) -> Coded | None:
     return Coded(seen.missing.view(np.int8), [text.decode(), None])
 
 
+def alike_numbers(held: Numbers) -> Coded | None:
+    """The same of a column of whole numbers or bools."""
+    values, known = held
+    differing = values != values[0 if known is None else known.argmax()]
+    if np.count_nonzero(differing if known is None else differing & known):
+        return None
+    if known is None:
+        return Coded(np.zeros(len(values), np.int32), [values[0].item()])
+    return Coded((~known).view(np.int8), [values[known.argmax()].item(), None])
+
+
 def combined(columns: Sequence[Coded], count: int) -> Coded:
     """Return several columns of `count` records as one, whose values are tuples, no two of one code."""
     mixed: Codes = np.zeros(count, np.int64)
@@ -72,18 +83,29 @@ def combined(columns: Sequence[Coded], count: int) -> Coded:
     return Coded(codes, list(zip(*each, strict=True)))
 
 
-def spread(columns: Sequence[Coded]) -> list[Column]:
-    """Return columns of texts, of one number of records: made at once and cut apart, which costs little more than one.
+def spread(column: Coded) -> Column:
+    """Return a column of texts."""
+    texts = {text for text in column.values if text is not None}
+    if not texts:
+        return pa.nulls(len(column.codes), pa.string())
+    if len(column.values) == 1:
+        return pa.repeat(pa.scalar(column.values[0], pa.string()), len(column.codes))
+    if len(texts) == 1 and "" not in texts:
+        return _repeated(texts.pop(), np.array([text is not None for text in column.values])[column.codes])
+    distinct: Column = pa.array(column.values, pa.string())
+    return distinct.take(pa.array(column.codes))
 
-    A column of one text is made by itself, at less cost still.
-    """
-    if len(columns) == 1 and len(columns[0].values) == 1:
-        return [pa.repeat(pa.scalar(columns[0].values[0], pa.string()), len(columns[0].codes))]
-    starts = accumulate([len(column.values) for column in columns], initial=0)
-    codes = np.concatenate([column.codes + start for column, start in zip(columns, starts, strict=False)])
-    texts: Column = pa.array([text for column in columns for text in column.values], pa.string())
-    every, rows = texts.take(pa.array(codes)), len(columns[0].codes)
-    return [every.slice(place * rows, rows) for place in range(len(columns))]
+
+def _repeated(text: str, there: Mask) -> Column:
+    """Return a column of one text, in a third of the time in which Arrow takes it for each record that has it."""
+    octets = text.encode()
+    ends = np.zeros(len(there) + 1, np.int32)
+    np.multiply(there.cumsum(dtype=np.int32), len(octets), out=ends[1:])
+    count = int(np.count_nonzero(there))
+    parts: tuple[Any, ...] = (np.packbits(there, bitorder="little"), ends, octets * count)
+    return pa.Array.from_buffers(
+        pa.string(), len(there), [pa.py_buffer(part) for part in parts], null_count=len(there) - count
+    )
 
 
 def _values_at(column: Coded, records: Codes) -> list[Any]:

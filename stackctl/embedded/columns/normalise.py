@@ -12,7 +12,7 @@ from .batch import Batch
 from .conditions import both, inverse, judged, scope_holds
 from .conversions import convert, typed
 from .planning import Plan
-from .views import Truth, valid
+from .views import Truth
 
 
 def normalise(batch: Batch, plan: Plan) -> None:
@@ -25,7 +25,7 @@ def normalise(batch: Batch, plan: Plan) -> None:
     for name in plan.ours:  # an application that sends what only the pipeline may write would choose its own cost
         batch.drop(name)
     for name in plan.whole:
-        batch.put(name, batch.full(name))
+        batch.put(name, batch.without_empty(batch.columns[name]))
     for key, kind in plan.mixed:
         _unite_types(batch, key, kind)
     for step in plan.steps:
@@ -77,9 +77,9 @@ def _fill(batch: Batch, row: Row) -> None:
         return
     filled = present
     for source in batch.read(row.source):
-        gaps = both(where, valid(source))
+        gaps = both(where, batch.valid(source))
         if filled is not None:
-            gaps = both(inverse(valid(filled)), gaps)
+            gaps = both(inverse(batch.valid(filled)), gaps)
         if gaps is False:
             continue
         value = convert(row.convert, source, kind, batch)

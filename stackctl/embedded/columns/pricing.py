@@ -112,9 +112,11 @@ class Pricer:
         status = np.where(no_usage, _NO_USAGE, np.where(unpriced, _UNKNOWN_MODEL, _PRICED))
         if accounted is not True:
             status[~accounted] = _NONE
-        texts = {semconv.PRICED_PROVIDER: self._providers, semconv.PRICED_MODEL: self._models}
-        priced = {f"s:{key}:s": Coded(kinds, [each[row] for row in prices.tolist()]) for key, each in texts.items()}
-        batch.put_texts({f"s:{semconv.COST_STATUS}:s": Coded(status, _STATUSES)} | priced)
+        counts = np.bincount(status, minlength=len(_STATUSES)).tolist()
+        occurring = [text if count else None for text, count in zip(_STATUSES, counts, strict=True)]
+        batch.put_texts(f"s:{semconv.COST_STATUS}:s", Coded(status, occurring))
+        for key, texts in ((semconv.PRICED_PROVIDER, self._providers), (semconv.PRICED_MODEL, self._models)):
+            batch.put_texts(f"s:{key}:s", Coded(kinds, [texts[row] for row in prices.tolist()]))
         costs = _costs(status == _PRICED, rates, tokens, (*others, output))
         batch.put_floats(costs | {f"s:{semconv.CONTEXT_UTILIZATION}:d": tokens / self._book.windows[found]})
 

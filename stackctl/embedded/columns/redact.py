@@ -128,7 +128,7 @@ class Redactor:
     def _rest(self, batch: Batch, name: str) -> None:
         rest = batch.rest(name)
         if rest is not None:
-            batch.put_texts({name: rest.keep(self._chosen, self._count_unplaced)})
+            batch.put_texts(name, rest.keep(self._chosen, self._count_unplaced))
 
     def _chosen(self, key: str, value: Any) -> Any:
         """What stays of an attribute without a column; a canonical one has found its column already."""
@@ -224,7 +224,7 @@ def _call_names(batch: Batch) -> Column | None:
     if columns[0] is None:
         return None
     kinds = combined([NOTHING if column is None else batch.coded(column) for column in columns], batch.rows)
-    return spread([Coded(kinds.codes, [_call_name(*kind) for kind in kinds.values])])[0]
+    return spread(Coded(kinds.codes, [_call_name(*kind) for kind in kinds.values]))
 
 
 def _call_name(operation: str | None, of_call: str | None, *behind: str | None) -> str | None:
@@ -242,7 +242,7 @@ def _change(batch: Batch, name: str, change: Callable[[str], str | None]) -> Non
     coded = batch.coded(column)
     changed = [None if text is None else change(text) for text in coded.values]
     if changed != coded.values:
-        batch.put_texts({name: Coded(coded.codes, changed)})
+        batch.put_texts(name, Coded(coded.codes, changed))
 
 
 def _cleaned_value(key: str, value: Any) -> Any:
