@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from stackctl.embedded.otlp.jsontext import Ints, pc
+from stackctl.embedded.otlp.jsontext import Ints, take
 from stackctl.embedded.otlp.shape import SCALARS, Texts
 
 Mask = npt.NDArray[np.bool_]
@@ -26,10 +26,7 @@ SCALAR_FIELDS: Final = (("string_value", "s"), ("int_value", "i"), ("double_valu
 LETTERS: Final = "".join(letter for _, letter in SCALAR_FIELDS)
 TEXT, _INT, _DOUBLE, _BOOL, OTHER = range(5)
 _KINDS: Final = 5
-# Arrow's `take` without what stands before it for anybody's arguments.
-_TAKE: Final = pc.get_function("array_take")
 _DOUBLES: Final = SCALARS["d"]
-_UNCHECKED: Final = pc.TakeOptions(boundscheck=False)
 # Tags of the fields (number << 3 | wire type): KeyValue's key and value, and AnyValue's scalars.
 _KEY_TAG, _VALUE_TAG = 0x0A, 0x12
 _TAGS: Final = {0x0A: TEXT, 0x18: _INT, 0x21: _DOUBLE, 0x10: _BOOL}
@@ -133,7 +130,7 @@ class Cut:
 
     def heads(self) -> Texts:
         """Keys of all elements, as binary texts with tag and length before them; nothing where no key was found."""
-        return _take(self._parts, np.arange(0, 3 * len(self.starts), 3), None)
+        return take(self._parts, np.arange(0, 3 * len(self.starts), 3))
 
     def columns(self, places: Ints, kinds: list[int], unread: int) -> list[Any]:
         """The values of some elements as columns: those of a type are read at once, then cut apart.
@@ -163,7 +160,7 @@ class Cut:
         ]
 
     def _texts(self, places: Ints, missing: Mask | None) -> Texts:
-        texts = _take(self._parts, places * 3 + 2, missing)
+        texts = take(self._parts, places * 3 + 2, missing)
         _, _, raw = texts.buffers()
         octets = np.frombuffer(raw, np.uint8)
         # What has ASCII only is UTF-8, and seen to be at a fifth of the cost.
@@ -199,11 +196,6 @@ class Cut:
 
 def _mask(missing: Mask) -> Mask | None:
     return missing.ravel() if missing.any() else None
-
-
-def _take(column: Texts, places: Ints, missing: Mask | None) -> Texts:
-    """Some values of a column, the places of which need no look at whether they are within."""
-    return _TAKE.call([column, pa.array(places, mask=missing)], _UNCHECKED)
 
 
 def binaries(offsets: Any, data: Any, valid: Any = None) -> Texts:
