@@ -40,8 +40,9 @@ _TAILS: Final = 512
 _WORD: Final = 8
 # A kind and a number of bytes in one.
 _KIND_BITS, _LEAD_SHIFT = 7, 3
-# Of eight bytes of a varint the bits of the number; neighbours of 7 bits are joined, then such of 14, then such of 28.
-_SEVEN_BITS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
+# Of the first eight bytes of a varint the bits of the number, by how many bytes it has; neighbours of 7 bits are joined,
+# then such of 14, then such of 28.
+_SEVEN_BITS: Final = np.array([0x7F7F7F7F7F7F7F7F & 256**size - 1 for size in range(_LONGEST_VARINT + 1)], np.uint64)
 _NEIGHBOURS: Final = (
     (1, np.uint64(0x007F007F007F007F)),
     (2, np.uint64(0x00003FFF00003FFF)),
@@ -182,7 +183,7 @@ class Cut:
 
         They are read in the order of their bytes, which is the order of the cache.
         """
-        chosen = np.flatnonzero((self.kinds != TEXT) & (self.kinds != OTHER))
+        chosen = np.flatnonzero((self.kinds - np.uint8(_INT)) < OTHER - _INT)  # one below zero is large
         found = np.zeros(len(self.kinds), np.uint64)
         if len(chosen):
             at = self.at[chosen]
@@ -346,8 +347,7 @@ def _varints(data: Octets, words: Words, at: Ints, ends: Ints) -> Words:
     """Whole numbers written as varints from `at` to `ends`, of which the first eight bytes are known."""
     size = ends - at
     longest = int(size.max())
-    beyond = (np.maximum(_WORD - size, 0) * 8).view(np.uint64)
-    values: Words = (words << beyond >> beyond) & _SEVEN_BITS
+    values: Words = words & _SEVEN_BITS.take(size)
     for width, low in _NEIGHBOURS:
         if longest > width:
             values = values & low | (values & ~low) >> np.uint64(width)
