@@ -40,7 +40,7 @@ _TAILS: Final = 512
 _WORD: Final = 8
 # A kind and a number of bytes in one.
 _KIND_BITS, _LEAD_SHIFT = 7, 3
-# Of the first eight bytes of a varint the bits of the number, by how many bytes it has; neighbours of 7 bits are joined,
+# Of the first eight bytes of a varint the bits of the number, by how many there are; neighbours of 7 bits are joined,
 # then such of 14, then such of 28.
 _SEVEN_BITS: Final = np.array([0x7F7F7F7F7F7F7F7F & 256**size - 1 for size in range(_LONGEST_VARINT + 1)], np.uint64)
 _NEIGHBOURS: Final = (
