@@ -56,11 +56,11 @@ def pivot(
     if not len(elements):
         return pa.nulls(len(attributes), pa.string())
     cut = Cut.of(elements)
-    others = _Others.of(elements, np.flatnonzero(cut.kinds == OTHER))
+    others = _Others.of(elements, (cut.kinds == OTHER).nonzero()[0])
     respelled = others.respelled(elements)
     if respelled is not None:
         elements, cut = respelled, Cut.of(respelled)
-        others = _Others.of(elements, np.flatnonzero(cut.kinds == OTHER))
+        others = _Others.of(elements, (cut.kinds == OTHER).nonzero()[0])
     rows, bounds = len(attributes), attributes.offsets.to_numpy()
     made, unplaced = _placed(cut, bounds, prefix, most_columns(shown or rows), reads)
     columns |= made
@@ -149,13 +149,13 @@ def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reads: Reading) -> t
         most: how many columns there may be.
         reads: whether the texts of a key are of any use.
     """
-    rows = len(bounds) - 1
-    names, codes = _keys(cut.heads(), bounds)
+    rows, sizes = len(bounds) - 1, bounds[1:] - bounds[:-1]
+    names, codes = _keys(cut.heads(), bounds, sizes)
     codes = codes * _KINDS + cut.kinds
     counts = np.bincount(codes)
-    found = np.flatnonzero(counts)
+    found = counts.nonzero()[0]
     found = found[found % _KINDS != OTHER]
-    frequent = found[np.argsort(-counts[found], kind="stable")][:most].tolist()
+    frequent = found[(-counts[found]).argsort(kind="stable")][:most].tolist()
     named = {code: _name(prefix, names, code) for code in frequent}
     unread = {code for code in frequent if code % _KINDS == TEXT and not reads(named[code][2:-2])}
     # A line for each column, with the element of each row, and one for all elements that get none.
@@ -166,16 +166,16 @@ def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reads: Reading) -> t
     starts = starts.take(codes)
     table = np.full((len(lines) + 1, rows), -1)
     # Of a key that a span has twice, the last stands.
-    table.ravel()[starts + np.arange(rows).repeat(np.diff(bounds))] = np.arange(len(codes))
+    table.ravel()[starts + np.arange(rows).repeat(sizes)] = np.arange(len(codes))
     columns = cut.columns(table[:-1], [code % _KINDS for code in lines], len(unread))
     made = dict(zip(lines, columns, strict=True))
     beyond = np.zeros(0, np.int64)
     if len(frequent) < len(found):
-        beyond = np.flatnonzero((starts == nowhere) & (cut.kinds != OTHER))
+        beyond = ((starts == nowhere) & (cut.kinds != OTHER)).nonzero()[0]
     return {named[code]: made[code] for code in frequent}, beyond
 
 
-def _keys(heads: Texts, bounds: Ints) -> tuple[list[bytes], Ints]:
+def _keys(heads: Texts, bounds: Ints, sizes: Ints) -> tuple[list[bytes], Ints]:
     """The distinct keys of elements, and which of them each has.
 
     Spans of one library have the same keys in the same order, so those of a whole row are looked up as one.
@@ -183,13 +183,13 @@ def _keys(heads: Texts, bounds: Ints) -> tuple[list[bytes], Ints]:
     _, offsets, raw = heads.buffers()
     found, orders = distinct(np.frombuffer(offsets, np.int32, len(heads) + 1)[bounds], raw)
     if sum(map(len, found)) * _ALIKE <= heads.nbytes:
-        sequences, sizes = _sequences.of(found), np.diff(bounds)
+        sequences = _sequences.of(found)
         lengths = np.array([len(sequence) for sequence in sequences])
         each = np.zeros(len(sizes), np.int64) if orders is None else orders
         if (lengths[each] == sizes).all():  # not where an element has no head
             numbers: dict[bytes, int] = {}
             codes = np.array([numbers.setdefault(key, len(numbers)) for sequence in sequences for key in sequence])
-            begins = (np.cumsum(lengths) - lengths)[each] - bounds[:-1]
+            begins = (lengths.cumsum() - lengths)[each] - bounds[:-1]
             return list(numbers), codes[begins.repeat(sizes) + np.arange(len(heads))]
     single = heads.dictionary_encode()
     return [b"".join(keys(head)) for head in single.dictionary.to_pylist()], single.indices.to_numpy()

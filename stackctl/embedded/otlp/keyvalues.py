@@ -113,7 +113,7 @@ class Cut:
         )
         starts, ends = bounds[:-1], bounds[1:]
         fits, kinds, key_ends, at = _cut_short(data, starts, ends)
-        left = np.flatnonzero(~fits)
+        left = (~fits).nonzero()[0]
         if len(left):
             kinds[left], key_ends[left], at[left] = _cut_any(data, starts[left], ends[left])
         return cls(data, kinds, starts, ends, key_ends, at)
@@ -170,7 +170,8 @@ class Cut:
     def _empty(self, places: Ints, missing: Mask) -> None:
         """Let texts be those of the element of nothing, once they are seen to be UTF-8, for which nothing is copied."""
         there = ~missing
-        chosen = np.sort(places[there], kind="stable")  # they are runs in order
+        chosen = places[there]
+        chosen.sort(kind="stable")  # they are runs in order
         offsets = np.empty(2 * len(chosen), np.int32)
         offsets[::2], offsets[1::2] = self.at[chosen], self.ends[chosen]
         # Every second value of these is a text; what lies between them is null.
@@ -183,12 +184,12 @@ class Cut:
 
         They are read in the order of their bytes, which is the order of the cache.
         """
-        chosen = np.flatnonzero((self.kinds - np.uint8(_INT)) < OTHER - _INT)  # one below zero is large
+        chosen = ((self.kinds - np.uint8(_INT)) < OTHER - _INT).nonzero()[0]  # one below zero is large
         found = np.zeros(len(self.kinds), np.uint64)
         if len(chosen):
             at = self.at[chosen]
             words = _words(self.data, at)
-            ints = np.flatnonzero(self.kinds[chosen] == _INT)
+            ints = (self.kinds[chosen] == _INT).nonzero()[0]
             if len(ints):
                 words[ints] = _varints(self.data, words[ints], at[ints], self.ends[chosen[ints]])
             found[chosen] = words

@@ -109,7 +109,7 @@ def _big_endian(column: Texts, found: Ints) -> None:
         found[:] = octets.view(">i8").reshape(-1, words).T
     else:
         found[:] = 0
-        found[:, whole] = octets[np.repeat(whole, sizes)].view(">i8").reshape(-1, words).T
+        found[:, whole] = octets[whole.repeat(sizes)].view(">i8").reshape(-1, words).T
 
 
 def _events(serialised: Lists) -> Texts:
