@@ -97,6 +97,7 @@ _resources, _scopes = Remembered(_read_resources), Remembered(_read_scopes)
 
 def _spread(values: Sequence[Any], kind: Any, seen: Ints | None, rows: int) -> Any:
     """A column of so many of the values: those at some places, or the only one."""
-    if seen is not None:
+    # Resources of different services have most of their texts in common. Of numbers, zero equals minus zero.
+    if seen is not None and not (kind == pa.string() and values.count(values[0]) == len(values)):
         return jsontext.take(pa.array(values, kind), seen)
     return pa.nulls(rows, kind) if values[0] is None else pa.repeat(pa.scalar(values[0], kind), rows)
