@@ -105,11 +105,14 @@ def _big_endian(column: Texts, found: Ints) -> None:
     octets = np.frombuffer(data or b"", np.uint8)[bounds[0] : bounds[-1]]
     sizes = bounds[1:] - bounds[:-1]
     whole = sizes == 8 * words
-    if whole.all():
-        found[:] = octets.view(">i8").reshape(-1, words).T
+    known = np.count_nonzero(whole)
+    if 8 * words * known != len(octets):  # not where others are empty, as the parent of a root is
+        octets = octets[whole.repeat(sizes)]
+    integers = octets.view(">i8").reshape(-1, words).T
+    if known == count:
+        found[:] = integers
     else:
-        found[:] = 0
-        found[:, whole] = octets[whole.repeat(sizes)].view(">i8").reshape(-1, words).T
+        found[:], found[:, whole] = 0, integers
 
 
 def _events(serialised: Lists) -> Texts:
