@@ -16,22 +16,22 @@ class Remembered(Generic[T]):
         decode: reads those that were not seen lately.
     """
 
-    def __init__(self, decode: Callable[[list[bytes]], Sequence[T]]) -> None:
+    def __init__(self, decode: Callable[[list[bytes]], list[T]]) -> None:
         self._decode = decode
         self._known: dict[bytes, T] = {}
 
-    def of(self, distinct: list[bytes]) -> Sequence[T]:
-        """What each of some messages holds; where they are many or long, none of them is remembered."""
-        known = self._known
-        found = [known[raw] for raw in distinct if raw in known]
-        if len(found) == len(distinct):
-            return found
-        read = self._decode(distinct)
-        if few(distinct):
-            if len(known) + len(distinct) > _REMEMBERED:
-                known.clear()
-            known.update(zip(distinct, read, strict=True))
-        return read
+    def of(self, distinct: list[bytes]) -> list[T]:
+        """What each of some messages holds; of many or long ones that are new, none is remembered."""
+        found = {raw: self._known[raw] for raw in distinct if raw in self._known}
+        if len(found) < len(distinct):
+            unseen = [raw for raw in distinct if raw not in found]
+            read = dict(zip(unseen, self._decode(unseen), strict=True))
+            if few(unseen):
+                if len(self._known) + len(read) > _REMEMBERED:
+                    self._known.clear()
+                self._known |= read
+            found |= read
+        return [found[raw] for raw in distinct]
 
 
 def few(distinct: Sequence[bytes]) -> bool:
