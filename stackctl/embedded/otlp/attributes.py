@@ -4,8 +4,9 @@ What `keyvalues` cannot cut (arrays, maps, no value, another spelling) goes thro
 distinct value.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from stackctl.embedded.otlp import jsontext
 from stackctl.embedded.otlp.jsontext import Ints
 from stackctl.embedded.otlp.keyvalues import LETTERS, OTHER, SCALAR_FIELDS, TEXT, Cut, distinct, keys
+from stackctl.embedded.otlp.remembered import Remembered
 from stackctl.embedded.otlp.shape import Lists, Texts, column_name, most_columns
 
 _SCALAR_NAMES: Final = frozenset(field for field, _ in SCALAR_FIELDS)
@@ -54,11 +56,11 @@ def pivot(
     if not len(elements):
         return pa.nulls(len(attributes), pa.string())
     cut = Cut.of(elements)
-    others = _Others.of(elements, np.flatnonzero(cut.kinds == OTHER))
+    others = _Others.of(elements, (cut.kinds == OTHER).nonzero()[0])
     respelled = others.respelled(elements)
     if respelled is not None:
         elements, cut = respelled, Cut.of(respelled)
-        others = _Others.of(elements, np.flatnonzero(cut.kinds == OTHER))
+        others = _Others.of(elements, (cut.kinds == OTHER).nonzero()[0])
     rows, bounds = len(attributes), attributes.offsets.to_numpy()
     made, unplaced = _placed(cut, bounds, prefix, most_columns(shown or rows), reads)
     columns |= made
@@ -67,22 +69,46 @@ def pivot(
     if not len(others.places):
         return pa.nulls(rows, pa.string())
     owner = np.searchsorted(bounds, others.places, side="right") - 1
-    return jsontext.objects_of(jsontext.members(others.pairs), others.codes, owner, rows)
+    return jsontext.objects_of([other.member for other in others.distinct], others.codes, owner, rows)
+
+
+class _Other:
+    """An element that is read by the protobuf package.
+
+    Raises:
+        DecodeError: it is no KeyValue.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self._pair = KeyValue.FromString(raw)
+
+    @cached_property
+    def usual(self) -> bytes | None:
+        """A scalar spelled the usual way; None for a nested value."""
+        return _usual(self._pair) if self._pair.value.WhichOneof("value") in _SCALAR_NAMES else None
+
+    @cached_property
+    def member(self) -> str | None:
+        """It as a member of a JSON object; None without a value, which is no attribute."""
+        return jsontext.member(self._pair)
+
+
+_others: Final = Remembered(lambda distinct: [_Other(raw) for raw in distinct])
 
 
 @dataclass(frozen=True)
 class _Others:
-    """Elements that are read by the protobuf package.
+    """Such elements.
 
     Attributes:
         places: which elements, ascending.
-        codes: of each the place of its message among `pairs`.
-        pairs: the distinct ones.
+        codes: of each its place among `distinct`.
+        distinct: what they are.
     """
 
     places: Ints
     codes: Ints
-    pairs: list[KeyValue]
+    distinct: Sequence[_Other]
 
     @classmethod
     def of(cls, elements: Texts, places: Ints) -> "_Others":
@@ -93,19 +119,17 @@ class _Others:
         """
         if not len(places):
             return cls(places, places, [])
-        encoded = elements.take(pa.array(places)).dictionary_encode()
-        pairs = [KeyValue.FromString(raw) for raw in encoded.dictionary.to_pylist()]
-        return cls(places, encoded.indices.to_numpy(), pairs)
+        _, offsets, raw = jsontext.take(elements, places).buffers()
+        found, codes = distinct(np.frombuffer(offsets, np.int32, len(places) + 1), raw)
+        return cls(places, np.zeros(len(places), np.int64) if codes is None else codes, _others.of(found))
 
     def respelled(self, elements: Texts) -> Texts | None:
         """Return the elements with scalars spelled the usual way, None where all of these are nested values."""
-        scalar = [pair.value.WhichOneof("value") in _SCALAR_NAMES for pair in self.pairs]
-        if not any(scalar):
+        if not any(other.usual for other in self.distinct):
             return None
         spelled = elements.to_pylist()
         for place, code in zip(self.places.tolist(), self.codes.tolist(), strict=True):
-            if scalar[code]:
-                spelled[place] = _usual(self.pairs[code])
+            spelled[place] = self.distinct[code].usual or spelled[place]
         return pa.array(spelled, pa.binary())
 
 
@@ -125,13 +149,13 @@ def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reads: Reading) -> t
         most: how many columns there may be.
         reads: whether the texts of a key are of any use.
     """
-    rows = len(bounds) - 1
-    names, codes = _keys(cut.heads(), bounds)
+    rows, sizes = len(bounds) - 1, bounds[1:] - bounds[:-1]
+    names, codes = _keys(cut.heads(), bounds, sizes)
     codes = codes * _KINDS + cut.kinds
     counts = np.bincount(codes)
-    found = np.flatnonzero(counts)
+    found = counts.nonzero()[0]
     found = found[found % _KINDS != OTHER]
-    frequent = found[np.argsort(-counts[found], kind="stable")][:most].tolist()
+    frequent = found[(-counts[found]).argsort(kind="stable")][:most].tolist()
     named = {code: _name(prefix, names, code) for code in frequent}
     unread = {code for code in frequent if code % _KINDS == TEXT and not reads(named[code][2:-2])}
     # A line for each column, with the element of each row, and one for all elements that get none.
@@ -142,34 +166,36 @@ def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reads: Reading) -> t
     starts = starts.take(codes)
     table = np.full((len(lines) + 1, rows), -1)
     # Of a key that a span has twice, the last stands.
-    table.ravel()[starts + np.arange(rows).repeat(np.diff(bounds))] = np.arange(len(codes))
+    table.ravel()[starts + np.arange(rows).repeat(sizes)] = np.arange(len(codes))
     columns = cut.columns(table[:-1], [code % _KINDS for code in lines], len(unread))
     made = dict(zip(lines, columns, strict=True))
     beyond = np.zeros(0, np.int64)
     if len(frequent) < len(found):
-        beyond = np.flatnonzero((starts == nowhere) & (cut.kinds != OTHER))
+        beyond = ((starts == nowhere) & (cut.kinds != OTHER)).nonzero()[0]
     return {named[code]: made[code] for code in frequent}, beyond
 
 
-def _keys(heads: Texts, bounds: Ints) -> tuple[list[bytes], Ints]:
+def _keys(heads: Texts, bounds: Ints, sizes: Ints) -> tuple[list[bytes], Ints]:
     """The distinct keys of elements, and which of them each has.
 
     Spans of one library have the same keys in the same order, so those of a whole row are looked up as one.
     """
     _, offsets, raw = heads.buffers()
-    found, layouts = distinct(np.frombuffer(offsets, np.int32, len(heads) + 1)[bounds], raw)
+    found, orders = distinct(np.frombuffer(offsets, np.int32, len(heads) + 1)[bounds], raw)
     if sum(map(len, found)) * _ALIKE <= heads.nbytes:
-        sequences, sizes = [keys(sequence) for sequence in found], np.diff(bounds)
-        lengths = np.array([*map(len, sequences)])
-        firsts = np.cumsum(lengths) - lengths
-        if layouts is None:
-            layouts = np.zeros(len(sizes), np.int32)
-        if (lengths[layouts] == sizes).all():  # not where an element has no head
+        sequences = _sequences.of(found)
+        lengths = np.array([len(sequence) for sequence in sequences])
+        each = np.zeros(len(sizes), np.int64) if orders is None else orders
+        if (lengths[each] == sizes).all():  # not where an element has no head
             numbers: dict[bytes, int] = {}
             codes = np.array([numbers.setdefault(key, len(numbers)) for sequence in sequences for key in sequence])
-            return list(numbers), codes[np.repeat(firsts[layouts] - bounds[:-1], sizes) + np.arange(len(heads))]
+            begins = (lengths.cumsum() - lengths)[each] - bounds[:-1]
+            return list(numbers), codes[begins.repeat(sizes) + np.arange(len(heads))]
     single = heads.dictionary_encode()
     return [b"".join(keys(head)) for head in single.dictionary.to_pylist()], single.indices.to_numpy()
+
+
+_sequences: Final = Remembered(lambda distinct: [keys(heads) for heads in distinct])
 
 
 def _name(prefix: str, keys: list[bytes], code: int) -> str:

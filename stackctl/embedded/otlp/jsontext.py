@@ -26,6 +26,9 @@ def literal(text: str) -> Any:
     return pa.scalar(text, pa.string())
 
 
+# Arrow's `take` without what it does for anybody's arguments.
+_TAKE: Final = pc.get_function("array_take")
+_UNCHECKED: Final = pc.TakeOptions(boundscheck=False)
 _NOTHING: Final = pa.scalar(None, pa.string())
 EMPTY: Final = literal("")
 _COMMA: Final = literal(",")
@@ -33,6 +36,16 @@ _BRACES: Final = (literal("{"), literal("}"))
 _BRACKETS: Final = (literal("["), literal("]"))
 # Before bytes as text, as a data URI has it: without, redaction would take them for an identifier.
 _BYTES_LEAD: Final = "data:;base64,"
+
+
+def take(column: Any, places: Ints, missing: npt.NDArray[np.bool_] | None = None) -> Any:
+    """Some values of an array.
+
+    Args:
+        places: where they are; all are within it.
+        missing: which are null, where some are.
+    """
+    return _TAKE.call([column, pa.array(places, mask=missing)], _UNCHECKED)
 
 
 def any_value(value: AnyValue) -> Any:
@@ -85,11 +98,11 @@ def objects_of(pairs: list[str | None], codes: Ints, rows: Ints, count: int) -> 
         codes, rows = codes[there], rows[there]
     if (rows[1:] == rows[:-1]).any():
         sizes = np.bincount(rows, minlength=count)
-        members = _texts(pairs).take(pa.array(codes))
+        members = take(_texts(pairs), codes)
         return pc.if_else(pa.array(sizes > 0), _wrap(_joined(members, sizes), *_BRACES), _NOTHING)
     places = np.full(count, -1)
     places[rows] = codes
-    return _texts(pair and f"{{{pair}}}" for pair in pairs).take(pa.array(places, mask=places < 0))
+    return take(_texts([pair and f"{{{pair}}}" for pair in pairs]), places, places < 0)
 
 
 def arrays_of(texts: Texts, sizes: Ints) -> Texts:
@@ -97,9 +110,9 @@ def arrays_of(texts: Texts, sizes: Ints) -> Texts:
     return pc.if_else(pa.array(sizes > 0), _wrap(_joined(texts, sizes), *_BRACKETS), _NOTHING)
 
 
-def members(pairs: Iterable[KeyValue]) -> list[str | None]:
-    """`"key":value` for each; None for one without a value, which is no attribute."""
-    return [None if pair.value.WhichOneof("value") is None else _member_text(pair) for pair in pairs]
+def member(pair: KeyValue) -> str | None:
+    """`"key":value`; None for one without a value, which is no attribute."""
+    return None if pair.value.WhichOneof("value") is None else _member_text(pair)
 
 
 def spliced(*parts: Any) -> Texts:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from stackctl.embedded.otlp.jsontext import Ints, pc
+from stackctl.embedded.otlp.jsontext import Ints, take
 from stackctl.embedded.otlp.shape import SCALARS, Texts
 
 Mask = npt.NDArray[np.bool_]
@@ -26,10 +26,7 @@ SCALAR_FIELDS: Final = (("string_value", "s"), ("int_value", "i"), ("double_valu
 LETTERS: Final = "".join(letter for _, letter in SCALAR_FIELDS)
 TEXT, _INT, _DOUBLE, _BOOL, OTHER = range(5)
 _KINDS: Final = 5
-# Arrow's `take` without what stands before it for anybody's arguments.
-_TAKE: Final = pc.get_function("array_take")
 _DOUBLES: Final = SCALARS["d"]
-_UNCHECKED: Final = pc.TakeOptions(boundscheck=False)
 # Tags of the fields (number << 3 | wire type): KeyValue's key and value, and AnyValue's scalars.
 _KEY_TAG, _VALUE_TAG = 0x0A, 0x12
 _TAGS: Final = {0x0A: TEXT, 0x18: _INT, 0x21: _DOUBLE, 0x10: _BOOL}
@@ -43,8 +40,9 @@ _TAILS: Final = 512
 _WORD: Final = 8
 # A kind and a number of bytes in one.
 _KIND_BITS, _LEAD_SHIFT = 7, 3
-# Of eight bytes of a varint the bits of the number; neighbours of 7 bits are joined, then such of 14, then such of 28.
-_SEVEN_BITS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
+# Of the first eight bytes of a varint the bits of the number, by how many there are; neighbours of 7 bits are joined,
+# then such of 14, then such of 28.
+_SEVEN_BITS: Final = np.array([0x7F7F7F7F7F7F7F7F & 256**size - 1 for size in range(_LONGEST_VARINT + 1)], np.uint64)
 _NEIGHBOURS: Final = (
     (1, np.uint64(0x007F007F007F007F)),
     (2, np.uint64(0x00003FFF00003FFF)),
@@ -115,7 +113,7 @@ class Cut:
         )
         starts, ends = bounds[:-1], bounds[1:]
         fits, kinds, key_ends, at = _cut_short(data, starts, ends)
-        left = np.flatnonzero(~fits)
+        left = (~fits).nonzero()[0]
         if len(left):
             kinds[left], key_ends[left], at[left] = _cut_any(data, starts[left], ends[left])
         return cls(data, kinds, starts, ends, key_ends, at)
@@ -133,7 +131,7 @@ class Cut:
 
     def heads(self) -> Texts:
         """Keys of all elements, as binary texts with tag and length before them; nothing where no key was found."""
-        return _take(self._parts, np.arange(0, 3 * len(self.starts), 3), None)
+        return take(self._parts, np.arange(0, 3 * len(self.starts), 3))
 
     def columns(self, places: Ints, kinds: list[int], unread: int) -> list[Any]:
         """The values of some elements as columns: those of a type are read at once, then cut apart.
@@ -163,7 +161,7 @@ class Cut:
         ]
 
     def _texts(self, places: Ints, missing: Mask | None) -> Texts:
-        texts = _take(self._parts, places * 3 + 2, missing)
+        texts = take(self._parts, places * 3 + 2, missing)
         _, _, raw = texts.buffers()
         octets = np.frombuffer(raw, np.uint8)
         # What has ASCII only is UTF-8, and seen to be at a fifth of the cost.
@@ -172,7 +170,8 @@ class Cut:
     def _empty(self, places: Ints, missing: Mask) -> None:
         """Let texts be those of the element of nothing, once they are seen to be UTF-8, for which nothing is copied."""
         there = ~missing
-        chosen = np.sort(places[there], kind="stable")  # they are runs in order
+        chosen = places[there]
+        chosen.sort(kind="stable")  # they are runs in order
         offsets = np.empty(2 * len(chosen), np.int32)
         offsets[::2], offsets[1::2] = self.at[chosen], self.ends[chosen]
         # Every second value of these is a text; what lies between them is null.
@@ -185,12 +184,12 @@ class Cut:
 
         They are read in the order of their bytes, which is the order of the cache.
         """
-        chosen = np.flatnonzero((self.kinds != TEXT) & (self.kinds != OTHER))
+        chosen = ((self.kinds - np.uint8(_INT)) < OTHER - _INT).nonzero()[0]  # one below zero is large
         found = np.zeros(len(self.kinds), np.uint64)
         if len(chosen):
             at = self.at[chosen]
             words = _words(self.data, at)
-            ints = np.flatnonzero(self.kinds[chosen] == _INT)
+            ints = (self.kinds[chosen] == _INT).nonzero()[0]
             if len(ints):
                 words[ints] = _varints(self.data, words[ints], at[ints], self.ends[chosen[ints]])
             found[chosen] = words
@@ -199,11 +198,6 @@ class Cut:
 
 def _mask(missing: Mask) -> Mask | None:
     return missing.ravel() if missing.any() else None
-
-
-def _take(column: Texts, places: Ints, missing: Mask | None) -> Texts:
-    """Some values of a column, the places of which need no look at whether they are within."""
-    return _TAKE.call([column, pa.array(places, mask=missing)], _UNCHECKED)
 
 
 def binaries(offsets: Any, data: Any, valid: Any = None) -> Texts:
@@ -354,8 +348,7 @@ def _varints(data: Octets, words: Words, at: Ints, ends: Ints) -> Words:
     """Whole numbers written as varints from `at` to `ends`, of which the first eight bytes are known."""
     size = ends - at
     longest = int(size.max())
-    beyond = (np.maximum(_WORD - size, 0) * 8).view(np.uint64)
-    values: Words = (words << beyond >> beyond) & _SEVEN_BITS
+    values: Words = words & _SEVEN_BITS.take(size)
     for width, low in _NEIGHBOURS:
         if longest > width:
             values = values & low | (values & ~low) >> np.uint64(width)

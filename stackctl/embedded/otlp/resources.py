@@ -1,20 +1,17 @@
 """Resources and scopes as columns: an application sends the same few with every request, so each is decoded once."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from stackctl.embedded.otlp import keyvalues, message
+from stackctl.embedded.otlp import jsontext, keyvalues, message
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints
+from stackctl.embedded.otlp.remembered import Remembered, few
 from stackctl.embedded.otlp.shape import SCALARS, Lists, Texts, most_columns
 
-# Messages remembered, and the bytes that one may have; senders choose them, so the memory is emptied when full.
-_REMEMBERED: Final = 512
-_LONGEST: Final = 8 * 1024
-T = TypeVar("T")
 # A resource's columns with their values, and its `rrest`.
 _Resource = tuple[dict[str, Any], str | None]
 
@@ -36,7 +33,7 @@ def resource_columns(serialised: Lists, rows: Ints, columns: dict[str, Any]) -> 
         ArrowInvalid: a key or text is no UTF-8.
     """
     distinct, seen = _distinct(serialised, rows)
-    if _few(distinct):
+    if few(distinct):
         found = _resources.of(distinct)
         names = list(dict.fromkeys(name for values, _ in found for name in values))
         if len(names) <= most_columns(len(rows)):
@@ -57,45 +54,12 @@ def scope_columns(serialised: Lists, rows: Ints) -> tuple[dict[str, Texts], froz
         ValueError: one is no scope; Panicked, a kind of it.
     """
     distinct, seen = _distinct(serialised, rows)
-    if _few(distinct):
-        known = _scopes.of(distinct)
-    else:
-        known = _read_scopes(distinct)
-    names, versions = zip(*known, strict=True)
+    names, versions = zip(*_scopes.of(distinct), strict=True)
     columns = {
         "scope": _spread(names, pa.string(), seen, len(rows)),
         "scope_version": _spread(versions, pa.string(), seen, len(rows)),
     }
     return columns, frozenset(names)
-
-
-class _Memory(Generic[T]):
-    """What was decoded lately, by its bytes.
-
-    Args:
-        decode: reads those that were not seen lately.
-    """
-
-    def __init__(self, decode: Callable[[list[bytes]], list[T]]) -> None:
-        self._decode = decode
-        self._known: dict[bytes, T] = {}
-
-    def of(self, distinct: list[bytes]) -> list[T]:
-        """What each of a few messages holds."""
-        found = {raw: self._known[raw] for raw in distinct if raw in self._known}
-        unseen = [raw for raw in distinct if raw not in found]
-        if unseen:
-            read = dict(zip(unseen, self._decode(unseen), strict=True))
-            if len(self._known) + len(read) > _REMEMBERED:
-                self._known.clear()
-            self._known |= read
-            found |= read
-        return [found[raw] for raw in distinct]
-
-
-def _few(distinct: list[bytes]) -> bool:
-    """Whether messages are so few and short that they may be remembered."""
-    return len(distinct) <= _REMEMBERED and max(map(len, distinct), default=0) <= _LONGEST
 
 
 def _distinct(serialised: Lists, rows: Ints) -> tuple[list[bytes], Ints | None]:
@@ -128,11 +92,12 @@ def _read_scopes(serialised: list[bytes]) -> list[tuple[str, str]]:
     return list(zip(found.column("name").to_pylist(), found.column("version").to_pylist(), strict=True))
 
 
-_resources, _scopes = _Memory(_read_resources), _Memory(_read_scopes)
+_resources, _scopes = Remembered(_read_resources), Remembered(_read_scopes)
 
 
 def _spread(values: Sequence[Any], kind: Any, seen: Ints | None, rows: int) -> Any:
     """A column of so many of the values: those at some places, or the only one."""
-    if seen is not None:
-        return pa.array(values, kind).take(pa.array(seen))
+    # Resources of different services have most of their texts in common. Of numbers, zero equals minus zero.
+    if seen is not None and not (kind == pa.string() and values.count(values[0]) == len(values)):
+        return jsontext.take(pa.array(values, kind), seen)
     return pa.nulls(rows, kind) if values[0] is None else pa.repeat(pa.scalar(values[0], kind), rows)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from stackctl.embedded.otlp.resources import resource_columns, scope_columns
 from stackctl.embedded.otlp.shape import KINDS, LATEST_NS, STATUSES, Lists, Reads, Structs, Texts, all_are_read
 
 _UNSET = pa.scalar(0, pa.int32())
+# Columns of eight bytes, which are made as one.
+_NUMBERS: Final = ("tid_hi", "tid_lo", "span_id", "parent_id", "start_ns", "dur_ns", "arrival_ms")
 
 
 @dataclass(frozen=True)
@@ -60,27 +62,23 @@ def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_r
 
 
 def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
-    trace_id = big_endian(span.field("trace_id"), 16)
-    start, end = _times(span.field("start_time_unix_nano")), _times(span.field("end_time_unix_nano"))
+    rows = len(span)
+    numbers = np.empty((len(_NUMBERS), rows), np.int64)
+    _big_endian(span.field("trace_id"), numbers[:2])
+    _big_endian(span.field("span_id"), numbers[2:3])
+    _big_endian(span.field("parent_span_id"), numbers[3:4])
+    for row, field in ((4, "start_time_unix_nano"), (5, "end_time_unix_nano")):
+        np.minimum(span.field(field).to_numpy().view(np.uint64), LATEST_NS, out=numbers[row].view(np.uint64))
+    numbers[5] -= numbers[4]
+    numbers[6] = arrival_ms
+    every = pa.array(numbers.ravel())
     status = span.field("status")
-    return {
-        "tid_hi": pa.array(trace_id[0]),
-        "tid_lo": pa.array(trace_id[1]),
-        "span_id": pa.array(big_endian(span.field("span_id"), 8)[0]),
-        "parent_id": pa.array(big_endian(span.field("parent_span_id"), 8)[0]),
-        "start_ns": pa.array(start),
-        "dur_ns": pa.array(end - start),
-        "arrival_ms": pa.array(np.full(len(span), arrival_ms, np.int64)),
+    return {name: every.slice(row * rows, rows) for row, name in enumerate(_NUMBERS)} | {
         "name": span.field("name"),
         "kind": _known(span.field("kind"), KINDS),
         "status": _known(_filled(status.field("code"), _UNSET), STATUSES),
         "status_msg": _filled(status.field("message"), jsontext.EMPTY),
     }
-
-
-def _times(column: Any) -> Ints:
-    times: Ints = np.minimum(column.to_numpy().view(np.uint64), LATEST_NS).view(np.int64)
-    return times
 
 
 def _known(column: Any, count: int) -> Any:
@@ -94,25 +92,27 @@ def _filled(column: Any, default: Any) -> Any:
     return column.fill_null(default) if column.null_count else column
 
 
-def big_endian(column: Texts, width: int) -> Ints:
-    """Each value as big-endian integers of eight bytes, a column for each; zeros for a value of another length.
+def _big_endian(column: Texts, found: Ints) -> None:
+    """Read ids as big-endian integers of eight bytes, one for each row of `found`; zeros for one of another length.
 
     Args:
-        width: the length that a value must have, in bytes.
+        column: ids.
+        found: gets the integers, a column for each value.
     """
-    count, words = len(column), width // 8
+    words, count = found.shape
     _, offsets, data = column.buffers()
-    if not count or data is None:
-        return np.zeros((words, count), np.int64)
     bounds = np.frombuffer(offsets, np.int32, count + 1, column.offset * 4)
+    octets = np.frombuffer(data or b"", np.uint8)[bounds[0] : bounds[-1]]
     sizes = bounds[1:] - bounds[:-1]
-    whole = sizes == width
-    octets = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
-    if whole.all():
-        return octets.view(">i8").reshape(-1, words).T.astype(np.int64, order="C")
-    found = np.zeros((words, count), np.int64)
-    found[:, whole] = octets[np.repeat(whole, sizes)].view(">i8").reshape(-1, words).T
-    return found
+    whole = sizes == 8 * words
+    known = np.count_nonzero(whole)
+    if 8 * words * known != len(octets):  # not where others are empty, as the parent of a root is
+        octets = octets[whole.repeat(sizes)]
+    integers = octets.view(">i8").reshape(-1, words).T
+    if known == count:
+        found[:] = integers
+    else:
+        found[:], found[:, whole] = 0, integers
 
 
 def _events(serialised: Lists) -> Texts:
