@@ -23,15 +23,16 @@ from stackctl.genai.rows import (
     When,
     span_attributes,
 )
+from stackctl.remembering import Memory
 
 from .batch import Batch
 from .conditions import text_matches
 
 _NEVER: Final = rows.Any()
 _FEW_SCOPES: Final = 16
-# Likenesses that are remembered; senders choose keys and scopes, so the memory is emptied when full.
-_REMEMBERED: Final = 256
-_REMEMBERED_LENGTH: Final = 64 * 1024
+# Characters of keys and scopes, which senders choose; a plan or a set of keys counts for some itself.
+_REMEMBERED: Final = 1024**2
+_EACH: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,12 @@ class Planner:
         filling = [row for dialect in dialects for row in dialect.rows]
         self._steps: tuple[Erase | Row, ...] = (*erases, *filling, *implied.ERASES, *implied.ROWS)
         self._counts = counts
-        self._plans: dict[_Likeness, Plan] = {}
+        self._plans: Memory[_Likeness, Plan] = Memory(_REMEMBERED)
         # The keys that steps of each scope read.
         self._reads: dict[str, set[str]] = {}
         for step in self._steps:
             self._reads.setdefault(step.scope, set()).update(span_attributes(step))
-        self._read: dict[frozenset[str], frozenset[str]] = {}
+        self._read: Memory[frozenset[str], frozenset[str]] = Memory(_REMEMBERED)
 
     def read(self, scopes: frozenset[str]) -> frozenset[str]:
         """The span attributes that may be read where spans of these scopes came together."""
@@ -82,10 +83,7 @@ class Planner:
         if read is None:
             few = scopes if len(scopes) <= _FEW_SCOPES else None
             read = frozenset[str]().union(*(keys for pattern, keys in self._reads.items() if _is_of(pattern, few)))
-            if len(self._read) >= _REMEMBERED:
-                self._read.clear()
-            if sum(map(len, scopes)) <= _REMEMBERED_LENGTH:
-                self._read[scopes] = read
+            self._read.put(scopes, read, _EACH + sum(map(len, scopes)))
         return read
 
     def of(self, batch: Batch) -> Plan:
@@ -94,10 +92,7 @@ class Planner:
         plan = self._plans.get(likeness)
         if plan is None:
             plan = self._planned(likeness)
-            if len(self._plans) >= _REMEMBERED:
-                self._plans.clear()
-            if likeness.length() <= _REMEMBERED_LENGTH:
-                self._plans[likeness] = plan
+            self._plans.put(likeness, plan, _EACH + likeness.length())
         return plan
 
     def _planned(self, likeness: "_Likeness") -> Plan:

@@ -138,10 +138,10 @@ class Intake(Generic[P]):
         """
         if not self._waiting or self._unstored >= _MOST_UNSTORED:
             return False
+        if not self._preparing:
+            return True
         free = self._at_once() - self._preparing
-        if not self._preparing or free < 0:
-            return not self._preparing
-        return self._waiting_bytes >= (BESIDE_BYTES if free else MAX_GROUP_BYTES)
+        return free >= 0 and self._waiting_bytes >= (BESIDE_BYTES if free else MAX_GROUP_BYTES)
 
     def _committed(self, _: "asyncio.Task[None]") -> None:
         self._unstored -= 1
