@@ -17,6 +17,7 @@ from stackctl.genai import content
 from stackctl.genai.content import Form
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.rows import KEY_TYPES
+from stackctl.remembering import Memory
 
 from .arrow import EMPTY, Column, pc
 from .batch import Batch
@@ -32,9 +33,9 @@ _NAME, _MESSAGE, _EVENT = "span.name", "status.message", "span.event"
 _ATTRIBUTE_PREFIXES: Final = ("s:", "r:")
 # Distinct texts of a column that are so few that each is cleaned, rather than the bytes of all looked through.
 _FEW: Final = 16
-# Sets of columns that are remembered; senders choose keys, so the memory is emptied when full.
-_REMEMBERED: Final = 256
-_REMEMBERED_LENGTH: Final = 64 * 1024
+# Characters of sets of columns that are remembered, whose keys senders choose; a set counts for some itself.
+_REMEMBERED: Final = 1024**2
+_EACH: Final = 4096
 
 
 class _Sorted(NamedTuple):
@@ -56,7 +57,7 @@ class Redactor:
         self._allow = allow_keys
         self._capture = capture_content
         self.dropped: Counter[str] = Counter()
-        self._known: dict[frozenset[str], _Sorted] = {}
+        self._known: Memory[frozenset[str], _Sorted] = Memory(_REMEMBERED)
 
     def redact(self, batch: Batch) -> None:
         """Redact the spans of a batch: attributes, name, status, scope, events, links."""
@@ -112,10 +113,7 @@ class Redactor:
                 tuple((name, key) for name, key in attributes if not self.keeps(key)),
                 tuple((name, key) for name, key in attributes if self.keeps(key) and name.endswith(":s")),
             )
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            if sum(map(len, names)) <= _REMEMBERED_LENGTH:
-                self._known[names] = known
+            self._known.put(names, known, _EACH + sum(map(len, names)))
         return known
 
     def _clean(self, batch: Batch, name: str, key: str) -> None:
