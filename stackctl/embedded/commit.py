@@ -70,7 +70,7 @@ class Totals:
 class Committer:
     """Commits groups of requests in two steps, so that one group is decoded while the one before is synced.
 
-    `group` and `fill` may run in several threads at once; `store` in one at a time, in the order of the groups.
+    `group` and `fill` may run in several threads at once; `store` in one at a time, in any order of the groups.
 
     Args:
         line: makes what a thread processes with, once for each thread.
@@ -104,7 +104,7 @@ class Committer:
     def store(self, prepared: Prepared) -> list[Outcome]:
         """Make a prepared group durable and count it; return each request's outcome."""
         fresh = self._unknown(prepared.fresh)
-        if len(fresh) < len(prepared.fresh):  # stored by the group before, while this one was prepared
+        if len(fresh) < len(prepared.fresh):  # stored by another group, while this one was prepared
             prepared = self.fill(Prepared(prepared.requests, prepared.digests, fresh))
         self.totals.repeated_requests += len(prepared.requests) - len(fresh)
         try:

@@ -262,6 +262,35 @@ async def _groups(arrivals: Sequence[tuple[int, int]], at_once: int) -> list[lis
     return begun
 
 
+def test_no_group_waits_for_a_slower_one() -> None:
+    """Two are prepared side by side, and the one that is ready first is answered first."""
+
+    async def scenario() -> None:
+        slow = asyncio.Event()
+
+        async def prepare(requests: Sequence[Request]) -> Sequence[Request]:
+            if requests[0].body.startswith(b"slow"):
+                await slow.wait()
+            return requests
+
+        async def store(requests: Sequence[Request]) -> list[Accepted]:
+            return [Accepted() for _ in requests]
+
+        intake = Intake(prepare, store, lambda: 0, at_once=lambda: 2)
+        running = asyncio.create_task(intake.run())
+        waits = asyncio.create_task(intake.take(Signal.TRACES, b"slow"))
+        await asyncio.sleep(0.02)
+        async with asyncio.timeout(5):
+            await intake.take(Signal.TRACES, bytes(receive.BESIDE_BYTES))
+        assert not waits.done()
+        slow.set()
+        assert await waits == Accepted()
+        intake.drain()
+        await running
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("kind", [BUSY, UNAVAILABLE])
 def test_retry_details_go_to_both_keys(kind: object) -> None:
     """`grpc-status-details-bin` is the specification's place, `google.rpc.retryinfo-bin` the Python SDK's."""

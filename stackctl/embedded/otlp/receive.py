@@ -46,7 +46,9 @@ P = TypeVar("P")
 
 
 class Intake(Generic[P]):
-    """Takes requests from the servers and commits them in groups, which are prepared side by side and stored in turn.
+    """Takes requests from the servers and commits them in groups, prepared side by side, stored as they become ready.
+
+    No sender is promised an order among requests that it did not wait for, so no group waits for a slower one.
 
     Args:
         prepare: does what needs no disk for a group.
@@ -105,22 +107,23 @@ class Intake(Generic[P]):
 
     async def run(self) -> None:
         """Commit group after group until `drain` was called and nothing waits any more."""
-        before: asyncio.Task[None] | None = None
+        under_way: set[asyncio.Task[None]] = set()
         while self._waiting or not self._closing:
             await self._arrived.wait()
             self._arrived.clear()
-            if before is not None and before.done():
-                before.result()  # raises what storing could not answer for
+            for ended in [task for task in under_way if task.done()]:
+                under_way.remove(ended)
+                ended.result()  # raises what storing could not answer for
             if not self._has_work():
                 continue
             await self._gather()
-            before = asyncio.create_task(self._commit(self._next_group(), before))
+            group = asyncio.create_task(self._commit(self._next_group()))
+            under_way.add(group)
             self._preparing += 1
-            before.add_done_callback(self._committed)
+            group.add_done_callback(self._committed)
             if self._waiting:
                 self._arrived.set()
-        if before is not None:
-            await before
+        await asyncio.gather(*under_way)
 
     async def _gather(self) -> None:
         """Let more requests join those that wait, for as long as they come and none has waited long."""
@@ -163,8 +166,8 @@ class Intake(Generic[P]):
         self._waiting_bytes -= size
         return group
 
-    async def _commit(self, group: list[tuple[Request, Waiter]], before: asyncio.Task[None] | None) -> None:
-        """Prepare a group beside others, store it after the one before, answer its requests."""
+    async def _commit(self, group: list[tuple[Request, Waiter]]) -> None:
+        """Prepare a group beside others, store it when it is ready, answer its requests."""
         began = time.monotonic()
         prepared = await self._prepare([request for request, _ in group])
         self._preparing -= 1
@@ -173,8 +176,6 @@ class Intake(Generic[P]):
         many_small = len(group) >= _MANY_REQUESTS and len(group[-1][0].body) < _SMALL_BYTES
         took = time.monotonic() - began if many_small else 0
         self._gather_seconds = min(max(took, GATHER_SECONDS), _LONGEST_GATHER_SECONDS)
-        if before is not None:
-            await before
         outcomes = await self._store(prepared)
         for (request, done), outcome in zip(group, outcomes, strict=True):
             self.queue_bytes -= len(request.body)

@@ -46,7 +46,7 @@ class Landing:
         # A family's slots are as its values and then the count, which is what the last bucket comes to.
         first = np.array(firsts, np.int64)
         slots = np.concatenate([np.repeat(first, widths) + offsets, (first + widths)[histograms]])
-        alone = len(np.unique(slots)) == len(slots)
+        alone = len(set(firsts)) == len(firsts)  # what families have never overlaps
         return cls(slots, alone, offsets < last, before, (starts + widths - 2)[histograms])
 
     def gained(self, values: Floats) -> Floats:
