@@ -3,6 +3,7 @@
 import gc
 import importlib
 import socket
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.turns import take_short_turns
 from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
+_REHEARSALS: Final = 3  # the interpreter makes code faster once it was run a few times
+_REHEARSED_SPANS: Final = 1024  # two requests as SDKs send them
+_SETTLE_NICE: Final = 19  # a stack that starts has better things to do
 _SEAL_NICE: Final = 19  # the least share there is of a core that others want, one part in seventy
 _SEAL_TURN_NS: Final = 100_000  # and whoever wants it waits no longer than that
 
@@ -37,9 +41,22 @@ class Bench:
         """Set one up."""
         pipeline = Pipeline(setup.config, book=setup.book)
         bench = cls(pipeline, Preparer(Line(pipeline, Derivation(setup.config.extra_models, book=setup.book))))
-        rehearse(bench.preparer)
+        rehearse(bench.preparer, 1)
         gc.freeze()  # as in the ingest process
         return bench
+
+    def settle(self) -> None:
+        """Make the memory that a copy writes to its own, and its code warm, before a group waits for either."""
+
+        def gently() -> None:
+            give_way(_SETTLE_NICE)
+            for _ in range(_REHEARSALS):
+                rehearse(self.preparer, _REHEARSED_SPANS)
+
+        # A process that gave way would do so for good, a thread ends.
+        settling = threading.Thread(target=gently)
+        settling.start()
+        settling.join()
 
     def serve(self, wire: Wire) -> None:
         """Answer the parent's groups until it closes the wire."""
@@ -52,11 +69,15 @@ def serve(channel: socket.socket, bench: Bench | None = None) -> None:
     """Answer the parent's groups until it closes the channel.
 
     Args:
-        bench: to work at; set up as the parent says when None.
+        bench: to work at, the copy of another's; set up as the parent says when None.
     """
     with suppress(WorkerLost):
         wire = Wire.join(channel)
-        (bench or Bench.of(wire.receive()[0])).serve(wire)
+        if bench is None:
+            bench = Bench.of(wire.receive()[0])
+        else:
+            bench.settle()
+        bench.serve(wire)
 
 
 def serve_seal(channel: socket.socket, _: Bench) -> None:

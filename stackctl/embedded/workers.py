@@ -1,7 +1,8 @@
-"""The worker processes of ingest as their parent sees them: started under load, replaced when lost, let go after calm.
+"""The worker processes of ingest as their parent sees them: called under load, replaced when lost, let go after calm.
 
-A stack with little to do has none: it starts as fast and stays as small as before. One interpreter prepares some
-80,000 spans/s, however many threads it has; beyond that, processes are what helps.
+A stack with little to do prepares in the ingest process itself. One interpreter prepares some 80,000 spans/s, however
+many threads it has; beyond that, processes are what helps. Copies of a process cost next to nothing while they wait, so
+they are made beforehand, where there is a nursery.
 """
 
 import asyncio
@@ -166,6 +167,8 @@ class Workforce:
         self._threads = ThreadPoolExecutor(2 * MOST_WORKERS, "carry")
         self._ready: set[Worker] = set()
         self._idle: list[Worker] = []
+        self._reserve: list[Worker] = []  # begun and not called yet
+        self._called = False
         self._starting: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._load = Load()
@@ -179,14 +182,14 @@ class Workforce:
 
     @property
     def size(self) -> int:
-        """How many workers there are."""
+        """How many workers work."""
         return len(self._ready)
 
     async def prepare(self, group: Prepared) -> Prepared:
         """Prepare a group in a worker where there are some, in this process otherwise."""
         if self._nursery is not None and not self._ready and _size(group) >= _LARGE_GROUP_BYTES:
-            self._grow(time.monotonic())
-            if self._starting:
+            self._call(time.monotonic())
+            if self._starting and not self._ready:
                 await asyncio.wait(self._starting, return_when=asyncio.FIRST_COMPLETED)
         while self._ready and (not self._idle or self.size - len(self._idle) >= self.at_once):
             self._freed.clear()
@@ -199,30 +202,46 @@ class Workforce:
             self._load.note(time.monotonic() - began)
 
     def look(self, queue_bytes: int) -> None:
-        """Start or end workers as the load asks for; call it several times a second.
+        """Call, let go or make workers as the load asks for; call it several times a second.
 
         Args:
             queue_bytes: bytes of the requests that wait or are being committed.
         """
         now = time.monotonic()
         self._load.look(now, queue_bytes)
-        if self._load.calm_seconds(now) >= _CALM_SECONDS and len(self._idle) == len(self._ready):
+        calm = self._load.calm_seconds(now) >= _CALM_SECONDS
+        if self._ready and calm and len(self._idle) == len(self._ready):
             self._let_go()
         elif self._load.high or self._ready:
-            self._grow(now)
+            self._call(now)
+        elif self._nursery is not None:
+            self._make_missing(now)
 
     async def close(self) -> None:
         """End all workers; nothing may be under way."""
         self._most = 0
         await asyncio.gather(*self._starting, return_exceptions=True)
         self._let_go()
+        self._end(self._reserve)
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _grow(self, now: float) -> None:
+    def _call(self, now: float) -> None:
+        """Let all workers work: those in reserve at once, those that are missing as soon as they have begun."""
+        self._called = True
+        while self._reserve:
+            self._admit(self._reserve.pop())
+        self._make_missing(now)
+
+    def _admit(self, worker: Worker) -> None:
+        self._ready.add(worker)
+        self._idle.append(worker)
+        log.info("worker process %d of %d is ready", len(self._ready), self._most)
+
+    def _make_missing(self, now: float) -> None:
         """Start the workers that are missing, unless one was lost a moment ago."""
         if now < self._not_before:
             return
-        for _ in range(self._most - len(self._ready) - len(self._starting)):
+        for _ in range(self._most - len(self._ready) - len(self._reserve) - len(self._starting)):
             task = asyncio.create_task(self._start(), name="worker")
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
@@ -239,9 +258,10 @@ class Workforce:
             self._pause("a worker process did not start")
             self._threads.submit(worker.end)
             return
-        self._ready.add(worker)
-        self._idle.append(worker)
-        log.info("worker process %d of %d is ready", len(self._ready), self._most)
+        if self._called:
+            self._admit(worker)
+        else:
+            self._reserve.append(worker)
 
     async def _outside(self, worker: Worker, group: Prepared) -> Prepared | None:
         """Prepare a group in a worker; None when that was lost."""
@@ -264,10 +284,14 @@ class Workforce:
         self._not_before = time.monotonic() + _PAUSE_SECONDS
 
     def _let_go(self) -> None:
-        for worker in self._idle:
-            self._threads.submit(worker.end)
+        """End those that worked: they hold what their largest groups took."""
+        self._called = False
+        self._end(self._idle)
         self._ready.clear()
-        self._idle.clear()
+
+    def _end(self, workers: list[Worker]) -> None:
+        while workers:
+            self._threads.submit(workers.pop().end)
 
 
 def _size(group: Prepared) -> int:

@@ -1,8 +1,10 @@
 """Sealing in a process of its own: the same files as in ingest, refusals told, and gentle only while it keeps up."""
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 from worker_groups import founded, group, line, stalling
@@ -18,6 +20,8 @@ from stackctl.embedded.store.frame import Frame
 from stackctl.embedded.store.layout import SPANS, Layout
 from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import SealLimits, SpanStore
+
+OURS: Final = str(os.getpriority(os.PRIO_PROCESS, 0))  # how nice processes are that give way to nobody
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def test_sealing_gives_way_only_while_it_keeps_up(nursery: Nursery, tmp_path: Pa
         for log in layout.log_dir.iterdir():
             log.unlink()
     tries = [line.split() for line in (layout.root / "tries").read_text().splitlines()]
-    assert tries == [["0", "19"], ["1", "19"], ["1", "0"], ["2", "0"], ["3", "19"]]
+    assert tries == [["0", "19"], ["1", "19"], ["1", OURS], ["2", OURS], ["3", "19"]]
 
 
 def test_sealing_is_in_earnest_where_log_files_have_piled_up(nursery: Nursery, tmp_path: Path) -> None:
@@ -85,4 +89,4 @@ def test_sealing_is_in_earnest_where_log_files_have_piled_up(nursery: Nursery, t
     for number in range(4):
         layout.log_file(number).touch()
     assert Sealer(nursery).seal(stalling, layout, 0)
-    assert (layout.root / "tries").read_text() == "0 0\n"
+    assert (layout.root / "tries").read_text() == f"0 {OURS}\n"

@@ -188,6 +188,37 @@ def test_a_large_group_waits_for_the_copies_that_prepare_it(nursery: Nursery) ->
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
+def test_a_reserve_waits_where_copies_are_to_be_had(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are made before there is load, are called by it without a wait, and made anew when they were let go."""
+    monkeypatch.setattr(workers, "_CALM_SECONDS", 0.5)
+    monkeypatch.setattr(workers, "_WINDOW_SECONDS", 0.1)
+
+    async def reserve(force: Workforce) -> list[int]:
+        while len(force._reserve) < 2:
+            force.look(0)
+            await asyncio.sleep(0.02)
+        assert force.size == 0
+        return [worker.pid for worker in force._reserve]
+
+    async def run() -> None:
+        force = Workforce(SETUP, workforce()._inside, most=2, nursery=nursery)
+        first = await reserve(force)
+        force._load.note(1.0)
+        await asyncio.sleep(0.1)
+        force.look(0)
+        assert sorted(worker.pid for worker in force._ready) == sorted(first)
+        assert isinstance((await force.prepare(group())).spans, Packed)
+        while force.size:
+            force.look(0)
+            await asyncio.sleep(0.02)
+        second = await reserve(force)
+        assert not set(first) & set(second)
+        await force.close()
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in [*first, *second]), 5)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_one_worker_at_a_time_prepares_while_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two workers one is left idle for as long as questions come, and both work when none do."""
     at_work: list[int] = []
@@ -287,8 +318,9 @@ def sender(ingest: IngestProcess, seconds: float, seed: int) -> subprocess.Popen
 
 def test_workers_come_under_load_and_totals_stay_exact(ingest: IngestProcess) -> None:
     """Started under load, one of them killed and replaced: everything acknowledged is stored and counted once."""
+    # Those in reserve wait and do not work yet.
+    wait_until(lambda: len(children(ingest)) == (workers.workers_here() if sys.platform == "linux" else 0))
     assert ingest.status()["workers"] == 0
-    assert not children(ingest)
     sending = sender(ingest, 6.0, 1)
     wait_until(lambda: ingest.status()["workers"] == workers.workers_here())
     for one in children(ingest)[:1]:
