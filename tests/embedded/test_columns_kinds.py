@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stackctl import semconv
-from stackctl.embedded.columns import Coded, combined, holds
+from stackctl.embedded.arrays import Coded
+from stackctl.embedded.columns import combined, holds
 from stackctl.embedded.columns.batch import Batch
 from stackctl.embedded.columns.kinds import NOTHING, spread
 from stackctl.embedded.columns.looks import look

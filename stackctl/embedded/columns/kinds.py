@@ -4,33 +4,23 @@ What rules decide from texts is decided once for each kind: a batch has thousand
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+
+from stackctl.embedded.arrays import Coded, Codes
 
 from .arrow import Column
 from .looks import Look
 from .views import Mask, Numbers
 
-Codes = npt.NDArray[np.integer[Any]]
-
 # Combinations that there may be, so few that a table of all of them is made faster than records are sorted.
 _COUNTED: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """A column by its distinct values: record i has `values[codes[i]]`, None among them where some have none."""
-
-    codes: Codes
-    values: Sequence[Any]
-
-
 # A column that is not there.
-NOTHING: Final = Coded(np.zeros(0, np.int32), (None,))
+NOTHING: Final = Coded(np.zeros(0, np.int32), [None])
 
 
 def coded(column: Column) -> Coded:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from stackctl.embedded.arrays import Codes
 from stackctl.embedded.otlp.shape import Lists, Texts
 
 Ints = npt.NDArray[np.int64]
@@ -38,7 +39,7 @@ _BRACKETS: Final = (literal("["), literal("]"))
 _BYTES_LEAD: Final = "data:;base64,"
 
 
-def take(column: Any, places: Ints, missing: npt.NDArray[np.bool_] | None = None) -> Any:
+def take(column: Any, places: Codes, missing: npt.NDArray[np.bool_] | None = None) -> Any:
     """Some values of an array.
 
     Args:
