@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stackctl.embedded.arrays import Arrays, Coded
+from stackctl.embedded.arrays import Arrays, Coded, spread
 from stackctl.genai.rows import (
     Duration,
     EventAttr,
@@ -22,7 +22,7 @@ from stackctl.genai.rows import (
 
 from .arrow import EMPTY, NULLS, Column, pc
 from .events import FirstEvents
-from .kinds import alike, alike_numbers, coded, spread
+from .kinds import alike, alike_numbers, coded
 from .looks import Look, look
 from .rest import Rest
 from .views import Floats, Numbers, Truth, numbers, valid

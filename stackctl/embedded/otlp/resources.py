@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from stackctl.embedded.arrays import Coded
-from stackctl.embedded.otlp import jsontext, keyvalues, message
+from stackctl.embedded.arrays import Coded, spread, take
+from stackctl.embedded.otlp import keyvalues, message
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints
 from stackctl.embedded.otlp.remembered import Remembered, few
@@ -92,19 +92,16 @@ class _Shown:
 
     def column(self, name: str, values: list[Any], kind: Any, known: dict[str, Coded]) -> Any:
         """A column of what each message has there; `known` gets its distinct texts."""
-        codes, distinct = self.codes, values
         if kind != _TEXT:
-            return jsontext.take(pa.array(values, kind), codes)
+            return take(pa.array(values, kind), self.codes)
+        found = Coded(self.codes, values)
         if len(values) > 1:  # resources of different services have most of their texts in common
             numbers: dict[str | None, int] = {}
             places = [numbers.setdefault(text, len(numbers)) for text in values]
-            codes, distinct = np.array(places)[codes], list(numbers)
+            found = Coded(np.array(places)[self.codes], list(numbers))
         if self.whole:
-            known[name] = Coded(codes, distinct)
-        if len(distinct) > 1:
-            return jsontext.take(pa.array(distinct, kind), codes)
-        value, rows = distinct[0], len(codes)
-        return pa.nulls(rows, kind) if value is None else pa.repeat(pa.scalar(value, kind), rows)
+            known[name] = found
+        return spread(found)
 
 
 def _attributes(serialised: list[bytes]) -> Lists:
