@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from stackctl.embedded.arrays import Arrays
 from stackctl.embedded.columns import Batch
 from stackctl.embedded.otlp import decode
 from stackctl.embedded.otlp.decode import Decoded
@@ -27,7 +28,7 @@ class Rules(Protocol):
     def reads(self, key: str, scopes: frozenset[str]) -> bool:
         """Whether the texts of a span attribute are of any use in spans of some scopes."""
 
-    def batch(self, table: pa.Table) -> Batch:
+    def batch(self, spans: Arrays) -> Batch:
         """Spans as they are counted and stored."""
 
     def evaluations(self, table: pa.Table) -> pa.Table:
@@ -108,15 +109,15 @@ class Preparer:
         if spans:
             found = decode.gathered_spans([r.body for r in spans.values()], arrival(spans), line.rules.reads)
             _settle(prepared, list(spans), found)
-            if found.table.num_rows:
-                batch = line.rules.batch(found.table)
+            if found.arrays.rows:
+                batch = line.rules.batch(found.arrays)
                 prepared.spans = batch.table()
                 prepared.increments.append(line.derive.from_spans(batch))
         logs = chosen(fresh, Signal.LOGS)
         if logs:
             found = decode.gathered_evaluations([r.body for r in logs.values()], arrival(logs))
             _settle(prepared, list(logs), found)
-            if found.table.num_rows:
+            if found.arrays.rows:
                 prepared.evaluations = line.rules.evaluations(found.table)
                 prepared.increments.append(line.derive.from_evaluations(prepared.evaluations))
         return prepared

@@ -1,6 +1,6 @@
 """OTLP to tables: both decoders agree, and nothing a sender writes breaks more than its own request."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ def rows(table: pa.Table) -> list[dict[str, Any]]:
     """A table as rows without nulls, its JSON texts parsed."""
     found = [{key: value for key, value in row.items() if value is not None} for row in table.to_pylist()]
     return [{k: orjson.loads(v) if k in JSON_COLUMNS else v for k, v in row.items()} for row in found]
+
+
+def flat(flatten: Callable[[list[bytes], int], wide.Flat], request: bytes) -> list[dict[str, Any]]:
+    """The rows that one decoder makes of a request."""
+    return rows(flatten([request], 1).arrays.table())
 
 
 def one(request: ExportTraceServiceRequest) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def test_both_decoders_agree_on_any_attributes(spans: list, resource: list, even
     for key, value in resource:
         request.resource_spans[0].resource.attributes.add(key=key).value.CopyFrom(any_value(value))
     raw = request.SerializeToString()
-    assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+    assert flat(wide.flatten, raw) == flat(plain.flatten, raw)
     expected = [without_unread(row) for row in rows(decode.spans([raw], 1))]
     for decoder in decode.DECODERS:
         assert rows(decode.gathered_spans([raw], 1, is_read, decoder).table) == expected
@@ -137,7 +142,7 @@ def test_every_spelling_of_an_attribute_means_the_same(pairs: list[bytes]) -> No
     span = b"".join(b"\x4a" + padded(len(pair)) + pair for pair in pairs)
     for tag in (b"\x12", b"\x12", b"\x0a"):
         span = tag + padded(len(span)) + span
-    fast, slow = (sorted(*map(dict.items, rows(flatten([span], 1).table))) for flatten in (wide.flatten, plain.flatten))
+    fast, slow = (sorted(*map(dict.items, flat(flatten, span))) for flatten in (wide.flatten, plain.flatten))
     assert str(fast) == str(slow)  # as text, in which NaN equals itself
 
 
@@ -149,7 +154,7 @@ def test_values_of_every_length_read_as_protobuf_reads_them() -> None:
         for key, value in {"text": "x" * size, "word": "é" * size, "number": min(number, 2**63 - 1)}.items():
             add_attribute(span.attributes, key * (1 + 60 * (size % 7 == 0)), value)
     raw = request.SerializeToString()
-    assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+    assert flat(wide.flatten, raw) == flat(plain.flatten, raw)
 
 
 def test_attributes_in_any_order_are_found() -> None:
@@ -161,7 +166,7 @@ def test_attributes_in_any_order_are_found() -> None:
                 add_attribute(span.attributes, f"key-{(place * (number % orders + 1)) % 7}", number)
             add_attribute(span.attributes, f"only-{number % orders}", "x")
         raw = request.SerializeToString()
-        assert rows(wide.flatten([raw], 1).table) == rows(plain.flatten([raw], 1).table)
+        assert flat(wide.flatten, raw) == flat(plain.flatten, raw)
 
 
 def test_messages_in_pieces_are_joined() -> None:
@@ -174,7 +179,7 @@ def test_messages_in_pieces_are_joined() -> None:
         part.resource.attributes.add(key=f"key-{number}").value.int_value = number
     inner = b"".join(part.SerializeToString() for part in resources) + b"\x12" + padded(len(scope)) + scope
     raw = b"\x0a" + padded(len(inner)) + inner
-    fast, slow = (rows(flatten([raw], 1).table) for flatten in (wide.flatten, plain.flatten))
+    fast, slow = (flat(flatten, raw) for flatten in (wide.flatten, plain.flatten))
     assert fast == slow
     assert (fast[0]["r:key-0:i"], fast[0]["r:key-1:i"], fast[0]["scope"], fast[0]["scope_version"]) == (0, 1, "a", "2")
 
@@ -210,6 +215,35 @@ def test_spans_with_impossible_ids_are_refused_and_counted() -> None:
         found = decode.gathered_spans([request.SerializeToString(), call_request()], 1, decoder=decoder)
         assert found.refused == {0: 4}
         assert found.table.num_rows == 3
+
+
+def test_texts_that_decoding_knows_are_those_of_the_columns() -> None:
+    """Rules and series take the distinct texts of resources and scopes as decoding saw them: they are the rows' own."""
+    requests = [path.read_bytes() for path in CAPTURES]
+    for group in (requests, *([one] for one in requests)):
+        arrays = decode.gathered_spans(group, 7).arrays
+        assert {"scope", "scope_version", "r:service.name:s"} <= arrays.known.keys()
+        for name, coded in arrays.known.items():
+            assert [coded.values[code] for code in coded.codes.tolist()] == arrays.columns[name].to_pylist()
+            assert set(coded.codes.tolist()) == set(range(len(set(coded.values))))
+
+
+def test_texts_are_not_known_where_rows_are_others_than_were_decoded() -> None:
+    """Where spans are refused, requests come apart, or a resource or scope has no spans, its texts are not known."""
+    refused, without_spans, without_scopes = span_request(2), span_request(2), span_request(2)
+    refused.resource_spans[0].scope_spans[0].spans[0].span_id = b""
+    without_spans.resource_spans[0].scope_spans.add().scope.name = "no spans"
+    without_scopes.resource_spans.add().resource.attributes.add(key="k").value.string_value = "no spans"
+    of_scope, of_resource = {"scope", "scope_version"}, {"r:service.name:s", "r:k:s", "rrest"}
+    for request, unknown in (
+        (refused, of_scope | of_resource),
+        (without_spans, of_scope),
+        (without_scopes, of_resource),
+    ):
+        arrays = decode.gathered_spans([request.SerializeToString()], 7).arrays
+        assert arrays.rows
+        assert arrays.known.keys().isdisjoint(unknown)
+    assert decode.gathered_spans([call_request(), b"no protobuf", call_request()], 7).arrays.known == {}
 
 
 def test_core_columns_say_what_the_span_says() -> None:
@@ -253,7 +287,7 @@ def test_nonsense_times_are_held_where_queries_can_add_them(start: int, end: int
     """One span's absurd timestamps would overflow the arithmetic of every search over its segment."""
     raw = span_request(start_time_unix_nano=start, end_time_unix_nano=end).SerializeToString()
     for flatten in (wide.flatten, plain.flatten):
-        (row,) = rows(flatten([raw], 1).table)
+        (row,) = flat(flatten, raw)
         assert (row["start_ns"], row["dur_ns"]) == stored
 
 
@@ -263,7 +297,7 @@ def test_kinds_and_statuses_that_do_not_exist_say_nothing(number: int) -> None:
     request = span_request(kind=number)
     request.resource_spans[0].scope_spans[0].spans[0].status.code = number
     for flatten in (wide.flatten, plain.flatten):
-        (row,) = rows(flatten([request.SerializeToString()], 1).table)
+        (row,) = flat(flatten, request.SerializeToString())
         assert (row["kind"], row["status"]) == (0, 0)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from stackctl.embedded.arrays import Arrays, Coded, spread
 from stackctl.genai.rows import (
     Duration,
     EventAttr,
@@ -21,7 +22,7 @@ from stackctl.genai.rows import (
 
 from .arrow import EMPTY, NULLS, Column, pc
 from .events import FirstEvents
-from .kinds import Coded, alike, alike_numbers, coded, spread
+from .kinds import alike, alike_numbers, coded
 from .looks import Look, look
 from .rest import Rest
 from .views import Floats, Numbers, Truth, numbers, valid
@@ -34,6 +35,9 @@ _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
 class Batch:
     """Columns by name, as the SpanTable contract spells them, changed in place while the rows run over them.
 
+    Args:
+        rows: a table, or its columns.
+
     Attributes:
         rows: how many spans.
         columns: name to array; each array is contiguous and as long as the batch.
@@ -42,9 +46,10 @@ class Batch:
         in_scope: the same of patterns of instrumentation scopes, emptied when those change.
     """
 
-    def __init__(self, table: pa.Table) -> None:
-        self.rows: int = table.num_rows
-        self.columns: dict[str, Column] = dict(zip(table.schema.names, _contiguous(table), strict=True))
+    def __init__(self, rows: pa.Table | Arrays) -> None:
+        arrays = rows if isinstance(rows, Arrays) else Arrays.of(rows)
+        self.rows = arrays.rows
+        self.columns: dict[str, Column] = dict(arrays.columns)
         self.memo: dict[int, tuple[When, Truth]] = {}
         self.in_scope: dict[str, Truth] = {}
         # What conditions may have been judged by: keys of attributes, and the names of other columns.
@@ -56,9 +61,10 @@ class Batch:
         # The columns in which an attribute has values, by prefix and key: most are asked for again and again.
         self._found: dict[str, list[Column]] = {}
         # What was seen of columns, each kept alive by its entry, and so its identity its own.
-        texts = [column for column in self.columns.values() if _is_text(column) and column.null_count < self.rows]
+        known = [(self.columns[name], found) for name, found in arrays.known.items()]
+        self._coded = {id(column): (column, found) for column, found in known}
+        texts = [column for column in self.columns.values() if self._is_unknown_text(column)]
         self._looks = {id(column): (column, seen) for column, seen in zip(texts, look(texts), strict=True)}
-        self._coded: dict[int, tuple[Column, Coded]] = {}
         self._numbers: dict[int, tuple[Column, Numbers]] = {}
         self._floats: dict[int, tuple[Column, Floats]] = {}
         self._durations: tuple[Column, Column] | None = None
@@ -162,7 +168,7 @@ class Batch:
         return known
 
     def look(self, column: Column) -> Look:
-        """Return what is seen of a text column; those of the table were all looked through at once."""
+        """Return what is seen of a text column; those of unknown texts were all looked through at once."""
         known = self._looks.get(id(column))
         if known is None:
             known = self._looks[id(column)] = column, look([column])[0]
@@ -277,6 +283,9 @@ class Batch:
         column = self.columns.get("events")
         return column is not None and column.null_count < self.rows
 
+    def _is_unknown_text(self, column: Column) -> bool:
+        return _is_text(column) and id(column) not in self._coded and column.null_count < self.rows
+
     def _note(self, name: str) -> None:
         if name.startswith("s:"):
             self._kinds.setdefault(name[2:-2], []).append(_KINDS[name[-1]])
@@ -297,17 +306,6 @@ class Batch:
         if known is None or known[0] is not column:
             known = self._rest[name] = column, Rest(self.coded(column))
         return known[1]
-
-
-def _contiguous(table: pa.Table) -> list[Column]:
-    """The table's columns, each in one piece and with its values in it."""
-    batches = table.to_batches()
-    whole = len(batches) == 1
-    # Of the quickest ways to the columns of a batch the one through a struct.
-    pieces: list[Column] = (
-        batches[0].to_struct_array().flatten() if whole else [column.combine_chunks() for column in table.columns]
-    )
-    return [piece.dictionary_decode() if pa.types.is_dictionary(piece.type) else piece for piece in pieces]
 
 
 def _is_text(column: Column) -> bool:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import orjson
 import pyarrow as pa
 
+from stackctl.embedded.arrays import Coded
 from stackctl.genai import rows
 from stackctl.genai.rows import Convert, ValueType
 from stackctl.remembering import remembers
@@ -15,7 +16,6 @@ from stackctl.remembering import remembers
 from .arrow import ARROW_TYPES, FALSE, NULLS, Column, pc
 from .batch import Batch
 from .conditions import compiled
-from .kinds import Coded
 
 T = TypeVar("T", str, int)
 # What Arrow reads, so no plus sign.

@@ -4,33 +4,23 @@ What rules decide from texts is decided once for each kind: a batch has thousand
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+
+from stackctl.embedded.arrays import Coded, Codes
 
 from .arrow import Column
 from .looks import Look
-from .views import Mask, Numbers
-
-Codes = npt.NDArray[np.integer[Any]]
+from .views import Numbers
 
 # Combinations that there may be, so few that a table of all of them is made faster than records are sorted.
 _COUNTED: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """A column by its distinct values: record i has `values[codes[i]]`, None among them where some have none."""
-
-    codes: Codes
-    values: Sequence[Any]
-
-
 # A column that is not there.
-NOTHING: Final = Coded(np.zeros(0, np.int32), (None,))
+NOTHING: Final = Coded(np.zeros(0, np.int32), [None])
 
 
 def coded(column: Column) -> Coded:
@@ -81,31 +71,6 @@ def combined(columns: Sequence[Coded], count: int) -> Coded:
     first, codes = _distinct(mixed, span)
     each = [_values_at(column, first) for column in columns]
     return Coded(codes, list(zip(*each, strict=True)))
-
-
-def spread(column: Coded) -> Column:
-    """Return a column of texts."""
-    texts = {text for text in column.values if text is not None}
-    if not texts:
-        return pa.nulls(len(column.codes), pa.string())
-    if len(column.values) == 1:
-        return pa.repeat(pa.scalar(column.values[0], pa.string()), len(column.codes))
-    if len(texts) == 1 and "" not in texts:
-        return _repeated(texts.pop(), np.array([text is not None for text in column.values])[column.codes])
-    distinct: Column = pa.array(column.values, pa.string())
-    return distinct.take(pa.array(column.codes))
-
-
-def _repeated(text: str, there: Mask) -> Column:
-    """Return a column of one text, in a third of the time in which Arrow takes it for each record that has it."""
-    octets = text.encode()
-    ends = np.zeros(len(there) + 1, np.int32)
-    np.multiply(there.cumsum(dtype=np.int32), len(octets), out=ends[1:])
-    count = int(np.count_nonzero(there))
-    parts: tuple[Any, ...] = (np.packbits(there, bitorder="little"), ends, octets * count)
-    return pa.Array.from_buffers(
-        pa.string(), len(there), [pa.py_buffer(part) for part in parts], null_count=len(there) - count
-    )
 
 
 def _values_at(column: Coded, records: Codes) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from stackctl import semconv
+from stackctl.embedded.arrays import Arrays
 from stackctl.genai import prices
 from stackctl.genai.accounting import counts
 from stackctl.genai.derived import DERIVED_TYPES
@@ -68,15 +69,15 @@ class Pipeline:
 
         A span that a rule fails on is left out and counted in `lost`: what could not be redacted must not pass.
         """
-        return self.batch(table).table()
+        return self.batch(Arrays.of(table)).table()
 
-    def batch(self, table: pa.Table) -> Batch:
+    def batch(self, spans: Arrays) -> Batch:
         """Do as `process` does; return the batch, which knows already what deriving series asks for."""
-        return self._without_failures(self._spans, table)
+        return self._without_failures(self._spans, spans)
 
     def evaluations(self, table: pa.Table) -> pa.Table:
         """Return the evaluation records that are stored and counted, redacted; failures as for spans."""
-        return self._without_failures(self._evaluations, table).table()
+        return self._without_failures(self._evaluations, Arrays.of(table)).table()
 
     def _spans(self, batch: Batch) -> None:
         plan = self._planner.of(batch)
@@ -90,18 +91,19 @@ class Pipeline:
     def _evaluations(self, batch: Batch) -> None:
         self._redactor.redact_evaluations(batch)
 
-    def _without_failures(self, run: Callable[[Batch], None], table: pa.Table) -> Batch:
-        """Run over the whole table, and where that fails over its halves, down to the records that fail."""
-        batch = Batch(table)
-        if not table.num_rows:
+    def _without_failures(self, run: Callable[[Batch], None], arrays: Arrays) -> Batch:
+        """Run over all records, and where that fails over both halves, down to the records that fail."""
+        batch = Batch(arrays)
+        if not arrays.rows:
             return batch
         try:
             run(batch)
             return batch
         except Exception:  # noqa: BLE001 - whatever a rule raises on a sender's value, the others must be kept
-            if table.num_rows == 1:
+            table = arrays.table()
+            if arrays.rows == 1:
                 self.lost += 1
                 return Batch(table.slice(0, 0))
-        half = table.num_rows // 2
-        parts = [self._without_failures(run, part).table() for part in (table.slice(0, half), table.slice(half))]
+        halves = table.slice(0, arrays.rows // 2), table.slice(arrays.rows // 2)
+        parts = [self._without_failures(run, Arrays.of(half)).table() for half in halves]
         return Batch(pa.concat_tables(parts, promote_options="default"))

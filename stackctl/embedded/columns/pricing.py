@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stackctl import semconv
+from stackctl.embedded.arrays import Coded, Codes
 from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
 from stackctl.genai.rows import Equals, SpanAttr
 
 from .batch import Batch, or_zero
 from .conditions import both, inverse, judged
-from .kinds import NOTHING, Coded, Codes, combined
+from .kinds import NOTHING, combined
 from .views import Floats, Mask, Truth
 
 Ints = npt.NDArray[np.int64]

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from stackctl import semconv
+from stackctl.embedded.arrays import Coded, spread
 from stackctl.genai import content
 from stackctl.genai.content import Form
 from stackctl.genai.derived import DERIVED_TYPES
@@ -21,7 +22,7 @@ from stackctl.remembering import Memory
 
 from .arrow import EMPTY, Column, pc
 from .batch import Batch
-from .kinds import NOTHING, Coded, combined, spread
+from .kinds import NOTHING, combined
 from .looks import Look
 from .texts import each_distinct, mask_text, unclean
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from .kinds import Coded
+from stackctl.embedded.arrays import Coded
 
 # Longer texts are read each time rather than remembered: they hold content, and few are alike.
 _REMEMBERED_LENGTH = 512

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from stackctl.embedded.arrays import take
 from stackctl.embedded.otlp import jsontext
 from stackctl.embedded.otlp.jsontext import Ints
 from stackctl.embedded.otlp.keyvalues import LETTERS, OTHER, SCALAR_FIELDS, TEXT, Cut, distinct, keys
@@ -119,7 +120,7 @@ class _Others:
         """
         if not len(places):
             return cls(places, places, [])
-        _, offsets, raw = jsontext.take(elements, places).buffers()
+        _, offsets, raw = take(elements, places).buffers()
         found, codes = distinct(np.frombuffer(offsets, np.int32, len(places) + 1), raw)
         return cls(places, np.zeros(len(places), np.int64) if codes is None else codes, _others.of(found))
 
@@ -181,8 +182,9 @@ def _keys(heads: Texts, bounds: Ints, sizes: Ints) -> tuple[list[bytes], Ints]:
     Spans of one library have the same keys in the same order, so those of a whole row are looked up as one.
     """
     _, offsets, raw = heads.buffers()
-    found, orders = distinct(np.frombuffer(offsets, np.int32, len(heads) + 1)[bounds], raw)
-    if sum(map(len, found)) * _ALIKE <= heads.nbytes:
+    ends = np.frombuffer(offsets, np.int32, len(heads) + 1)
+    found, orders = distinct(ends[bounds], raw)
+    if sum(map(len, found)) * _ALIKE <= ends[-1]:
         sequences = _sequences.of(found)
         lengths = np.array([len(sequence) for sequence in sequences])
         each = np.zeros(len(sizes), np.int64) if orders is None else orders

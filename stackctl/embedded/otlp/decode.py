@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 
+from stackctl.embedded.arrays import Arrays
 from stackctl.embedded.otlp import evaluations as evaluation_records
 from stackctl.embedded.otlp import plain, wide
 from stackctl.embedded.otlp.message import Panicked
@@ -31,16 +33,21 @@ class Decoded:
     """What came out of several requests.
 
     Attributes:
-        table: their rows together.
+        arrays: their rows together.
         refused: per request number, how many of its records were refused (ids of a wrong length); only where any.
         errors: per request number, why all of it was refused.
         dropped: log records that are no evaluation.
     """
 
-    table: pa.Table
+    arrays: Arrays
     refused: dict[int, int] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
     dropped: int = 0
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows as a table."""
+        return self.arrays.table()
 
 
 def spans(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
@@ -78,12 +85,11 @@ def gathered_spans(
             return plain.flatten(batch, arrival_ms, reads)
 
     flats, errors = _apart(flat, requests)
-    tables, refused = [], dict[int, int]()
+    refused: dict[int, int] = {}
     for numbers, found in flats:
-        tables.append(found.table if found.valid.all() else found.table.filter(pa.array(found.valid)))
         for bad in found.request[~found.valid].tolist():
             refused[numbers[bad]] = refused.get(numbers[bad], 0) + 1
-    return Decoded(unite(tables, CORE), refused, errors)
+    return Decoded(_united([found for _, found in flats]), refused, errors)
 
 
 def evaluations(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
@@ -108,7 +114,14 @@ def gathered_evaluations(requests: Sequence[bytes], arrival_ms: int) -> Decoded:
     found, errors = _apart(evaluation_records.records, requests)
     rows = [row for _, (batch, _) in found for row in batch]
     dropped = sum(others for _, (_, others) in found)
-    return Decoded(evaluation_records.table(rows, arrival_ms), {}, errors, dropped)
+    return Decoded(Arrays.of(evaluation_records.table(rows, arrival_ms)), {}, errors, dropped)
+
+
+def _united(flats: Sequence[Flat]) -> Arrays:
+    """The valid spans. Where rows are put together or left out, what was known of texts is not followed."""
+    if len(flats) == 1 and flats[0].valid.all():
+        return flats[0].arrays
+    return Arrays.of(unite([flat.arrays.table().filter(pa.array(flat.valid)) for flat in flats], CORE))
 
 
 def _apart(

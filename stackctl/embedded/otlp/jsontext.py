@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from stackctl.embedded.arrays import take
 from stackctl.embedded.otlp.shape import Lists, Texts
 
 Ints = npt.NDArray[np.int64]
@@ -26,9 +27,6 @@ def literal(text: str) -> Any:
     return pa.scalar(text, pa.string())
 
 
-# Arrow's `take` without what it does for anybody's arguments.
-_TAKE: Final = pc.get_function("array_take")
-_UNCHECKED: Final = pc.TakeOptions(boundscheck=False)
 _NOTHING: Final = pa.scalar(None, pa.string())
 EMPTY: Final = literal("")
 _COMMA: Final = literal(",")
@@ -36,16 +34,6 @@ _BRACES: Final = (literal("{"), literal("}"))
 _BRACKETS: Final = (literal("["), literal("]"))
 # Before bytes as text, as a data URI has it: without, redaction would take them for an identifier.
 _BYTES_LEAD: Final = "data:;base64,"
-
-
-def take(column: Any, places: Ints, missing: npt.NDArray[np.bool_] | None = None) -> Any:
-    """Some values of an array.
-
-    Args:
-        places: where they are; all are within it.
-        missing: which are null, where some are.
-    """
-    return _TAKE.call([column, pa.array(places, mask=missing)], _UNCHECKED)
 
 
 def any_value(value: AnyValue) -> Any:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from stackctl.embedded.otlp.jsontext import Ints, take
+from stackctl.embedded.arrays import take
+from stackctl.embedded.otlp.jsontext import Ints
 from stackctl.embedded.otlp.shape import SCALARS, Texts
 
 Mask = npt.NDArray[np.bool_]
@@ -246,13 +247,13 @@ def _cut_short(data: Octets, starts: Ints, ends: Ints) -> tuple[Mask, Octets, In
 
     Here are as few operations as can be, each over all elements.
     """
-    heads = _pairs(data, starts)  # tag and length of the key
-    key_ends = starts + ((heads >> 8) + np.uint16(2))
+    sizes = _octets(data, starts + 1)
+    key_ends = starts + 2 + sizes
     words = _words(data, key_ends)
     forms = np.minimum((ends - key_ends).view(np.uint64), _TAILS - 1).view(np.int64)  # one below zero is huge
     forms += _FORM_OF_TAG.take(words.view(np.uint8)[2::_WORD])
     fits = (words & _SURE.take(forms)) == _WRITTEN.take(forms)
-    fits &= (heads & 0x80FF) == _KEY_TAG
+    fits &= (_octets(data, starts) == _KEY_TAG) & (sizes < 0x80)
     found = _FORMS.take(forms)
     kinds: Octets = found & np.uint8(_KIND_BITS)
     return fits, kinds, key_ends, key_ends + (found >> _LEAD_SHIFT)
@@ -335,13 +336,6 @@ def _words(data: Octets, places: Ints) -> Words:
     late = np.flatnonzero(places > last)
     found[late] >>= ((places[late] - last) * 8).view(np.uint64)
     return found
-
-
-def _pairs(data: Octets, places: Ints) -> npt.NDArray[np.uint16]:
-    """Two bytes from each place on, which ascend, as a little-endian number; whatever lies at the end beyond it."""
-    last = len(data) - 2
-    pairs: npt.NDArray[np.uint16] = np.ndarray((last + 1,), "<u2", data, strides=(1,))
-    return pairs[places if places[-1] <= last else np.minimum(places, last)]
 
 
 def _varints(data: Octets, words: Words, at: Ints, ends: Ints) -> Words:

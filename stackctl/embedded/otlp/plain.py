@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from stackctl.embedded.arrays import Arrays
 from stackctl.embedded.otlp.jsontext import any_value, json_text
 from stackctl.embedded.otlp.keyvalues import SCALAR_FIELDS
 from stackctl.embedded.otlp.shape import (
@@ -49,7 +50,8 @@ def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_r
                 rows += [_span(span) | shared | {"rrest": left} for span in scope.spans]
                 origin += [number] * len(scope.spans)
     ids = [(row["tid_hi"] or row["tid_lo"]) and row["span_id"] for row in rows]
-    return Flat(_table(rows, reads), np.array(origin, np.int64), np.array([bool(found) for found in ids], bool))
+    valid = np.array([bool(found) for found in ids], bool)
+    return Flat(Arrays.of(_table(rows, reads)), np.array(origin, np.int64), valid)
 
 
 def _span(span: Span) -> Cells:

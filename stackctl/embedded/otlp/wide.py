@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from stackctl.embedded.arrays import Arrays, Coded
 from stackctl.embedded.otlp import jsontext, message
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints, parents
@@ -24,12 +25,12 @@ class Flat:
     """Decoded spans and where they came from.
 
     Attributes:
-        table: columns of `shape.CORE` and one per attribute.
+        arrays: columns of `shape.CORE` and one per attribute.
         request: for each span, which of the requests it came with.
         valid: for each span, whether its ids have the lengths that OTLP demands and are not zero.
     """
 
-    table: pa.Table
+    arrays: Arrays
     request: Ints
     valid: npt.NDArray[np.bool_]
 
@@ -51,14 +52,15 @@ def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_r
     scope_row = parents(spans)
     resource_row = parents(scopes)[scope_row]
     attributes: dict[str, Any] = {}
-    of_scopes, scopes = scope_columns(scope.field("scope"), scope_row)
+    known: dict[str, Coded] = {}
+    of_scopes, names = scope_columns(scope.field("scope"), scope_row, known)
     columns = _core(span, arrival_ms) | of_scopes
     columns["events"], columns["links"] = _events(span.field("events")), _links(span.field("links"))
-    columns["rest"] = pivot(span.field("attributes"), "s", attributes, reads=lambda key: reads(key, scopes))
-    columns["rrest"] = resource_columns(resource.field("resource"), resource_row, attributes)
-    table = pa.table(columns | attributes)
+    columns["rest"] = pivot(span.field("attributes"), "s", attributes, reads=lambda key: reads(key, names))
+    columns["rrest"] = resource_columns(resource.field("resource"), resource_row, attributes, known)
     trace, here = columns["tid_hi"].to_numpy() | columns["tid_lo"].to_numpy(), columns["span_id"].to_numpy()
-    return Flat(table, parents(resources)[resource_row], np.logical_and(trace, here))
+    arrays = Arrays(columns | attributes, len(span), known)
+    return Flat(arrays, parents(resources)[resource_row], np.logical_and(trace, here))
 
 
 def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from stackctl import semconv
-from stackctl.embedded.columns import Batch, Coded, combined
+from stackctl.embedded.arrays import Coded
+from stackctl.embedded.columns import Batch, combined
 from stackctl.genai.metrics import Bound, Label
 from stackctl.genai.rows import Field, ResourceAttr, Source, SpanAttr
 
