@@ -21,6 +21,8 @@ log = logging.getLogger("stackctl.store")
 _ROW_GROUP_ROWS: Final = 16_384
 # A reader of one trace unpacks a page of each column; larger ones save less than 1 % of disk.
 _PAGE_BYTES: Final = 32 * 1024
+# Pages and their headers would be written one by one: eight thousand calls of the system for a segment.
+_WRITTEN_BYTES: Final = 512 * 1024
 # After so many values it is seen whether a page is full: of texts, twice as many make pages of twice the size.
 _BATCH_VALUES: Final = 512
 # An id is looked for in every row group there is, and one found in vain costs reading its column there: so few that it
@@ -122,7 +124,8 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
         "bloom_filter_options": {name: _bloom(kinds, name) for name in ["tid_hi", *ids]},
         "write_page_index": True,
     }
-    with pq.ParquetWriter(path, schema, **arguments) as writer:
+    output = pa.output_stream(path, buffer_size=_WRITTEN_BYTES)
+    with output, pq.ParquetWriter(output, schema, **arguments) as writer:
         for group in row_groups(parts):
             writer.write_table(_together(schema, group), row_group_size=_ROW_GROUP_ROWS)
             # A little at a time: all of a segment at once would hold up what the log syncs meanwhile.
