@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pickle import PickleBuffer
 from typing import Final, Self
 
@@ -27,6 +28,8 @@ _SECTIONS: Final = {SPANS: 1, EVALUATIONS: 2}
 _TABLE: Final = struct.Struct("<IIQ")
 # Refuses a length that only damage can have produced, before reading that much.
 MAX_PAYLOAD: Final = 1 << 30
+# Remembered: a frame has the columns of one lately before it, and to unpack them takes as long as its numbers do.
+_SCHEMAS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,12 @@ def _write_table(table: pa.Table | Packed | None) -> bytes:
 
 def _read_schema(section: memoryview) -> pa.Schema:
     size, packed, _ = _TABLE.unpack_from(section)
-    return pa.ipc.read_schema(_zstd().decompress(section[_TABLE.size : _TABLE.size + packed], size))
+    return _unpack_schema(bytes(section[_TABLE.size : _TABLE.size + packed]), size)
+
+
+@lru_cache(maxsize=_SCHEMAS)
+def _unpack_schema(packed: bytes, size: int) -> pa.Schema:
+    return pa.ipc.read_schema(_zstd().decompress(packed, size))
 
 
 def _read_table(section: memoryview) -> pa.Table:

@@ -1,6 +1,7 @@
 """From a closed log file to Parquet segments: write, fsync, rename, fsync the directory."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ log = logging.getLogger("stackctl.store")
 _ROW_GROUP_ROWS: Final = 16_384
 # A reader of one trace unpacks a page of each column; larger ones save less than 1 % of disk.
 _PAGE_BYTES: Final = 32 * 1024
+# Pages and their headers would be written one by one: eight thousand calls of the system for a segment.
+_WRITTEN_BYTES: Final = 512 * 1024
 # After so many values it is seen whether a page is full: of texts, twice as many make pages of twice the size.
 _BATCH_VALUES: Final = 512
 # An id is looked for in every row group there is, and one found in vain costs reading its column there: so few that it
@@ -106,7 +109,8 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
     """Write typed wide columns with bloom filters on ids, for lookups of a trace or a response among millions."""
     import pyarrow.parquet as pq  # first needed minutes after a start, which it would slow down
 
-    schema = pa.unify_schemas([part.schema.remove_metadata() for part in parts])
+    kinds = _by_schema(parts)
+    schema = pa.unify_schemas([one.remove_metadata() for one, _ in kinds])
     ids = [name for name in schema.names if name.endswith(ID_SUFFIXES)]
     arguments: dict[str, Any] = {
         "compression": "zstd",
@@ -117,14 +121,13 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
         "write_batch_size": _BATCH_VALUES,
         # Smallest and largest of random text tell nothing; finding them takes a fifth of the time.
         "write_statistics": [name for name in schema.names if name not in ids],
-        "bloom_filter_options": {name: _bloom(parts, name) for name in ["tid_hi", *ids]},
+        "bloom_filter_options": {name: _bloom(kinds, name) for name in ["tid_hi", *ids]},
         "write_page_index": True,
     }
-    with pq.ParquetWriter(path, schema, **arguments) as writer:
+    output = pa.output_stream(path, buffer_size=_WRITTEN_BYTES)
+    with output, pq.ParquetWriter(output, schema, **arguments) as writer:
         for group in row_groups(parts):
-            # The empty table first: it has all columns in the file's order.
-            tables = [schema.empty_table(), *(part.read() for part in group)]
-            writer.write_table(pa.concat_tables(tables, promote_options="default"), row_group_size=_ROW_GROUP_ROWS)
+            writer.write_table(_together(schema, group), row_group_size=_ROW_GROUP_ROWS)
             # A little at a time: all of a segment at once would hold up what the log syncs meanwhile.
             sync_file(path)
 
@@ -140,9 +143,23 @@ def row_groups(parts: Sequence[P]) -> Iterator[list[P]]:
     yield group
 
 
-def _bloom(parts: Sequence[Part], name: str) -> dict[str, float]:
-    """Size a bloom filter: at most one value per row of those parts that have the column at all."""
-    rows = sum(part.rows for part in parts if name in part.schema.names)
+def _by_schema(parts: Sequence[Part]) -> list[tuple[pa.Schema, int]]:
+    """The schemas that parts have, most of them the very same one, and how many rows have each."""
+    rows: Counter[int] = Counter()
+    for part in parts:
+        rows[id(part.schema)] += part.rows
+    schemas = {id(part.schema): part.schema for part in parts}
+    return [(schema, rows[which]) for which, schema in schemas.items()]
+
+
+def _together(schema: pa.Schema, group: Sequence[Part]) -> pa.Table:
+    """The rows of some parts, with all columns in the file's order, which the empty table has."""
+    return pa.concat_tables([schema.empty_table(), *(part.read() for part in group)], promote_options="default")
+
+
+def _bloom(kinds: Sequence[tuple[pa.Schema, int]], name: str) -> dict[str, float]:
+    """Size a bloom filter: at most one value per row of those that have the column at all."""
+    rows = sum(rows for schema, rows in kinds if name in schema.names)
     return {"ndv": max(1, min(rows, _ROW_GROUP_ROWS)), "fpp": _FALSE_POSITIVES}
 
 
