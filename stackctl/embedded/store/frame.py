@@ -49,7 +49,7 @@ class Packed:
     @classmethod
     def of(cls, table: pa.Table) -> Self:
         """Pack a table."""
-        return cls(table.num_rows, tuple(table.column_names), _write_table(table))
+        return cls(table.num_rows, tuple(table.schema.names), _write_table(table))
 
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         """Let a pickle leave the bytes out, for whoever sends them beside it."""
@@ -219,7 +219,7 @@ def _write_table(table: pa.Table | Packed | None) -> bytes:
     codec = _zstd()
     schema, rows = table.schema.serialize(), batch.serialize()
     packed = [codec.compress(schema, asbytes=True), codec.compress(rows, asbytes=True)]
-    return _TABLE.pack(schema.size, len(packed[0]), rows.size) + b"".join(packed)
+    return b"".join([_TABLE.pack(schema.size, len(packed[0]), rows.size), *packed])
 
 
 def _read_schema(section: memoryview) -> pa.Schema:
