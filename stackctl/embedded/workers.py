@@ -82,7 +82,7 @@ class Worker:
             self._wire.send(self._setup)
         self._wire.receive()
 
-    def prepare(self, group: Prepared) -> tuple[Prepared, Tally]:
+    async def prepare(self, group: Prepared) -> tuple[Prepared, Tally]:
         """Prepare a group there.
 
         Raises:
@@ -94,6 +94,7 @@ class Worker:
         requests = list(chosen.values())
         job = Job(tuple(chosen), tuple(r.signal for r in requests), tuple(r.arrival_ms for r in requests))
         self._wire.send(job, [request.body for request in requests])
+        await self._wire.arrival(_ANSWER_SECONDS)
         done: Done = self._wire.receive()[0]
         prepared = replace(
             group,
@@ -164,7 +165,7 @@ class Workforce:
     ) -> None:
         self._setup, self._inside, self._nursery, self._asked = setup, inside, nursery, asked
         self._most = workers_here() if most is None else most
-        self._threads = ThreadPoolExecutor(2 * MOST_WORKERS, "carry")
+        self._threads = ThreadPoolExecutor(2 * MOST_WORKERS, "begin")  # or end, of which either takes its time
         self._ready: set[Worker] = set()
         self._idle: list[Worker] = []
         self._reserve: list[Worker] = []  # begun and not called yet
@@ -266,7 +267,7 @@ class Workforce:
     async def _outside(self, worker: Worker, group: Prepared) -> Prepared | None:
         """Prepare a group in a worker; None when that was lost."""
         try:
-            found, tally = await asyncio.get_running_loop().run_in_executor(self._threads, worker.prepare, group)
+            found, tally = await worker.prepare(group)
         except WorkerLost:
             self._ready.discard(worker)
             self._freed.set()

@@ -5,6 +5,7 @@ pickle | bodies. Bodies stand beside the pickle, so that megabytes are not copie
 have, where there is such.
 """
 
+import asyncio
 import os
 import pickle
 import socket
@@ -198,6 +199,22 @@ class Wire:
                 self._channel.sendall(head + packed)
         except OSError as error:
             raise WorkerLost from error
+
+    async def arrival(self, seconds: float) -> None:
+        """Wait in an event loop until there is something to receive: a thread would wait for the interpreter too.
+
+        Raises:
+            WorkerLost: nothing came for so long.
+        """
+        loop, came = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._channel, came.set)
+        try:
+            async with asyncio.timeout(seconds):
+                await came.wait()
+        except TimeoutError as error:
+            raise WorkerLost from error
+        finally:
+            loop.remove_reader(self._channel)
 
     def receive(self) -> tuple[Any, list[bytes]]:
         """Wait for a message.

@@ -72,7 +72,7 @@ def test_a_worker_prepares_what_this_process_would(source: Nursery | None) -> No
         for _ in range(2):
             before = Tally.of(pipeline)
             here = preparer.fill(group())
-            there, tally = worker.prepare(group())
+            there, tally = asyncio.run(worker.prepare(group()))
             assert isinstance(there.spans, Packed)
             assert isinstance(there.evaluations, Packed)
             assert there.spans.table().equals(here.spans.combine_chunks())
@@ -94,10 +94,32 @@ def test_signals_of_the_terminal_do_not_end_a_worker(source: Nursery | None) -> 
         worker.begin()
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(worker.pid, number)
-        assert worker.prepare(group())[0].spans.num_rows == 3
+        assert asyncio.run(worker.prepare(group()))[0].spans.num_rows == 3
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(WorkerLost):
-            worker.prepare(group())
+            asyncio.run(worker.prepare(group()))
+    finally:
+        worker.end()
+
+
+def test_a_worker_that_does_not_answer_is_as_good_as_lost(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs costs its group some time and the event loop none."""
+    monkeypatch.setattr(workers, "_ANSWER_SECONDS", 1)
+
+    async def turns_until_lost(worker: Worker) -> int:
+        answer, turns = asyncio.create_task(worker.prepare(group())), 0
+        while not answer.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        with pytest.raises(WorkerLost):
+            answer.result()
+        return turns
+
+    worker = Worker(SETUP, nursery)
+    worker.begin()
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        assert asyncio.run(turns_until_lost(worker)) > 10
     finally:
         worker.end()
 

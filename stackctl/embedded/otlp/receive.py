@@ -15,6 +15,8 @@ MAX_GROUP_BYTES: Final = 4 * 1024**2
 # 512 spans that SDKs send at once. Less of it costs more than it saves.
 BESIDE_BYTES: Final = MAX_GROUP_BYTES // 4
 GATHER_SECONDS: Final = 0.004
+# What is worth a group by itself is not kept waiting: SDKs that batch do not send two at a time.
+_ENOUGH_BYTES: Final = MAX_GROUP_BYTES // 8
 _PAUSE_SECONDS: Final = 0.001  # requests that come together are not further apart
 # A group of many small requests costs hardly more than one of few: waiting as long as the last one took to prepare
 # halves what they cost.
@@ -126,10 +128,10 @@ class Intake(Generic[P]):
         await asyncio.gather(*under_way)
 
     async def _gather(self) -> None:
-        """Let more requests join those that wait, for as long as they come and none has waited long."""
+        """Let more requests join few small ones that wait, for as long as they come and none has waited long."""
         seen = 0
         while len(self._waiting) > seen and not self._closing:
-            if time.monotonic() - self._oldest >= self._gather_seconds or self._waiting_bytes >= MAX_GROUP_BYTES:
+            if time.monotonic() - self._oldest >= self._gather_seconds or self._waiting_bytes >= _ENOUGH_BYTES:
                 return
             seen = len(self._waiting)
             await asyncio.sleep(_PAUSE_SECONDS)
