@@ -75,8 +75,7 @@ class Ingest:
         self.store.skip_to(self.head.applied_seq)
         self._uncounted = self.store.missing(self.head.applied_seq)
         self._tell_damage()
-        for seq, raw in self.store.replay(self.head.applied_seq):
-            self.head.apply(Increments.from_bytes(raw), seq)
+        self._replay()
         self._retention = Retention(self.store.layout, config.retention_seconds, config.retention_bytes)
         self._pipelines: list[Pipeline] = []
         self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
@@ -137,6 +136,22 @@ class Ingest:
             "damaged_files": self.head.set_aside,
             "disk_ok": totals.disk_ok,
         }
+
+    def _replay(self) -> None:
+        """Count what the span log holds and no sample does, as after a crash.
+
+        Raises:
+            StoreUnusable: another version wrote it.
+        """
+        for seq, raw in self.store.replay(self.head.applied_seq):
+            try:
+                increments = Increments.from_bytes(raw)
+            except ValueError as error:
+                raise StoreUnusable(
+                    f"spans that no counter holds yet were logged by another version (frame {seq})",
+                    next_step="start the stack once with the version that wrote them: it counts them",
+                ) from error
+            self.head.apply(increments, seq)
 
     def _tell_damage(self) -> None:
         """Say what the start found damaged; a torn tail is what every crash leaves."""

@@ -17,7 +17,9 @@ from otlp_messages import call_request, log_request
 
 from stackctl.bench.calls import EXPORT
 from stackctl.bench.ingest import IngestProcess, count_calls, count_spans, free_port
+from stackctl.embedded.store.frame import Frame
 from stackctl.embedded.store.reader import SpanReader
+from stackctl.embedded.store.writer import SpanStore
 from stackctl.stack import EngineConfig
 
 
@@ -39,6 +41,23 @@ def send(ingest: IngestProcess, body: bytes, timeout: float = 20) -> grpc.Status
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK
+
+
+def test_counts_of_another_version_are_refused(tmp_path: Path) -> None:
+    """What a crash left uncounted, in a form that is not ours, is left as it is, and the error says what to do."""
+    store = SpanStore(tmp_path / "data")
+    store.append(Frame(1_000, (b"d" * 16,), increments=b"a form that is not ours"))
+    store.close()
+    log = store.layout.log_file(1).read_bytes()
+    EngineConfig(str(tmp_path / "data"), ports={"otlp_grpc": free_port(), "otlp_http": free_port()}).write(
+        tmp_path / "engine.json"
+    )
+    command = [sys.executable, "-m", "stackctl.embedded.ingest", str(tmp_path / "engine.json")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines()[-1].startswith("error: spans that no counter holds yet were logged by another")
+    assert "Traceback" not in ended.stderr
+    assert store.layout.log_file(1).read_bytes() == log
 
 
 def test_a_full_disk_refuses_and_recovers(ingest: IngestProcess) -> None:
