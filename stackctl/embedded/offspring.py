@@ -11,6 +11,8 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
+WORK_NICE: Final = 5  # a third of the share of an ordinary thread that wants the same core
+
 
 def dies_with(parent: int) -> bool:
     """Ask for SIGKILL when the parent dies, however that happens; False when it has died already.
@@ -32,10 +34,12 @@ def leave_signals() -> None:
 def give_way(nice: int) -> None:
     """Let the calling thread run when others do not: what nobody waits for must not hold up who waits.
 
-    Linux gives each thread a priority of its own, and lets none back.
+    Linux gives each thread a priority of its own, and lets none back. One that gives way more than that already, as all
+    do below `nice stackctl up`, is left as it is.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(nice, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def be_called(name: str) -> None:

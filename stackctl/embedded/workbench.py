@@ -12,7 +12,7 @@ from typing import Final, Self
 import pyarrow as pa
 
 from stackctl.embedded.columns import Pipeline
-from stackctl.embedded.offspring import give_way
+from stackctl.embedded.offspring import WORK_NICE, give_way
 from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.prepare import Line, Prepared, Preparer
 from stackctl.embedded.rehearsal import rehearse
@@ -77,6 +77,7 @@ def serve(channel: socket.socket, bench: Bench | None = None) -> None:
             bench = Bench.of(wire.receive()[0])
         else:
             bench.settle()
+        give_way(WORK_NICE)  # to an answer, which a person waits for; an exporter sends beside its application's work
         bench.serve(wire)
 
 

@@ -4,17 +4,12 @@ Prepares the groups that its parent sends, one after the other, and holds nothin
 parent closes the socket or dies; signals of a terminal or of `down` are the parent's to answer.
 """
 
-import importlib
 import socket
 import sys
-import threading
 from collections.abc import Sequence
-from typing import Final
 
 from stackctl.embedded.allocator import keep_memory
-from stackctl.embedded.offspring import dies_with, give_way, leave_signals
-
-_NICE: Final = 5  # a third of the share of an ordinary thread that wants the same core
+from stackctl.embedded.offspring import WORK_NICE, dies_with, give_way, leave_signals
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,25 +23,13 @@ def main(arguments: Sequence[str]) -> int:
     if not dies_with(parent):
         return 1
     keep_memory()
-    # Imported after `keep_memory`, see there.
-    loading = threading.Thread(target=_load_gently)
-    loading.start()
-    loading.join()
-    from stackctl.embedded.workbench import serve
+    # A second of imports beside the load that it comes for would hold up every acknowledgement meanwhile.
+    give_way(WORK_NICE)
+    from stackctl.embedded.workbench import serve  # after `keep_memory`, see there
 
     with socket.socket(fileno=handle) as channel:
         serve(channel)
     return 0
-
-
-def _load_gently() -> None:
-    """Import what the work needs, in a thread that gives way to others.
-
-    A worker comes when there is load; a second of imports beside it would hold up every acknowledgement meanwhile. The
-    process cannot become nice for a while only: Linux lets nobody back. A thread can, since it ends.
-    """
-    give_way(_NICE)
-    importlib.import_module("stackctl.embedded.workbench")
 
 
 if __name__ == "__main__":

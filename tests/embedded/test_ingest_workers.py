@@ -22,6 +22,7 @@ from worker_groups import SETUP, founded, group, line
 from stackctl.bench.ingest import IngestProcess, count_calls, count_spans
 from stackctl.embedded import workers
 from stackctl.embedded.nursery import NURSERY, Nursery
+from stackctl.embedded.offspring import WORK_NICE
 from stackctl.embedded.otlp.receive import Request
 from stackctl.embedded.otlp.signals import Accepted, Refused, Signal
 from stackctl.embedded.prepare import Prepared
@@ -100,6 +101,23 @@ def test_signals_of_the_terminal_do_not_end_a_worker(source: Nursery | None) -> 
             asyncio.run(worker.prepare(group()))
     finally:
         worker.end()
+
+
+def test_workers_give_way_and_never_take_back(nursery: Nursery) -> None:
+    """A worker's share of a core is less than that of who answers, and below `nice` no more than it was."""
+    if sys.platform != "linux":
+        absent.skip("copies of processes")
+    worker = Worker(SETUP, nursery)
+    worker.begin()
+    try:
+        asyncio.run(worker.prepare(group()))
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, worker.pid) == max(WORK_NICE, ours)
+    finally:
+        worker.end()
+    program = "import os; from stackctl.embedded.offspring import give_way; give_way(5); print(os.nice(0))"
+    shown = subprocess.run(["nice", "-n", "12", sys.executable, "-c", program], capture_output=True, check=True)
+    assert int(shown.stdout) == min(ours + 12, 19)
 
 
 def test_a_worker_that_does_not_answer_is_as_good_as_lost(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
