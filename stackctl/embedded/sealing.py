@@ -16,7 +16,7 @@ from stackctl.embedded.workwire import SealJob, Wire
 log = logging.getLogger("stackctl.ingest")
 L = TypeVar("L", Layout, SeriesLayout)
 
-_FEW_LOGS: Final = 3  # the open one, one that is being sealed, and one that is not trimmed yet
+_FEW_BEHIND: Final = 2  # the open log file and one that waits, behind the one that is being sealed
 _LOOK_SECONDS: Final = 0.25
 # Where all cores are busy, gentle sealing would be tried and given up again and again.
 _HURRY_SECONDS: Final = 60.0
@@ -55,7 +55,7 @@ class Sealer:
             WorkerLost: the process ended before it answered.
         """
         try:
-            if self._clock() >= self._gently_from and not _piled(layout):
+            if self._clock() >= self._gently_from and not _piled(layout, number):
                 return self._run(SealJob(sealing, layout, number, gently=True))
         except _Behind:
             log.info("sealing no longer gives way: log files pile up")
@@ -74,7 +74,7 @@ class Sealer:
                 wire = Wire(ours)
                 wire.send(job)
                 if job.gently:
-                    _watch(ours, job.layout, child)
+                    _watch(ours, job, child)
                 failure = wire.receive()[0]
             finally:
                 see_end(child)
@@ -83,17 +83,18 @@ class Sealer:
         return True
 
 
-def _watch(answer: socket.socket, layout: Layout | SeriesLayout, child: Child) -> None:
+def _watch(answer: socket.socket, job: SealJob, child: Child) -> None:
     """Wait for the answer of a gentle process, and end it where it falls behind.
 
     Raises:
         _Behind: it did.
     """
     while not select.select([answer], [], [], _LOOK_SECONDS)[0]:
-        if _piled(layout):
+        if _piled(job.layout, job.number):
             child.kill()
             raise _Behind
 
 
-def _piled(layout: Layout | SeriesLayout) -> bool:
-    return len(layout.logs()) > _FEW_LOGS
+def _piled(layout: Layout | SeriesLayout, number: int) -> bool:
+    """Whether log files pile up behind one; those before it are sealed, and wait for the next tick to be trimmed."""
+    return sum(one > number for one in layout.logs()) > _FEW_BEHIND

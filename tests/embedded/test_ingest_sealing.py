@@ -90,3 +90,13 @@ def test_sealing_is_in_earnest_where_log_files_have_piled_up(nursery: Nursery, t
         layout.log_file(number).touch()
     assert Sealer(nursery).seal(stalling, layout, 0)
     assert (layout.root / "tries").read_text() == f"0 {OURS}\n"
+
+
+def test_log_files_that_wait_to_be_trimmed_hurry_nobody(nursery: Nursery, tmp_path: Path) -> None:
+    """Between two ticks of the counters sealed log files stay: what piles up is what is not sealed yet."""
+    layout = Layout.below(tmp_path)
+    layout.create()
+    for number in range(1, 6):
+        layout.log_file(number).touch()
+    assert Sealer(nursery).seal(stalling, layout, 4)
+    assert (layout.root / "tries").read_text() == "4 19\n"
