@@ -16,7 +16,7 @@ class ComponentReport:
     Attributes:
         state: `healthy`, `starting`, `unhealthy` or `stopped`.
         since: RFC 3339 time of its last start, UTC.
-        memory_bytes: resident memory; None where it cannot be read.
+        memory_bytes: resident memory, with that of processes that it made; None where it cannot be read.
         restarts: how often it died and was started again since `up`.
         image: reference of its container's image; None for a process.
         digest: of that image as its registry knows it, or the image's own id where it came from no registry.

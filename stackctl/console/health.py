@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx2
 import orjson
-import psutil
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +13,7 @@ from stackctl import __version__
 from stackctl.console.config import ConsoleConfig
 from stackctl.console.findings import findings
 from stackctl.console.servers import servers
+from stackctl.resident import resident_bytes
 
 _TIMEOUT_SECONDS = 2.0
 
@@ -79,14 +79,8 @@ def _state(path: Path | None) -> dict[str, Any]:
 
 def _component(row: dict[str, Any]) -> dict[str, Any]:
     kept = {key: row.get(key) for key in ("name", "state", "endpoint", "since", "restarts", "last_exit")}
-    return {**kept, "memory_bytes": _memory(row.get("process"))}
-
-
-def _memory(process: dict[str, Any] | None) -> int | None:
-    try:
-        return int(psutil.Process(process["pid"]).memory_info().rss) if process else None
-    except psutil.Error:  # it ended since the state was written
-        return None
+    process = row.get("process")
+    return {**kept, "memory_bytes": resident_bytes(process["pid"]) if process else None}
 
 
 def _version(info: dict[str, Any] | None) -> str | None:

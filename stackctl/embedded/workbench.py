@@ -24,8 +24,7 @@ from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, 
 
 _REHEARSALS: Final = 3  # the interpreter makes code faster once it was run a few times
 _REHEARSED_SPANS: Final = 1024  # two requests as SDKs send them
-_SETTLE_NICE: Final = 19  # a stack that starts has better things to do
-_SEAL_NICE: Final = 19  # the least share there is of a core that others want, one part in seventy
+_LEAST_NICE: Final = 19  # the least share there is of a core that others want, one part in seventy
 _SEAL_TURN_NS: Final = 100_000  # and whoever wants it waits no longer than that
 
 
@@ -49,7 +48,7 @@ class Bench:
         """Make the memory that a copy writes to its own, and its code warm, before a group waits for either."""
 
         def gently() -> None:
-            give_way(_SETTLE_NICE)
+            give_way(_LEAST_NICE)  # a stack that starts has better things to do
             for _ in range(_REHEARSALS):
                 rehearse(self.preparer, _REHEARSED_SPANS)
 
@@ -87,7 +86,7 @@ def serve_seal(channel: socket.socket, _: Bench) -> None:
         wire = Wire(channel)
         job: SealJob = wire.receive()[0]
         if job.gently:
-            give_way(_SEAL_NICE)
+            give_way(_LEAST_NICE)
             take_short_turns(_SEAL_TURN_NS)
         try:
             job.seal(job.layout, job.number)

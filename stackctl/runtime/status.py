@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-import psutil
 
 from stackctl.errors import StackctlError
 from stackctl.reports import ComponentReport, StackReport, StatusReport
+from stackctl.resident import resident_bytes
 from stackctl.runtime import console, containers, engine, state
 from stackctl.runtime.logs import timestamp
 from stackctl.stack import COMPONENTS
@@ -139,21 +139,13 @@ def disk_bytes(data_dir: Path) -> int:
 
 
 def _component(stack: state.RunningStack, component: state.ComponentState) -> ComponentReport:
+    process = component.process
     return ComponentReport(
         name=component.name,
         state=component.state if stack.supervised() else state.STOPPED,  # they die with their supervisor
         version=stack.version,
         endpoint=stack.endpoints.get(component.endpoint),
         since=timestamp(component.since) if component.since else None,
-        memory_bytes=_memory(component.process),
+        memory_bytes=resident_bytes(process.pid) if process is not None and process.running() else None,
         restarts=component.restarts,
     )
-
-
-def _memory(process: state.Process | None) -> int | None:
-    if process is None or not process.running():
-        return None
-    try:
-        return int(psutil.Process(process.pid).memory_info().rss)
-    except psutil.Error:  # it ended between the two lines
-        return None

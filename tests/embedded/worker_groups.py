@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,3 +76,11 @@ def stalling(layout: Layout, number: int) -> None:
         for more in range(5):
             layout.log_file(100 + more).touch()
         time.sleep(600)
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 40) -> None:
+    """Look again and again; fail when it did not happen in time."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.05)
