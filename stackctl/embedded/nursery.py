@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
 from stackctl.embedded import workbench
+from stackctl.embedded.bursts import Bursts
 from stackctl.embedded.offspring import be_called, dies_with, leave_signals
 from stackctl.embedded.workbench import Bench
 from stackctl.embedded.workwire import Setup
@@ -29,9 +30,14 @@ log = logging.getLogger("stackctl.ingest")
 # What a copy can be for, by the name that lists of processes show (15 characters of it).
 WORKER: Final = "stackctl-work"
 SEALER: Final = "stackctl-seal"
+GENTLE_SEALER: Final = "stackctl-gentle"
 NURSERY: Final = "stackctl-spare"
 _Task: TypeAlias = Callable[[socket.socket, Bench], None]
-_TASKS: Final[dict[str, _Task]] = {WORKER: workbench.serve, SEALER: workbench.serve_seal}
+_TASKS: Final[dict[str, _Task]] = {
+    WORKER: workbench.serve,
+    SEALER: workbench.serve_seal,
+    GENTLE_SEALER: workbench.serve_gentle_seal,
+}
 _PID: Final = struct.Struct("<i")
 _LONGEST_TASK: Final = 64
 
@@ -105,7 +111,7 @@ class Nursery:
         """Make a process.
 
         Args:
-            task: `WORKER` or `SEALER`.
+            task: `WORKER`, `SEALER` or `GENTLE_SEALER`, which works in bursts.
             channel: by which it will be spoken to.
 
         Raises:
@@ -145,17 +151,23 @@ def _tend(channel: socket.socket, parent: int, setup: Setup) -> None:
     here = os.getpid()
     alive = dies_with(parent)
     bench = Bench.of(setup)  # a copy has it when it begins
+    bursts = Bursts()
     while alive:
-        task, handles, _, _ = socket.recv_fds(channel, _LONGEST_TASK, 1)
-        if not task:
+        if not select.select([channel], [], [], bursts.step())[0]:
+            continue
+        told, handles, _, _ = socket.recv_fds(channel, _LONGEST_TASK, 1)
+        if not told:
             return
+        task = told.decode()
         with socket.socket(fileno=handles[0]) as own:
-            if task.decode() == SEALER:
+            if task != WORKER:
                 workbench.load_seal()
             pid = os.fork()
             if not pid:
                 channel.close()
-                _run(task.decode(), own, here, bench)
+                _run(task, own, here, bench)
+        if task == GENTLE_SEALER:
+            bursts.add(pid)
         channel.sendall(_PID.pack(pid))
 
 

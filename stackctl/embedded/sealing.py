@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from stackctl.embedded.nursery import SEALER, Child, Nursery, NurseryGone
+from stackctl.embedded.nursery import GENTLE_SEALER, SEALER, Child, Nursery, NurseryGone
 from stackctl.embedded.series.layout import SeriesLayout
 from stackctl.embedded.store.layout import Layout
 from stackctl.embedded.workers import see_end
@@ -29,10 +29,10 @@ class _Behind(Exception):
 class Sealer:
     """Seals log files, one at a time.
 
-    A process that gives way to everything else holds up nobody who waits for an acknowledgement, and gets next to
-    nothing where all cores are busy. Log files that pile up are held in memory by readers, so then sealing is as urgent
-    as anything. Linux lets no process have more than it gave up: the gentle one is ended, which loses nothing, and
-    another begins anew.
+    A process that gives way to everything else, and works in bursts, holds up nobody who waits for an acknowledgement,
+    and gets next to nothing where all cores are busy. Log files that pile up are held in memory by readers, so then
+    sealing is as urgent as anything. Linux lets no process have more than it gave up: the gentle one is ended, which
+    loses nothing, and another begins anew.
 
     Args:
         nursery: makes the processes.
@@ -56,24 +56,24 @@ class Sealer:
         """
         try:
             if self._clock() >= self._gently_from and not _piled(layout, number):
-                return self._run(SealJob(sealing, layout, number, gently=True))
+                return self._run(SealJob(sealing, layout, number), GENTLE_SEALER)
         except _Behind:
             log.info("sealing no longer gives way: log files pile up")
             self._gently_from = self._clock() + _HURRY_SECONDS
-        return self._run(SealJob(sealing, layout, number, gently=False))
+        return self._run(SealJob(sealing, layout, number), SEALER)
 
-    def _run(self, job: SealJob) -> bool:
+    def _run(self, job: SealJob, task: str) -> bool:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
                 try:
-                    child = self._nursery.bear(SEALER, theirs)
+                    child = self._nursery.bear(task, theirs)
                 except NurseryGone:
                     return False
             try:
                 wire = Wire(ours)
                 wire.send(job)
-                if job.gently:
+                if task == GENTLE_SEALER:
                     _watch(ours, job, child)
                 failure = wire.receive()[0]
             finally:

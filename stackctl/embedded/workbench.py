@@ -19,12 +19,13 @@ from stackctl.embedded.rehearsal import rehearse
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.frame import Packed
-from stackctl.embedded.turns import take_short_turns
+from stackctl.embedded.turns import take_turns
 from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
 _REHEARSALS: Final = 3  # the interpreter makes code faster once it was run a few times
 _REHEARSED_SPANS: Final = 1024  # two requests as SDKs send them
 _LEAST_NICE: Final = 19  # the least share there is of a core that others want, one part in seventy
+_WORK_TURN_NS: Final = 3_000_000  # ingest takes short ones: it has little to do at a time, a worker much
 _SEAL_TURN_NS: Final = 100_000  # and whoever wants it waits no longer than that
 
 
@@ -76,18 +77,28 @@ def serve(channel: socket.socket, bench: Bench | None = None) -> None:
             bench = Bench.of(wire.receive()[0])
         else:
             bench.settle()
+        take_turns(_WORK_TURN_NS)
         give_way(WORK_NICE)  # to an answer, which a person waits for; an exporter sends beside its application's work
         bench.serve(wire)
 
 
 def serve_seal(channel: socket.socket, _: Bench) -> None:
     """Seal one log file; answer None, or the number and text of the system's error."""
+    take_turns(_WORK_TURN_NS)
+    _seal(channel)
+
+
+def serve_gentle_seal(channel: socket.socket, _: Bench) -> None:
+    """Do as `serve_seal` does, when there is nothing else to do."""
+    give_way(_LEAST_NICE)
+    take_turns(_SEAL_TURN_NS)
+    _seal(channel)
+
+
+def _seal(channel: socket.socket) -> None:
     with suppress(WorkerLost):
         wire = Wire(channel)
         job: SealJob = wire.receive()[0]
-        if job.gently:
-            give_way(_LEAST_NICE)
-            take_short_turns(_SEAL_TURN_NS)
         try:
             job.seal(job.layout, job.number)
         except OSError as error:

@@ -80,13 +80,11 @@ class SealJob:
         seal: what makes of it what readers prefer; a function of a module, by its name.
         layout: where it is.
         number: that names it.
-        gently: whether it gives way to everything else.
     """
 
     seal: Callable[[Any, int], object]
     layout: Layout | SeriesLayout
     number: int
-    gently: bool = True
 
 
 @dataclass(frozen=True)

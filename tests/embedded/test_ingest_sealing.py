@@ -1,15 +1,18 @@
 """Sealing in a process of its own: the same files as in ingest, refusals told, and gentle only while it keeps up."""
 
 import os
+import socket
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
 from worker_groups import founded, group, line, stalling
 
-from stackctl.embedded.nursery import Nursery
+from stackctl.embedded.nursery import GENTLE_SEALER, SEALER, Nursery
 from stackctl.embedded.sealing import Sealer
 from stackctl.embedded.series import blocks
 from stackctl.embedded.series.family import Family
@@ -100,3 +103,17 @@ def test_log_files_that_wait_to_be_trimmed_hurry_nobody(nursery: Nursery, tmp_pa
         layout.log_file(number).touch()
     assert Sealer(nursery).seal(stalling, layout, 4)
     assert (layout.root / "tries").read_text() == "4 19\n"
+
+
+@pytest.mark.parametrize(("task", "stands"), [(GENTLE_SEALER, True), (SEALER, False)])
+def test_gentle_sealing_stands_still_most_of_the_time(nursery: Nursery, task: str, stands: bool) -> None:
+    """What gives way works in bursts, what is in earnest does not; either can be ended at any time."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = nursery.bear(task, theirs)
+        states: Counter[str] = Counter()
+        while states[psutil.STATUS_SLEEPING] < 100:  # it waits for what it is to seal
+            states[psutil.Process(child.pid).status()] += 1
+        assert (states[psutil.STATUS_STOPPED] > 0) == stands
+        child.kill()
+        child.wait(5)
