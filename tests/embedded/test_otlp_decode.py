@@ -169,6 +169,35 @@ def test_attributes_in_any_order_are_found() -> None:
         assert flat(wide.flatten, raw) == flat(plain.flatten, raw)
 
 
+@given(st.lists(attributes, min_size=1, max_size=3), st.lists(st.integers(0, 2), min_size=4, max_size=30), st.data())
+@settings(max_examples=60, deadline=None)
+def test_spans_of_few_sequences_of_keys_read_alike(kinds: list, orders: list[int], data: st.DataObject) -> None:
+    """Spans of a few sequences of keys, the first time and later, whether or not values of a key are of one type."""
+    request = span_request(8 * len(orders))
+    others = data.draw(st.dictionaries(st.integers(0, 8 * len(orders)), values, max_size=3))
+    for number, span in enumerate(request.resource_spans[0].scope_spans[0].spans):
+        for key, value in kinds[orders[number // 8] % len(kinds)]:
+            span.attributes.add(key=key).value.CopyFrom(any_value(others.get(number, value)))
+    raw = request.SerializeToString()
+    slow = flat(plain.flatten, raw)
+    for _ in range(2):
+        assert flat(wide.flatten, raw) == slow
+    expected = [without_unread(row) for row in slow]
+    assert rows(decode.gathered_spans([raw, raw], 1, is_read).table) == expected * 2
+
+
+def test_columns_of_one_application_are_remembered_for_as_many_rows_only() -> None:
+    """The same resource and scope beside more spans, fewer, and those of another application."""
+    one, two = (span_request(spans, resource={"host.name": f"h{spans}", "cpus": spans}) for spans in (3, 5))
+    for request in (one, two):
+        request.resource_spans[0].scope_spans[0].scope.name = "lib"
+    both = ExportTraceServiceRequest(resource_spans=[*one.resource_spans, *two.resource_spans])
+    swapped = ExportTraceServiceRequest(resource_spans=[*two.resource_spans, *one.resource_spans])
+    for request in (one, two, both, swapped, one, both):
+        raw = request.SerializeToString()
+        assert flat(wide.flatten, raw) == flat(plain.flatten, raw)
+
+
 def test_messages_in_pieces_are_joined() -> None:
     """A resource or scope that a sender spreads over several fields is their sum, as protobuf has it."""
     scopes = [ScopeSpans(), ScopeSpans(), ScopeSpans(spans=[Span(trace_id=TRACE_ID, span_id=SPAN_ID)])]

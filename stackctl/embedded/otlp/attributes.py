@@ -4,7 +4,7 @@ What `keyvalues` cannot cut (arrays, maps, no value, another spelling) goes thro
 distinct value.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -17,25 +17,22 @@ from stackctl.embedded.arrays import take
 from stackctl.embedded.otlp import jsontext
 from stackctl.embedded.otlp.jsontext import Ints
 from stackctl.embedded.otlp.keyvalues import LETTERS, OTHER, SCALAR_FIELDS, TEXT, Cut, distinct, keys
+from stackctl.embedded.otlp.layouts import ALL, Reading, layout
 from stackctl.embedded.otlp.remembered import Remembered
 from stackctl.embedded.otlp.shape import Lists, Texts, column_name, most_columns
 
 _SCALAR_NAMES: Final = frozenset(field for field, _ in SCALAR_FIELDS)
 # How often each sequence of keys must come, on average, for sequences to be looked up rather than keys.
 _ALIKE: Final = 8
+# Cells of a table of all columns and rows for each element, beyond which it is mostly empty.
+_SPARSE: Final = 4
 # Types of scalars, and `OTHER`.
 _KINDS: Final = len(LETTERS) + 1
 _NO_KEY: Final = b"\x0a\0"  # protobuf leaves an empty field out
-# Whether the texts of a key are of any use.
-Reading = Callable[[str], bool]
-
-
-def _all(_key: str) -> bool:
-    return True
 
 
 def pivot(
-    attributes: Lists, prefix: str, columns: dict[str, Any], shown: int | None = None, reads: Reading = _all
+    attributes: Lists, prefix: str, columns: dict[str, Any], shown: int | None = None, reading: Reading = ALL
 ) -> Texts:
     """Turn an attribute list column into typed columns, a row for each list.
 
@@ -44,7 +41,7 @@ def pivot(
         prefix: `s` or `r`.
         columns: gets the columns, frequent keys first, at most `most_columns`.
         shown: rows that these lists are shown in, where that are more than there are lists.
-        reads: whether the texts of a key are of any use; in a column, others are empty.
+        reading: which texts are of any use; in a column, others are empty.
 
     Returns:
         JSON objects of what has no column: arrays, maps, bytes, and scalars beyond the cap.
@@ -63,7 +60,7 @@ def pivot(
         elements, cut = respelled, Cut.of(respelled)
         others = _Others.of(elements, (cut.kinds == OTHER).nonzero()[0])
     rows, bounds = len(attributes), attributes.offsets.to_numpy()
-    made, unplaced = _placed(cut, bounds, prefix, most_columns(shown or rows), reads)
+    made, unplaced = _placed(cut, bounds, prefix, most_columns(shown or rows), reading)
     columns |= made
     if len(unplaced):
         others = _Others.of(elements, np.sort(np.concatenate([others.places, unplaced])))
@@ -142,23 +139,92 @@ def _usual(pair: KeyValue) -> bytes:
     return (b"" if pair.key else _NO_KEY) + usual.SerializeToString()
 
 
-def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reads: Reading) -> tuple[dict[str, Any], Ints]:
+def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reading: Reading) -> tuple[dict[str, Any], Ints]:
     """Columns of the elements that were cut, the most frequent first; and the elements beyond the cap of columns.
 
     Args:
         bounds: where the elements of each row begin, and where those of the last end.
         most: how many columns there may be.
-        reads: whether the texts of a key are of any use.
+        reading: which texts are of any use.
+    """
+    heads = cut.heads()
+    rows = _Rows.of(heads, bounds)
+    made = None if rows is None else _laid(cut, rows, bounds, prefix, most, reading)
+    if made is not None:
+        return made, np.zeros(0, np.int64)
+    names, codes = _keys(heads, rows, bounds)
+    return _scattered(cut, bounds, names, codes, prefix, most, reading)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows by their sequences of keys: spans of one library have the same keys in the same order.
+
+    Attributes:
+        heads: the distinct sequences, as they were written.
+        keys: their keys.
+        orders: which of them each row has.
+    """
+
+    heads: list[bytes]
+    keys: list[list[bytes]]
+    orders: Ints
+
+    @classmethod
+    def of(cls, heads: Texts, bounds: Ints) -> "_Rows | None":
+        """Rows of elements; None where most rows have keys of their own, or an element has no key.
+
+        Args:
+            heads: of each element its key.
+            bounds: where the elements of each row begin, and where those of the last end.
+        """
+        _, offsets, raw = heads.buffers()
+        ends = np.frombuffer(offsets, np.int32, len(heads) + 1)
+        found, orders = distinct(ends[bounds], raw)
+        if sum(map(len, found)) * _ALIKE > ends[-1]:
+            return None
+        sequences = _sequences.of(found)
+        each = np.zeros(len(bounds) - 1, np.int64) if orders is None else orders
+        lengths = np.array([len(sequence) for sequence in sequences])
+        return cls(found, sequences, each) if (lengths[each] == bounds[1:] - bounds[:-1]).all() else None
+
+    def firsts(self) -> list[int]:
+        """Which is the first row of each sequence; they are numbered as they come."""
+        found: list[int] = np.maximum.accumulate(self.orders).searchsorted(np.arange(len(self.heads))).tolist()
+        return found
+
+
+def _laid(cut: Cut, rows: _Rows, bounds: Ints, prefix: str, most: int, reading: Reading) -> dict[str, Any] | None:
+    """The columns where rows of the same keys have values of the same types; None where they have not, or too many."""
+    kinds = [cut.kinds[bounds[first] : bounds[first + 1]].tobytes() for first in rows.firsts()]
+    found = layout(prefix, rows.heads, rows.keys, kinds, reading)
+    if found is None or len(found.names) > most or len(found.kinds) * len(rows.orders) > _SPARSE * len(cut.kinds):
+        return None
+    places, missing = found.places(rows.orders, bounds[:-1])
+    if not ((cut.kinds.take(places) == found.kinds) | missing).all():
+        return None
+    count = len(found.names)
+    columns = cut.columns(places[:count], missing[:count], found.types, found.unread)
+    return {found.names[line]: columns[line] for line in found.frequent(rows.orders)}
+
+
+def _scattered(
+    cut: Cut, bounds: Ints, names: list[bytes], codes: Ints, prefix: str, most: int, reading: Reading
+) -> tuple[dict[str, Any], Ints]:
+    """The same as `_placed`, where each row may have any elements.
+
+    Args:
+        names: distinct keys.
+        codes: which of them each element has.
     """
     rows, sizes = len(bounds) - 1, bounds[1:] - bounds[:-1]
-    names, codes = _keys(cut.heads(), bounds, sizes)
     codes = codes * _KINDS + cut.kinds
     counts = np.bincount(codes)
     found = counts.nonzero()[0]
     found = found[found % _KINDS != OTHER]
     frequent = found[(-counts[found]).argsort(kind="stable")][:most].tolist()
     named = {code: _name(prefix, names, code) for code in frequent}
-    unread = {code for code in frequent if code % _KINDS == TEXT and not reads(named[code][2:-2])}
+    unread = {code for code in frequent if code % _KINDS == TEXT and not reading.of(named[code][2:-2])}
     # A line for each column, with the element of each row, and one for all elements that get none.
     lines = sorted(frequent, key=lambda code: (code % _KINDS, code not in unread))
     nowhere = len(lines) * rows
@@ -168,7 +234,7 @@ def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reads: Reading) -> t
     table = np.full((len(lines) + 1, rows), -1)
     # Of a key that a span has twice, the last stands.
     table.ravel()[starts + np.arange(rows).repeat(sizes)] = np.arange(len(codes))
-    columns = cut.columns(table[:-1], [code % _KINDS for code in lines], len(unread))
+    columns = cut.columns(table[:-1], table[:-1] < 0, [code % _KINDS for code in lines], len(unread))
     made = dict(zip(lines, columns, strict=True))
     beyond = np.zeros(0, np.int64)
     if len(frequent) < len(found):
@@ -176,25 +242,16 @@ def _placed(cut: Cut, bounds: Ints, prefix: str, most: int, reads: Reading) -> t
     return {named[code]: made[code] for code in frequent}, beyond
 
 
-def _keys(heads: Texts, bounds: Ints, sizes: Ints) -> tuple[list[bytes], Ints]:
-    """The distinct keys of elements, and which of them each has.
-
-    Spans of one library have the same keys in the same order, so those of a whole row are looked up as one.
-    """
-    _, offsets, raw = heads.buffers()
-    ends = np.frombuffer(offsets, np.int32, len(heads) + 1)
-    found, orders = distinct(ends[bounds], raw)
-    if sum(map(len, found)) * _ALIKE <= ends[-1]:
-        sequences = _sequences.of(found)
-        lengths = np.array([len(sequence) for sequence in sequences])
-        each = np.zeros(len(sizes), np.int64) if orders is None else orders
-        if (lengths[each] == sizes).all():  # not where an element has no head
-            numbers: dict[bytes, int] = {}
-            codes = np.array([numbers.setdefault(key, len(numbers)) for sequence in sequences for key in sequence])
-            begins = (lengths.cumsum() - lengths)[each] - bounds[:-1]
-            return list(numbers), codes[begins.repeat(sizes) + np.arange(len(heads))]
-    single = heads.dictionary_encode()
-    return [b"".join(keys(head)) for head in single.dictionary.to_pylist()], single.indices.to_numpy()
+def _keys(heads: Texts, rows: _Rows | None, bounds: Ints) -> tuple[list[bytes], Ints]:
+    """The distinct keys of elements, and which of them each has; those of a whole row are looked up as one."""
+    if rows is None:
+        single = heads.dictionary_encode()
+        return [b"".join(keys(head)) for head in single.dictionary.to_pylist()], single.indices.to_numpy()
+    numbers: dict[bytes, int] = {}
+    codes = np.array([numbers.setdefault(key, len(numbers)) for sequence in rows.keys for key in sequence])
+    lengths = np.array([len(sequence) for sequence in rows.keys])
+    begins = (lengths.cumsum() - lengths)[rows.orders] - bounds[:-1]
+    return list(numbers), codes[begins.repeat(bounds[1:] - bounds[:-1]) + np.arange(len(heads))]
 
 
 _sequences: Final = Remembered(lambda distinct: [keys(heads) for heads in distinct])

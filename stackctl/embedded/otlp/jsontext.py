@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from stackctl.embedded.arrays import take
+from stackctl.embedded.arrays import repeated, take
 from stackctl.embedded.otlp.shape import Lists, Texts
 
 Ints = npt.NDArray[np.int64]
@@ -88,6 +88,10 @@ def objects_of(pairs: list[str | None], codes: Ints, rows: Ints, count: int) -> 
         sizes = np.bincount(rows, minlength=count)
         members = take(_texts(pairs), codes)
         return pc.if_else(pa.array(sizes > 0), _wrap(_joined(members, sizes), *_BRACES), _NOTHING)
+    if len(pairs) == 1:
+        there = np.zeros(count, bool)
+        there[rows] = True
+        return repeated(f"{{{pairs[0]}}}", there)
     places = np.full(count, -1)
     places[rows] = codes
     return take(_texts([pair and f"{{{pair}}}" for pair in pairs]), places, places < 0)

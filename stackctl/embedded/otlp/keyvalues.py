@@ -132,26 +132,28 @@ class Cut:
 
     def heads(self) -> Texts:
         """Keys of all elements, as binary texts with tag and length before them; nothing where no key was found."""
-        return take(self._parts, np.arange(0, 3 * len(self.starts), 3))
+        places: npt.NDArray[np.int32] = np.arange(0, 3 * len(self.starts), 3).astype(np.int32)
+        return take(self._parts, places)
 
-    def columns(self, places: Ints, kinds: list[int], unread: int) -> list[Any]:
+    def columns(self, places: Ints, missing: Mask, kinds: list[int], unread: int) -> list[Any]:
         """The values of some elements as columns: those of a type are read at once, then cut apart.
 
         Args:
-            places: a row for each column with the numbers of its elements, -1 for none.
+            places: a row for each column with the numbers of its elements.
+            missing: where there is none, whatever the number.
             kinds: the type of each, ascending.
             unread: of how many columns, the first, the texts are of no use.
 
         Raises:
             ArrowInvalid: a text is no UTF-8.
         """
-        missing, rows = places < 0, places.shape[1]
+        rows = places.shape[1]
         texts, numbers = kinds.count(TEXT), kinds.count(_INT) + kinds.count(_DOUBLE)
         if unread:
             self._empty(places[:unread], missing[:unread])
         every = [self._texts(places[:texts].ravel(), _mask(missing[:texts]))] if texts else []
         if len(kinds) > texts:
-            words = self._numbers()[places[texts:]]
+            words = self._numbers()[np.where(missing[texts:], -1, places[texts:])]
             every.append(pa.array(words[:numbers].view(np.int64).ravel(), mask=_mask(missing[texts:][:numbers])))
             every.append(
                 pa.array((words[numbers:] & np.uint64(0xFF) != 0).ravel(), mask=_mask(missing[texts:][numbers:]))
@@ -162,7 +164,7 @@ class Cut:
         ]
 
     def _texts(self, places: Ints, missing: Mask | None) -> Texts:
-        texts = take(self._parts, places * 3 + 2, missing)
+        texts = take(self._parts, (places * 3 + 2).astype(np.int32), missing)
         _, _, raw = texts.buffers()
         octets = np.frombuffer(raw, np.uint8)
         # What has ASCII only is UTF-8, and seen to be at a fifth of the cost.

@@ -12,6 +12,7 @@ from stackctl.embedded.arrays import Arrays, Coded
 from stackctl.embedded.otlp import jsontext, message
 from stackctl.embedded.otlp.attributes import pivot
 from stackctl.embedded.otlp.jsontext import Ints, parents
+from stackctl.embedded.otlp.layouts import Reading
 from stackctl.embedded.otlp.resources import resource_columns, scope_columns
 from stackctl.embedded.otlp.shape import KINDS, LATEST_NS, STATUSES, Lists, Reads, Structs, Texts, all_are_read
 
@@ -56,7 +57,7 @@ def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_r
     of_scopes, names = scope_columns(scope.field("scope"), scope_row, known)
     columns = _core(span, arrival_ms) | of_scopes
     columns["events"], columns["links"] = _events(span.field("events")), _links(span.field("links"))
-    columns["rest"] = pivot(span.field("attributes"), "s", attributes, reads=lambda key: reads(key, names))
+    columns["rest"] = pivot(span.field("attributes"), "s", attributes, reading=Reading(reads, names))
     columns["rrest"] = resource_columns(resource.field("resource"), resource_row, attributes, known)
     trace, here = columns["tid_hi"].to_numpy() | columns["tid_lo"].to_numpy(), columns["span_id"].to_numpy()
     arrays = Arrays(columns | attributes, len(span), known)
