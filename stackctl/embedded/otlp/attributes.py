@@ -24,7 +24,7 @@ from stackctl.embedded.otlp.shape import Lists, Texts, column_name, most_columns
 _SCALAR_NAMES: Final = frozenset(field for field, _ in SCALAR_FIELDS)
 # How often each sequence of keys must come, on average, for sequences to be looked up rather than keys.
 _ALIKE: Final = 8
-# Cells of a table of all columns and rows for each element, beyond which it is mostly empty.
+# Cells of a table of all keys and rows for each element, beyond which it is mostly empty.
 _SPARSE: Final = 4
 # Types of scalars, and `OTHER`.
 _KINDS: Final = len(LETTERS) + 1
@@ -59,7 +59,7 @@ def pivot(
     if respelled is not None:
         elements, cut = respelled, Cut.of(respelled)
         others = _Others.of(elements, (cut.kinds == OTHER).nonzero()[0])
-    rows, bounds = len(attributes), attributes.offsets.to_numpy()
+    rows, bounds = len(attributes), attributes.offsets.to_numpy().astype(np.int64)
     made, unplaced = _placed(cut, bounds, prefix, most_columns(shown or rows), reading)
     columns |= made
     if len(unplaced):
@@ -196,15 +196,16 @@ class _Rows:
 
 def _laid(cut: Cut, rows: _Rows, bounds: Ints, prefix: str, most: int, reading: Reading) -> dict[str, Any] | None:
     """The columns where rows of the same keys have values of the same types; None where they have not, or too many."""
+    if len({key for sequence in rows.keys for key in sequence}) * len(rows.orders) > _SPARSE * len(cut.kinds):
+        return None
     kinds = [cut.kinds[bounds[first] : bounds[first + 1]].tobytes() for first in rows.firsts()]
     found = layout(prefix, rows.heads, rows.keys, kinds, reading)
-    if found is None or len(found.names) > most or len(found.kinds) * len(rows.orders) > _SPARSE * len(cut.kinds):
+    if found is None or len(found.names) > most:
         return None
-    places, missing = found.places(rows.orders, bounds[:-1])
-    if not ((cut.kinds.take(places) == found.kinds) | missing).all():
+    places = found.places(rows.orders, bounds[:-1])
+    if not ((cut.kinds.take(places) == found.kinds) | (places < 0)).all():
         return None
-    count = len(found.names)
-    columns = cut.columns(places[:count], missing[:count], found.types, found.unread)
+    columns = cut.columns(places[: len(found.names)], found.types, found.unread)
     return {found.names[line]: columns[line] for line in found.frequent(rows.orders)}
 
 
@@ -234,7 +235,7 @@ def _scattered(
     table = np.full((len(lines) + 1, rows), -1)
     # Of a key that a span has twice, the last stands.
     table.ravel()[starts + np.arange(rows).repeat(sizes)] = np.arange(len(codes))
-    columns = cut.columns(table[:-1], table[:-1] < 0, [code % _KINDS for code in lines], len(unread))
+    columns = cut.columns(table[:-1], [code % _KINDS for code in lines], len(unread))
     made = dict(zip(lines, columns, strict=True))
     beyond = np.zeros(0, np.int64)
     if len(frequent) < len(found):

@@ -87,7 +87,9 @@ def gathered_spans(
     flats, errors = _apart(flat, requests)
     refused: dict[int, int] = {}
     for numbers, found in flats:
-        for bad in found.request[~found.valid].tolist():
+        if found.valid.all():
+            continue
+        for bad in found.request((~found.valid).nonzero()[0]).tolist():
             refused[numbers[bad]] = refused.get(numbers[bad], 0) + 1
     return Decoded(_united([found for _, found in flats]), refused, errors)
 

@@ -58,6 +58,8 @@ def json_text(value: object) -> str:
 
 def parents(lists: Lists) -> Ints:
     """For every element of a list column, the row that holds it."""
+    if len(lists) == 1:
+        return np.zeros(len(lists.values), np.int64)
     offsets = lists.offsets.to_numpy()
     return np.arange(len(lists), dtype=np.int64).repeat(offsets[1:] - offsets[:-1])
 

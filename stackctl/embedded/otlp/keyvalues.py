@@ -135,25 +135,24 @@ class Cut:
         places: npt.NDArray[np.int32] = np.arange(0, 3 * len(self.starts), 3).astype(np.int32)
         return take(self._parts, places)
 
-    def columns(self, places: Ints, missing: Mask, kinds: list[int], unread: int) -> list[Any]:
+    def columns(self, places: Ints, kinds: list[int], unread: int) -> list[Any]:
         """The values of some elements as columns: those of a type are read at once, then cut apart.
 
         Args:
-            places: a row for each column with the numbers of its elements.
-            missing: where there is none, whatever the number.
+            places: a row for each column with the numbers of its elements, -1 for none.
             kinds: the type of each, ascending.
             unread: of how many columns, the first, the texts are of no use.
 
         Raises:
             ArrowInvalid: a text is no UTF-8.
         """
-        rows = places.shape[1]
+        missing, rows = places < 0, places.shape[1]
         texts, numbers = kinds.count(TEXT), kinds.count(_INT) + kinds.count(_DOUBLE)
         if unread:
             self._empty(places[:unread], missing[:unread])
         every = [self._texts(places[:texts].ravel(), _mask(missing[:texts]))] if texts else []
         if len(kinds) > texts:
-            words = self._numbers()[np.where(missing[texts:], -1, places[texts:])]
+            words = self._numbers()[places[texts:]]
             every.append(pa.array(words[:numbers].view(np.int64).ravel(), mask=_mask(missing[texts:][:numbers])))
             every.append(
                 pa.array((words[numbers:] & np.uint64(0xFF) != 0).ravel(), mask=_mask(missing[texts:][numbers:]))
@@ -174,13 +173,14 @@ class Cut:
         """Let texts be those of the element of nothing, once they are seen to be UTF-8, for which nothing is copied."""
         there = ~missing
         chosen = places[there]
-        chosen.sort(kind="stable")  # they are runs in order
+        if len(places) > 1:
+            chosen.sort(kind="stable")  # they are runs in order
         offsets = np.empty(2 * len(chosen), np.int32)
         offsets[::2], offsets[1::2] = self.at[chosen], self.ends[chosen]
         # Every second value of these is a text; what lies between them is null.
         valid: Any = np.full(len(chosen) // 4 + 1, 0b01010101, np.uint8)
         binaries(offsets, self.data, valid).view(SCALARS["s"]).validate(full=True)
-        places[there] = len(self.starts)
+        np.subtract(there * (len(self.starts) + 1), 1, out=places)
 
     def _numbers(self) -> Words:
         """Of each element the eight bytes of its number: of an integer, a double, or a bool, whose first byte tells.

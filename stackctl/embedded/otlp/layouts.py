@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from stackctl.embedded.arrays import Mask
 from stackctl.embedded.otlp.jsontext import Ints
 from stackctl.embedded.otlp.keyvalues import LETTERS, OTHER, TEXT, Octets
 from stackctl.embedded.otlp.shape import Reads, all_are_read, column_name
@@ -18,6 +17,8 @@ from stackctl.remembering import Memory
 # Bytes of layouts that are remembered; of a cell of one, and of what is made beside them.
 _ROOM: Final = 4 * 1024**2
 _CELL, _BESIDE = 32, 1024
+# Below zero after any place is added.
+_ABSENT: Final = -(2**62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Layout:
         types: of the columns, ascending, and within a type first those whose texts are of no use.
         unread: how many have such texts.
         kinds: types of all lines, `OTHER` for those of no column.
-        cells: a line each with the place in each sequence, -1 where it has none.
+        cells: a line each with the place in each sequence, `_ABSENT` where it has none.
         there: 1 where it has one, 0 where it has none; of the columns.
         ranked: numbers of the columns, in the order in which equally frequent ones come.
     """
@@ -57,17 +58,16 @@ class Layout:
     there: Ints
     ranked: list[int]
 
-    def places(self, orders: Ints, begins: Ints) -> tuple[Ints, Mask]:
-        """Which attribute each row has for each line, and where it has none, in whose place is any.
+    def places(self, orders: Ints, begins: Ints) -> Ints:
+        """Which attribute each row has for each line, -1 where it has none.
 
         Args:
             orders: which sequence each row has.
             begins: the first attribute of each row.
         """
         places = self.cells.take(orders, axis=1)
-        missing = places < 0
         places += begins
-        return places, missing
+        return np.maximum(places, -1, out=places)
 
     def frequent(self, orders: Ints) -> list[int]:
         """Numbers of the columns, the most frequent first."""
@@ -105,7 +105,7 @@ def _layout(prefix: str, keys: Sequence[list[bytes]], kinds: Sequence[bytes], re
     for order, (sequence, types) in enumerate(zip(keys, kinds, strict=True)):
         for place, (key, kind) in enumerate(zip(sequence, types, strict=True)):
             line = kind, numbers.setdefault(key, len(numbers))
-            cells.setdefault(line, [-1] * len(keys))[order] = place
+            cells.setdefault(line, [_ABSENT] * len(keys))[order] = place
     texts = [key.decode() for key in numbers]
     unread = {(kind, number) for kind, number in cells if kind == TEXT and not reading.of(texts[number])}
     lines = sorted(cells, key=lambda line: (line[0], line not in unread, line[1]))

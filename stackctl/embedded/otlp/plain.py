@@ -51,7 +51,7 @@ def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_r
                 origin += [number] * len(scope.spans)
     ids = [(row["tid_hi"] or row["tid_lo"]) and row["span_id"] for row in rows]
     valid = np.array([bool(found) for found in ids], bool)
-    return Flat(Arrays.of(_table(rows, reads)), np.array(origin, np.int64), valid)
+    return Flat(Arrays.of(_table(rows, reads)), np.array(origin, np.int64).take, valid)
 
 
 def _span(span: Span) -> Cells:

@@ -1,6 +1,6 @@
 """OTLP trace requests to one wide Arrow table, without a Python object per span (ptars decodes in Rust)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,12 +27,12 @@ class Flat:
 
     Attributes:
         arrays: columns of `shape.CORE` and one per attribute.
-        request: for each span, which of the requests it came with.
+        request: tells of some spans which of the requests each came with; seldom asked.
         valid: for each span, whether its ids have the lengths that OTLP demands and are not zero.
     """
 
     arrays: Arrays
-    request: Ints
+    request: Callable[[Ints], Ints]
     valid: npt.NDArray[np.bool_]
 
 
@@ -61,7 +61,7 @@ def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_r
     columns["rrest"] = resource_columns(resource.field("resource"), resource_row, attributes, known)
     trace, here = columns["tid_hi"].to_numpy() | columns["tid_lo"].to_numpy(), columns["span_id"].to_numpy()
     arrays = Arrays(columns | attributes, len(span), known)
-    return Flat(arrays, parents(resources)[resource_row], np.logical_and(trace, here))
+    return Flat(arrays, lambda spans: parents(resources)[resource_row[spans]], np.logical_and(trace, here))
 
 
 def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
