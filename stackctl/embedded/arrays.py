@@ -64,7 +64,25 @@ def take(column: Any, places: Codes, missing: Mask | None = None) -> Any:
         places: where they are; all are within it.
         missing: which are null, where some are.
     """
-    return _TAKE.call([column, pa.array(places, mask=missing)], _UNCHECKED)
+    return _TAKE.call([column, numbers(places, missing)], _UNCHECKED)
+
+
+def numbers(values: npt.NDArray[Any], missing: Mask | None = None) -> Any:
+    """Return an array of numbers, in half of the time in which Arrow makes one where some are missing.
+
+    Args:
+        values: of any numeric type.
+        missing: which are null, where some are.
+    """
+    if missing is None:
+        return pa.array(values)
+    parts: tuple[Any, ...] = (np.packbits(~missing, bitorder="little"), values)
+    return pa.Array.from_buffers(
+        pa.from_numpy_dtype(values.dtype),
+        len(values),
+        [pa.py_buffer(part) for part in parts],
+        null_count=int(np.count_nonzero(missing)),
+    )
 
 
 def spread(column: Coded) -> Any:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from stackctl.embedded.arrays import take
+from stackctl.embedded.arrays import numbers, take
 from stackctl.embedded.otlp.jsontext import Ints
 from stackctl.embedded.otlp.shape import SCALARS, Texts
 
@@ -147,23 +147,21 @@ class Cut:
             ArrowInvalid: a text is no UTF-8.
         """
         missing, rows = places < 0, places.shape[1]
-        texts, numbers = kinds.count(TEXT), kinds.count(_INT) + kinds.count(_DOUBLE)
+        texts, count = kinds.count(TEXT), kinds.count(_INT) + kinds.count(_DOUBLE)
         if unread:
             self._empty(places[:unread], missing[:unread])
         every = [self._texts(places[:texts].ravel(), _mask(missing[:texts]))] if texts else []
         if len(kinds) > texts:
             words = self._numbers()[places[texts:]]
-            every.append(pa.array(words[:numbers].view(np.int64).ravel(), mask=_mask(missing[texts:][:numbers])))
-            every.append(
-                pa.array((words[numbers:] & np.uint64(0xFF) != 0).ravel(), mask=_mask(missing[texts:][numbers:]))
-            )
+            every.append(numbers(words[:count].view(np.int64).ravel(), _mask(missing[texts:][:count])))
+            every.append(pa.array((words[count:] & np.uint64(0xFF) != 0).ravel(), mask=_mask(missing[texts:][count:])))
         columns = [column.slice(start, rows) for column in every for start in range(0, len(column), rows)]
         return [
             column.view(_DOUBLES) if kind == _DOUBLE else column for column, kind in zip(columns, kinds, strict=True)
         ]
 
     def _texts(self, places: Ints, missing: Mask | None) -> Texts:
-        texts = take(self._parts, (places * 3 + 2).astype(np.int32), missing)
+        texts = take(self._parts, places.astype(np.int32) * np.int32(3) + np.int32(2), missing)
         _, _, raw = texts.buffers()
         octets = np.frombuffer(raw, np.uint8)
         # What has ASCII only is UTF-8, and seen to be at a fifth of the cost.
@@ -225,9 +223,11 @@ def distinct(bounds: Any, data: Any) -> tuple[list[bytes], Ints | None]:
         bounds: where each begins, and where the last ends, as 32-bit integers.
         data: a buffer.
     """
-    first, sizes = data[bounds[0] : bounds[1]].to_pybytes(), bounds[1:] - bounds[:-1]
-    if (sizes == len(first)).all() and data[bounds[0] : bounds[-1]].equals(pa.py_buffer(first * len(sizes))):
-        return [first], None
+    sizes = bounds[1:] - bounds[:-1]
+    if (sizes == sizes[0]).all():
+        first = data[bounds[0] : bounds[1]].to_pybytes()
+        if data[bounds[0] : bounds[-1]].equals(pa.py_buffer(first * len(sizes))):
+            return [first], None
     encoded = binaries(bounds, data).dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
 

@@ -17,6 +17,9 @@ from stackctl.embedded.otlp.resources import resource_columns, scope_columns
 from stackctl.embedded.otlp.shape import KINDS, LATEST_NS, STATUSES, Lists, Reads, Structs, Texts, all_are_read
 
 _UNSET = pa.scalar(0, pa.int32())
+# Numbers of enumerations, the first for any that is beyond or below.
+_KINDS: Final = np.array([*range(KINDS), 0], np.int8)
+_STATUSES: Final = np.array([*range(STATUSES), 0], np.int8)
 # Columns of eight bytes, which are made as one.
 _NUMBERS: Final = ("tid_hi", "tid_lo", "span_id", "parent_id", "start_ns", "dur_ns", "arrival_ms")
 
@@ -78,16 +81,15 @@ def _core(span: Structs, arrival_ms: int) -> dict[str, Any]:
     status = span.field("status")
     return {name: every.slice(row * rows, rows) for row, name in enumerate(_NUMBERS)} | {
         "name": span.field("name"),
-        "kind": _known(span.field("kind"), KINDS),
-        "status": _known(_filled(status.field("code"), _UNSET), STATUSES),
+        "kind": _known(span.field("kind"), _KINDS),
+        "status": _known(_filled(status.field("code"), _UNSET), _STATUSES),
         "status_msg": _filled(status.field("message"), jsontext.EMPTY),
     }
 
 
-def _known(column: Any, count: int) -> Any:
+def _known(column: Any, meanings: npt.NDArray[np.int8]) -> Any:
     """Numbers of an enumeration."""
-    numbers = column.to_numpy().view(np.uint32)  # in which one below zero is large
-    return pa.array((numbers * (numbers < count)).astype(np.int8))
+    return pa.array(meanings.take(column.to_numpy(), mode="clip"))
 
 
 def _filled(column: Any, default: Any) -> Any:
