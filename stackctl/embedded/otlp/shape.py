@@ -16,7 +16,7 @@ Lists = Any
 Structs = Any
 # Whether the texts of span attributes of a key are of any use to whoever reads spans of some instrumentation scopes.
 # Those of other keys are seen to be texts, and not kept: their column has the empty text for each, so that it still
-# tells which spans have the attribute.
+# tells which spans have the attribute. The answer for a key and scopes is remembered, so it is always the same.
 Reads = Callable[[str, frozenset[str]], bool]
 
 _CORE: list[tuple[str, pa.DataType]] = [
