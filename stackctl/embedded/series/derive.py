@@ -6,8 +6,9 @@ that is no finite number, or is negative for a counter, adds nothing: one NaN wo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,14 @@ from stackctl.embedded.columns import Batch, holds
 from stackctl.genai import prices
 from stackctl.genai.content import label_word
 from stackctl.genai.metrics import CATALOGUE, Bound, MetricRow
-from stackctl.genai.rows import One
+from stackctl.genai.rows import One, Source, SpanAttr
 
 from .increments import EXEMPLAR, Floats, Increments
-from .labelling import IDENTITY, Kinds, Labelling
-from .outline import Outline
-from .plans import Counted, Places, Plans
+from .kinds import Kinds, Places
+from .labelling import IDENTITY, Labelling
+from .plans import Counted, Plan, Plans
 
-Mask = npt.NDArray[np.bool_]
+_ONE: Final = One()
 
 
 class Derivation:
@@ -85,16 +86,18 @@ class Derivation:
     def _count(self, batch: Batch, part: "_Part") -> Increments:
         if not batch.rows:
             return Increments(0)
-        arrival_ms = int(_numbers(batch, "arrival_ms").min())
+        arrivals = _numbers(batch, "arrival_ms")
+        arrival_ms = int(arrivals.min())
         seen = _observed(batch, part.counted)
-        if seen is None or not len(seen.values):
+        if seen is None:
             return Increments(arrival_ms)
-        kinds = part.kinds.of(batch)
-        pairs = seen.rows * len(kinds.values) + kinds.codes[seen.records]
-        shape = len(seen.counted), len(kinds.values)
-        hits = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape) > 0
-        plan = self._plans.of(seen.counted, kinds.values, hits)
-        return _gained(batch, seen, plan.outline, plan.starts.ravel()[pairs], arrival_ms)
+        kinds, numbers = part.kinds.of(batch)
+        counts = seen.counts
+        pairs = np.repeat(np.arange(0, len(counts) * len(kinds), len(kinds)), counts)
+        pairs += numbers.take(seen.records)
+        plan = self._plans.of(seen.counted, kinds, pairs)
+        places, values = _gained(seen, plan, pairs)
+        return Increments(arrival_ms, plan.outline, values, _exemplars(batch, seen, plan, places, arrivals))
 
     def _bounded(self, bound: Bound, text: str) -> str:
         match bound:
@@ -121,117 +124,136 @@ class _Part:
     kinds: Kinds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Observed:
     """Every observation of a batch: all rows of the catalogue as one, since a batch has few observations for each.
 
     Attributes:
-        counted: the rows that have values in the batch, counters first.
-        rows: number among `counted` of each observation, ascending.
+        counted: the rows that may have values in the batch, counters first.
+        counters: how many of them are counters.
+        ends: where the observations of each begin and end; they stand one row behind the other.
         records: which record each was made of.
         values: what was observed.
-        histograms: those of histograms, which stand behind those of counters.
-        buckets: the bucket of each of these.
+        buckets: of each observation of a histogram.
     """
 
     counted: list[Counted]
-    rows: Places
+    counters: int
+    ends: list[int]
     records: Places
     values: Floats
-    histograms: slice
     buckets: Places
+
+    @property
+    def first(self) -> int:
+        """The first observation of a histogram: they stand behind those of counters."""
+        return self.ends[self.counters]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many observations each row has."""
+        return [end - start for start, end in pairwise(self.ends)]
 
 
 def _observed(batch: Batch, catalogue: Sequence[Counted]) -> _Observed | None:
     """Return the finite values of the records that take part, and for a counter none below zero; None for nothing."""
-    counted, taking, floats = _read(batch, catalogue)
+    counted, taking, found = _read(batch, catalogue)
     if not counted:
         return None
-    values, taken = np.array(floats), np.array(taking)
-    taken &= np.isfinite(values)
-    counters = sum(one.row.kind == "counter" for one in counted)
-    taken[:counters] &= values[:counters] >= 0
-    # What `np.nonzero(taken)` and `values[taken]` give, in a quarter of the time.
-    found = np.flatnonzero(taken)
-    numbers = np.arange(len(counted) + 1)
-    ends = np.searchsorted(found, numbers * batch.rows)
-    rows = np.repeat(numbers[:-1], np.diff(ends))
-    seen = values.ravel().take(found)
-    places = pairwise(ends[counters:].tolist())
-    buckets = [one.bounds.searchsorted(seen[slice(*at)]) for one, at in zip(counted[counters:], places, strict=True)]
-    return _Observed(
-        counted,
-        rows,
-        found - rows * batch.rows,
-        seen,
-        slice(int(ends[counters]), None),
-        np.concatenate(buckets) if buckets else np.zeros(0, np.int64),
-    )
+    counters = sum([one.row.kind == "counter" for one in counted])
+    ends = [0, *accumulate(map(len, taking))]
+    records, values = np.concatenate(taking), np.concatenate(found)
+    good, first = np.isfinite(values), ends[counters]
+    good[:first] &= values[:first] >= 0
+    kept = good.nonzero()[0]
+    if len(kept) < len(values):
+        ends = kept.searchsorted(ends).tolist()
+        records, values = records.take(kept), values.take(kept)
+    places = pairwise(ends[counters:])
+    buckets = [one.bounds.searchsorted(values[slice(*at)]) for one, at in zip(counted[counters:], places, strict=True)]
+    hit = np.concatenate(buckets) if buckets else np.zeros(0, np.int64)
+    return _Observed(counted, counters, ends, records, values, hit) if len(kept) else None
 
 
-def _read(batch: Batch, catalogue: Sequence[Counted]) -> tuple[list[Counted], list[Mask], list[Floats]]:
-    """Return the rows that may observe something, which records each takes, and all records' values."""
-    masks: dict[int, Mask | None] = {}
+def _read(batch: Batch, catalogue: Sequence[Counted]) -> tuple[list[Counted], list[Places], list[Floats]]:
+    """Return the rows that may observe something, which records each takes, and their values."""
+    places: dict[int, Places] = {}
     columns: dict[int, Floats | None] = {}
-    counted, taking, floats = [], [], []
+    counted, taking, values = [], [], []
     for one in catalogue:
-        if one.condition not in masks:
-            mask = holds(one.row.when, batch)
-            masks[one.condition] = mask if mask.any() else None
-        if (taken := masks[one.condition]) is None:
+        records = places.get(one.condition)
+        if records is None:
+            records = places[one.condition] = holds(one.row.when, batch).nonzero()[0]
+        if not len(records):
             continue
         if one.value not in columns:
-            columns[one.value] = _floats(one.row, batch)
-        if (values := columns[one.value]) is not None:
+            columns[one.value] = _floats(one.row.value, batch)
+        if (floats := columns[one.value]) is not None:
             counted.append(one)
-            taking.append(taken)
-            floats.append(values)
-    return counted, taking, floats
+            taking.append(records)
+            values.append(floats.take(records))
+    return counted, taking, values
 
 
-def _floats(row: MetricRow, batch: Batch) -> Floats | None:
+def _floats(value: Source, batch: Batch) -> Floats | None:
     """A row's values as floats, NaN for none; None where no record has one."""
-    if row.value == One():
-        return np.ones(batch.rows)
+    if value == _ONE:
+        return _ones(batch.rows)
     values: Floats | None = None
-    for column in batch.read(row.value):
+    for column in _columns(value, batch):
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             found = batch.floats(column)
             values = found if values is None else np.where(np.isnan(values), found, values)
     return values
 
 
-def _gained(batch: Batch, seen: _Observed, outline: Outline, starts: Places, arrival_ms: int) -> Increments:
-    """Return what was observed, each at its place.
+@lru_cache(maxsize=4)
+def _ones(rows: int) -> Floats:
+    """What counts each record once; nobody may change it."""
+    return np.ones(rows)
+
+
+def _columns(value: Source, batch: Batch) -> list[Any]:
+    """The columns that may have a source's values."""
+    if isinstance(value, SpanAttr):
+        # Not `Batch.read`: that looks for texts too, which are no values.
+        return [column for _, column in batch.spans(value.key)]
+    return batch.read(value)
+
+
+def _gained(seen: _Observed, plan: Plan, pairs: Places) -> tuple[Places, Floats]:
+    """Return where each observation goes, and what the outline's values come to.
 
     Args:
-        starts: for each observation the place of its label set's first value.
+        pairs: of each observation the number of its row and kind.
     """
-    histograms = seen.histograms
-    # A histogram's sum stands behind its buckets.
-    sums = starts[histograms] + np.array([len(one.row.bounds) + 1 for one in seen.counted])[seen.rows[histograms]]
-    places, weights = starts.copy(), seen.values.copy()
-    places[histograms] += seen.buckets
-    weights[histograms] = 1
-    each, added = np.concatenate([places, sums]), np.concatenate([weights, seen.values[histograms]])
-    values = np.bincount(each, added, outline.size).astype(np.float64, copy=False)
-    return Increments(arrival_ms, outline, values, _exemplars(batch, seen, places))
+    first = seen.first
+    places, sums = plan.starts.take(pairs), plan.sums.take(pairs[first:])
+    places[first:] += seen.buckets
+    weights = np.concatenate([seen.values, seen.values[first:]])
+    weights[first : len(places)] = 1
+    values = np.bincount(np.concatenate([places, sums]), weights, plan.outline.size)
+    return places, values.astype(np.float64, copy=False)
 
 
-def _exemplars(batch: Batch, seen: _Observed, places: Places) -> npt.NDArray[Any]:
+def _exemplars(
+    batch: Batch, seen: _Observed, plan: Plan, places: Places, arrivals: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
     """Return for each bucket of each row that was hit its last observation's trace."""
-    cells = seen.rows[seen.histograms] * (seen.buckets.max(initial=0) + 1) + seen.buckets
-    last = np.full(cells.max(initial=0) + 1, -1)
-    last[cells] = np.arange(len(cells))  # numpy keeps the last of repeated indices
-    chosen = last[last >= 0] + seen.histograms.start
+    counts, first = seen.counts, seen.first
+    cells = np.repeat(plan.cells[:-1], counts[seen.counters :]) + seen.buckets
+    last = np.zeros(plan.cells[-1], np.int64)
+    last[cells] = np.arange(first + 1, len(places) + 1)  # numpy keeps the last of repeated indices
+    chosen = last[last > 0] - 1
+    records = seen.records.take(chosen)
+    high, low = _numbers(batch, "tid_hi").take(records), _numbers(batch, "tid_lo").take(records)
     exemplars = np.empty(len(chosen), EXEMPLAR)
-    for name, column in (("tid_hi", "tid_hi"), ("tid_lo", "tid_lo"), ("time_ms", "arrival_ms")):
-        exemplars[name] = _numbers(batch, column)[seen.records[chosen]]
-    exemplars["place"], exemplars["value"] = places[chosen], seen.values[chosen]
-    traced: Mask = (exemplars["tid_hi"] != 0) | (exemplars["tid_lo"] != 0)
-    wanted = np.array([one.row.exemplars for one in seen.counted])[seen.rows[chosen]]
-    kept: npt.NDArray[Any] = exemplars[traced & wanted]
-    return kept
+    exemplars["tid_hi"], exemplars["tid_lo"], exemplars["time_ms"] = high, low, arrivals.take(records)
+    exemplars["place"], exemplars["value"] = places.take(chosen), seen.values.take(chosen)
+    kept = (high != 0) | (low != 0)
+    if plan.traced is not None:
+        kept &= np.repeat(plan.traced, counts)[chosen]
+    return exemplars if np.count_nonzero(kept) == len(kept) else exemplars[kept]
 
 
 def _numbers(batch: Batch, name: str) -> npt.NDArray[Any]:
