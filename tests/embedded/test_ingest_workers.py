@@ -175,6 +175,7 @@ def test_the_column_cap_holds_for_packed_tables() -> None:
     admitted = cap.admit(Packed.of(second))
     assert admitted.column_names == ["rest", "rrest", "s:b:i"]
     assert orjson.loads(admitted["rest"][0].as_py()) == {"c": 4}
+    assert cap.admit(packed) is packed
 
 
 def children(ingest: IngestProcess) -> list[psutil.Process]:

@@ -15,6 +15,7 @@ from stackctl.embedded.store.frame import Packed
 # Attribute columns of one segment; measured to serve well (facts: wide columns). The rest stays readable in `rest`.
 MAX_ATTRIBUTE_COLUMNS: Final = 256
 _PREFIXES: Final = ("s:", "r:")
+_REMEMBERED: Final = 16  # sets of columns that tables came with
 # Names that the product itself reads always get a column, however late they come.
 _OURS: Final = frozenset(value for value in vars(semconv).values() if isinstance(value, str))
 
@@ -29,6 +30,8 @@ class ColumnCap:
     def __init__(self, limit: int = MAX_ATTRIBUTE_COLUMNS) -> None:
         self._limit = limit
         self._known: set[str] = set()
+        # Columns of tables that were admitted whole: nearly every table has those of another.
+        self._fit: set[tuple[str, ...]] = set()
 
     def learn(self, table: pa.Table | None) -> None:
         """Count the columns of a table that the log file holds already."""
@@ -42,10 +45,15 @@ class ColumnCap:
         """
         if not isinstance(table, Packed):
             return self._admit(table)
+        if table.column_names in self._fit:
+            return table
         fresh = {name for name in table.column_names if name.startswith(_PREFIXES)} - self._known
         if len(self._known) + len(fresh) > self._limit:
             return self._admit(table.table())
         self._known |= fresh
+        if len(self._fit) >= _REMEMBERED:
+            self._fit.clear()
+        self._fit.add(table.column_names)
         return table
 
     def _admit(self, table: pa.Table) -> pa.Table:

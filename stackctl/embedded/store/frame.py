@@ -49,11 +49,16 @@ class Packed:
     @classmethod
     def of(cls, table: pa.Table) -> Self:
         """Pack a table."""
-        return cls(table.num_rows, tuple(table.schema.names), _write_table(table))
+        return cls.received(table.num_rows, _write_table(table))
+
+    @classmethod
+    def received(cls, num_rows: int, section: bytes) -> Self:
+        """Take a section as it came. Its names do not travel beside it: they are in it, and those of one lately."""
+        return cls(num_rows, _names(*_schema_of(section)) if section else (), section)
 
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         """Let a pickle leave the bytes out, for whoever sends them beside it."""
-        return type(self), (self.num_rows, self.column_names, PickleBuffer(self.section))
+        return type(self).received, (self.num_rows, PickleBuffer(self.section))
 
     def table(self) -> pa.Table:
         """Unpack it; it must have rows."""
@@ -215,21 +220,38 @@ def _write_table(table: pa.Table | Packed | None) -> bytes:
         return table.section
     if table is None or not table.num_rows:
         return b""
-    (batch,) = table.combine_chunks().to_batches()
-    codec = _zstd()
-    schema, rows = table.schema.serialize(), batch.serialize()
-    packed = [codec.compress(schema, asbytes=True), codec.compress(rows, asbytes=True)]
-    return b"".join([_TABLE.pack(schema.size, len(packed[0]), rows.size), *packed])
+    batches = table.to_batches()
+    batch = batches[0] if len(batches) == 1 else table.combine_chunks().to_batches()[0]
+    schema = table.schema.serialize().to_pybytes()
+    packed, rows = _pack_schema(schema), batch.serialize()
+    head = _TABLE.pack(len(schema), len(packed), rows.size)
+    return b"".join([head, packed, _zstd().compress(rows, asbytes=True)])
 
 
-def _read_schema(section: memoryview) -> pa.Schema:
+@lru_cache(maxsize=_SCHEMAS)
+def _pack_schema(schema: bytes) -> bytes:
+    packed: bytes = _zstd().compress(schema, asbytes=True)
+    return packed
+
+
+def _read_schema(section: bytes | memoryview) -> pa.Schema:
+    return _unpack_schema(*_schema_of(section))
+
+
+def _schema_of(section: bytes | memoryview) -> tuple[bytes, int]:
+    """A section's schema as it is packed, and its size unpacked."""
     size, packed, _ = _TABLE.unpack_from(section)
-    return _unpack_schema(bytes(section[_TABLE.size : _TABLE.size + packed]), size)
+    return bytes(section[_TABLE.size : _TABLE.size + packed]), size
 
 
 @lru_cache(maxsize=_SCHEMAS)
 def _unpack_schema(packed: bytes, size: int) -> pa.Schema:
     return pa.ipc.read_schema(_zstd().decompress(packed, size))
+
+
+@lru_cache(maxsize=_SCHEMAS)
+def _names(packed: bytes, size: int) -> tuple[str, ...]:
+    return tuple(_unpack_schema(packed, size).names)
 
 
 def _read_table(section: memoryview) -> pa.Table:
