@@ -201,9 +201,8 @@ def _floats(value: Source, batch: Batch) -> Floats | None:
         return _ones(batch.rows)
     values: Floats | None = None
     for column in _columns(value, batch):
-        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            found = batch.floats(column)
-            values = found if values is None else np.where(np.isnan(values), found, values)
+        found = batch.floats(column)
+        values = found if values is None else np.where(np.isnan(values), found, values)
     return values
 
 
@@ -214,11 +213,12 @@ def _ones(rows: int) -> Floats:
 
 
 def _columns(value: Source, batch: Batch) -> list[Any]:
-    """The columns that may have a source's values."""
+    """The columns of numbers that have a source's values."""
     if isinstance(value, SpanAttr):
         # Not `Batch.read`: that looks for texts too, which are no values.
-        return [column for _, column in batch.spans(value.key)]
-    return batch.read(value)
+        return [column for kind, column in batch.spans(value.key) if kind in ("i", "d")]
+    columns = batch.read(value)
+    return [one for one in columns if pa.types.is_integer(one.type) or pa.types.is_floating(one.type)]
 
 
 def _gained(seen: _Observed, plan: Plan, pairs: Places) -> tuple[Places, Floats]:

@@ -143,14 +143,16 @@ class Head:
         if landing is None:
             landing = self._landings[outline] = Landing.of(outline, self._firsts(outline))
         slots, rows = self._slots, landing.slots
+        values, pending, gained = slots.value, slots.pending_ms, landing.gained(increments.values)
         if landing.alone:
-            slots.value[rows] += landing.gained(increments.values)
+            values[rows] = values.take(rows) + gained
         else:  # several label sets beyond the limit share one series
-            np.add.at(slots.value, rows, landing.gained(increments.values))
+            np.add.at(values, rows, gained)
         slots.changed_ms[rows] = increments.arrival_ms
-        pending = slots.pending_ms[rows]
-        slots.pending_ms[rows] = np.where(pending > 0, pending, increments.arrival_ms)
-        slots.exemplar[rows[increments.exemplars["place"]]] = increments.exemplars
+        unwritten = rows[pending.take(rows) <= 0]
+        if len(unwritten):  # most series have changed since the last tick already
+            pending[unwritten] = increments.arrival_ms
+        slots.exemplar[rows.take(increments.exemplars["place"])] = increments.exemplars
 
     def _firsts(self, outline: Outline) -> list[int]:
         """Return the first slot of each row; new label sets get theirs, beyond the limit a shared one."""

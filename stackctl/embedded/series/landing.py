@@ -52,6 +52,7 @@ class Landing:
     def gained(self, values: Floats) -> Floats:
         """Return what each slot gained: buckets cumulative, as Prometheus stores them."""
         # Sums over rows before a row cancel exactly: observations are whole numbers.
-        passed = np.concatenate([[0.0], np.cumsum(np.where(self.buckets, values, 0.0))])
-        each = np.where(self.buckets, passed[1:] - passed[self.before], values)
-        return np.concatenate([each, each[self.tops]])
+        passed = np.zeros(len(values) + 1)
+        np.where(self.buckets, values, 0.0).cumsum(out=passed[1:])
+        each = np.where(self.buckets, passed[1:] - passed.take(self.before), values)
+        return np.concatenate([each, each.take(self.tops)])
