@@ -262,38 +262,6 @@ async def _groups(arrivals: Sequence[tuple[int, int]], at_once: int) -> list[lis
     return begun
 
 
-@pytest.mark.parametrize(("side_by_side", "pairs"), [(True, 10), (False, 0)])
-def test_large_requests_are_paired_where_they_come_close_behind_one_another(side_by_side: bool, pairs: int) -> None:
-    """Of many senders two are prepared together; one that waits for each answer is answered without another."""
-
-    async def scenario() -> list[int]:
-        groups: list[int] = []
-
-        async def prepare(requests: Sequence[Request]) -> Sequence[Request]:
-            groups.append(len(requests))
-            return requests
-
-        async def store(requests: Sequence[Request]) -> list[Accepted]:
-            return [Accepted() for _ in requests]
-
-        intake = Intake(prepare, store, lambda: 0)
-        running = asyncio.create_task(intake.run())
-        takes = []
-        for _ in range(40):
-            takes.append(asyncio.create_task(intake.take(Signal.TRACES, bytes(receive.BESIDE_BYTES // 2))))
-            await (asyncio.sleep(0.002) if side_by_side else takes[-1])
-        await asyncio.gather(*takes)
-        intake.drain()
-        await running
-        return groups
-
-    groups = asyncio.run(scenario())
-    assert sum(groups) == 40
-    assert groups[0] == 1  # nobody knows yet that more will come
-    assert set(groups) <= {1, 2}
-    assert groups.count(2) >= pairs
-
-
 def test_no_group_waits_for_a_slower_one() -> None:
     """Two are prepared side by side, and the one that is ready first is answered first."""
 

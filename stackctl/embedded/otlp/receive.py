@@ -15,14 +15,8 @@ MAX_GROUP_BYTES: Final = 4 * 1024**2
 # 512 spans that SDKs send at once. Less of it costs more than it saves.
 BESIDE_BYTES: Final = MAX_GROUP_BYTES // 4
 GATHER_SECONDS: Final = 0.004
-# What is worth a group by itself is kept waiting only for one more, and only where that is about to come: two batches
-# of 512 spans cost a third less together. One application has its batch acknowledged before it sends the next; many
-# send side by side.
+# What is worth a group by itself is not kept waiting: SDKs that batch do not send two at a time.
 _ENOUGH_BYTES: Final = MAX_GROUP_BYTES // 8
-_PAIR_SECONDS: Final = 0.016
-_PAIR_APART_SECONDS: Final = 0.0125  # on average, of what came last
-_PAIR_MEMORY: Final = 4  # requests that the average is of, about
-_LONGEST_APART_SECONDS: Final = 0.1
 _PAUSE_SECONDS: Final = 0.001  # requests that come together are not further apart
 # A group of many small requests costs hardly more than one of few: waiting as long as the last one took to prepare
 # halves what they cost.
@@ -84,8 +78,7 @@ class Intake(Generic[P]):
         self._preparing = self._unstored = 0
         self._waiting: list[tuple[Request, Waiter]] = []
         self._waiting_bytes = 0
-        self._oldest = self._newest = 0.0
-        self._apart_seconds = _LONGEST_APART_SECONDS
+        self._oldest = 0.0
         self._arrived = asyncio.Event()
         self._closing = False
         self._gather_seconds = GATHER_SECONDS
@@ -102,7 +95,8 @@ class Intake(Generic[P]):
             self.refused_total += 1
             raise Refused(BUSY, "the ingest queue is full")
         done: Waiter = asyncio.get_running_loop().create_future()
-        self._note_arrival(time.monotonic())
+        if not self._waiting:
+            self._oldest = time.monotonic()
         self._waiting.append((Request(signal, body, digest(signal.value, body), self._clock_ms()), done))
         self._waiting_bytes += len(body)
         self.queue_bytes += len(body)
@@ -133,40 +127,14 @@ class Intake(Generic[P]):
                 self._arrived.set()
         await asyncio.gather(*under_way)
 
-    def _note_arrival(self, now: float) -> None:
-        """Note when a request came, before it waits."""
-        if not self._waiting:
-            self._oldest = now
-        apart = min(now - self._newest, _LONGEST_APART_SECONDS)
-        self._apart_seconds += (apart - self._apart_seconds) / _PAIR_MEMORY
-        self._newest = now
-
     async def _gather(self) -> None:
-        """Let more requests join few that wait, for as long as they come and none has waited long."""
-        if self._waiting_bytes >= _ENOUGH_BYTES:
-            await self._gather_pair()
-            return
+        """Let more requests join few small ones that wait, for as long as they come and none has waited long."""
         seen = 0
         while len(self._waiting) > seen and not self._closing:
             if time.monotonic() - self._oldest >= self._gather_seconds or self._waiting_bytes >= _ENOUGH_BYTES:
                 return
             seen = len(self._waiting)
             await asyncio.sleep(_PAUSE_SECONDS)
-
-    async def _gather_pair(self) -> None:
-        """Let one more large request join one that waits, where such come close behind one another."""
-        alone = len(self._waiting)
-        while self._waiting_bytes < BESIDE_BYTES and self._apart_seconds <= _PAIR_APART_SECONDS and not self._closing:
-            left = self._oldest + _PAIR_SECONDS - time.monotonic()
-            if left <= 0:
-                return
-            try:
-                await asyncio.wait_for(self._arrived.wait(), left)
-            except TimeoutError:
-                if len(self._waiting) == alone:  # nobody else sends
-                    self._apart_seconds = _LONGEST_APART_SECONDS
-                return
-            self._arrived.clear()
 
     def _has_work(self) -> bool:
         """Whether a group may be begun: any while none is prepared, one that is worth its fixed cost beside others.
