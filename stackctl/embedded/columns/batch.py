@@ -1,6 +1,7 @@
 """A batch of spans (or evaluation records) as named Arrow columns, and the reading of sources from it."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +20,21 @@ from stackctl.genai.rows import (
     ValueType,
     When,
 )
+from stackctl.remembering import Memory
 
 from .arrow import EMPTY, NULLS, Column, pc
 from .events import FirstEvents
-from .kinds import alike, alike_numbers, coded
+from .kinds import coded, only_number, only_text
 from .looks import Look, look
+from .presence import Presences
 from .rest import Rest
-from .views import Floats, Numbers, Truth, numbers, valid
+from .views import OCTETS, Floats, Numbers, Truth, held, is_text
 
 _VALUE_TYPES: tuple[ValueType, ...] = ("s", "i", "d", "b")
-_TEXT = pa.string()
 _KINDS: dict[str, ValueType] = {kind: kind for kind in _VALUE_TYPES}
+# Characters of sets of columns that are remembered, whose keys senders choose; a set counts for some itself.
+_REMEMBERED: Final = 1024**2
+_EACH: Final = 4096
 
 
 class Batch:
@@ -44,6 +49,7 @@ class Batch:
         memo: conditions that were already judged, by identity since their own hashes are slow to make, each kept alive
             by its entry; emptied whenever a column changes that was read.
         in_scope: the same of patterns of instrumentation scopes, emptied when those change.
+        presences: which records have a value, shared by the columns in which the same do.
     """
 
     def __init__(self, rows: pa.Table | Arrays) -> None:
@@ -54,17 +60,22 @@ class Batch:
         self.in_scope: dict[str, Truth] = {}
         # What conditions may have been judged by: keys of attributes, and the names of other columns.
         self._asked: set[str] = set()
+        shape = _shape(self.columns)
         # Which span attributes have columns: most rows of most dialects find nothing here and are done.
-        self._kinds: dict[str, list[ValueType]] = {}
-        for name in self.columns:
-            self._note(name)
+        self._kinds = dict(shape.kinds)
         # The columns in which an attribute has values, by prefix and key: most are asked for again and again.
         self._found: dict[str, list[Column]] = {}
         # What was seen of columns, each kept alive by its entry, and so its identity its own.
+        self.presences = Presences(self.rows)
         known = [(self.columns[name], found) for name, found in arrays.known.items()]
         self._coded = {id(column): (column, found) for column, found in known}
-        texts = [column for column in self.columns.values() if self._is_unknown_text(column)]
-        self._looks = {id(column): (column, seen) for column, seen in zip(texts, look(texts), strict=True)}
+        unknown = [self.columns[name] for name in shape.texts if name not in arrays.known]
+        texts = [column for column in unknown if column.null_count < self.rows]
+        looks = look(texts, self.presences)
+        self._looks = {id(column): (column, seen) for column, seen in zip(texts, looks, strict=True)}
+        # Columns that came with an empty text: few batches have any.
+        self._hollow = {id(column) for column, seen in zip(texts, looks, strict=True) if seen.empty}
+        self._hollow.update(id(column) for column, found in known if "" in found.values)
         self._numbers: dict[int, tuple[Column, Numbers]] = {}
         self._floats: dict[int, tuple[Column, Floats]] = {}
         self._durations: tuple[Column, Column] | None = None
@@ -85,8 +96,8 @@ class Batch:
         if self.columns.get(name) is column:
             return
         self._forget(name)
-        if name not in self.columns:
-            self._note(name)
+        if name not in self.columns and name.startswith("s:"):
+            self._kinds[name[2:-2]] = (*self._kinds.get(name[2:-2], ()), _KINDS[name[-1]])
         self.columns[name] = column
 
     def drop(self, name: str) -> None:
@@ -94,7 +105,7 @@ class Batch:
         if self.columns.pop(name, None) is not None:
             self._forget(name)
             if name.startswith("s:"):
-                self._kinds[name[2:-2]].remove(_KINDS[name[-1]])
+                self._kinds[name[2:-2]] = tuple(kind for kind in self._kinds[name[2:-2]] if kind != name[-1])
 
     def _forget(self, name: str) -> None:
         """Judge again what was judged by a column that changes."""
@@ -109,6 +120,13 @@ class Batch:
             known = (name[2:-2] if ":" in name else name) not in self._asked
         if not known:
             self.memo.clear()
+
+    def tidy(self, names: Iterable[str]) -> None:
+        """Leave no empty texts in columns that came, and no column that holds nothing but nulls."""
+        for name in names:
+            column = self.columns[name]
+            if id(column) in self._hollow or column.null_count == self.rows:
+                self.put(name, self.without_empty(column))
 
     def span(self, key: str, kind: ValueType) -> Column | None:
         """Return the span attribute's column of one type, or None."""
@@ -176,7 +194,7 @@ class Batch:
 
     def without_empty(self, column: Column) -> Column:
         """Return a text column with the empty string, which libraries write for "not known", as null."""
-        if not _is_text(column):
+        if not is_text(column):
             return column
         coded = self._coded.get(id(column))
         if "" not in coded[1].values if coded is not None else not self.look(column).empty:
@@ -188,25 +206,39 @@ class Batch:
         known = self._coded.get(id(column))
         if known is not None:
             return known[1]
-        found = alike(self.look(column))
-        if found is not None:
-            self._coded[id(column)] = column, found
-        return found
+        text = only_text(self.look(column), self.rows - column.null_count)
+        if text is None:
+            return None
+        return self._coded.setdefault(id(column), (column, self._alike(column, text)))[1]
 
     def coded(self, column: Column) -> Coded:
         """Return a column's distinct values and each span's place among them, made once for as long as it stands."""
         known = self._coded.get(id(column))
-        if known is None:
-            if _is_text(column):
-                found = self.alike(column)
-            else:
-                found = alike_numbers(self.numbers(column)) if pa.types.is_integer(column.type) else None
-            known = self._coded[id(column)] = column, coded(column) if found is None else found
-        return known[1]
+        if known is not None:
+            return known[1]
+        found = self.alike(column) if is_text(column) else self._alike_numbers(column)
+        return self._coded.setdefault(id(column), (column, coded(column) if found is None else found))[1]
+
+    def _alike_numbers(self, column: Column) -> Coded | None:
+        if not pa.types.is_integer(column.type) or column.null_count == self.rows:
+            return None
+        number = only_number(*self.numbers(column))
+        return None if number is None else self._alike(column, number)
+
+    def _alike(self, column: Column, value: Any) -> Coded:
+        """The codes of a column in which every record that has a value has the same."""
+        if column.null_count == 0:
+            return Coded(np.zeros(self.rows, np.int32), [value])
+        return Coded(self.presences.of(column).codes, [value, None])
 
     def texts(self, coded: Coded) -> Column:
         """Return a text column of values that nobody needs to look for again."""
-        column = spread(coded)
+        present = [text for text in coded.values if text is not None]
+        if len(present) == 1 and present[0] and len(coded.values) > 1:
+            there = tuple([text is not None for text in coded.values])
+            column = self.presences.of_kinds(coded.codes, there).repeated(present[0])
+        else:
+            column = spread(coded)
         self._coded[id(column)] = column, coded
         return column
 
@@ -218,15 +250,14 @@ class Batch:
         """Return a column of numbers or bools as it lies in memory, and which have a value."""
         known = self._numbers.get(id(column))
         if known is None:
-            known = self._numbers[id(column)] = column, numbers(column)
+            there = self.presences.of(column).valid if column.null_count else None
+            known = self._numbers[id(column)] = column, (held(column), there)
         return known[1]
 
     def valid(self, column: Column) -> Truth:
-        """Return which records have a value in a column."""
-        if _is_text(column) or column.null_count in (0, self.rows):
-            return valid(column)
-        known = self.numbers(column)[1]
-        return known is None or known
+        """Return which records have a value in a column; nobody may change it."""
+        nulls: int = column.null_count
+        return nulls == 0 if nulls in (0, self.rows) else self.presences.of(column).valid
 
     def floats(self, column: Column) -> Floats:
         """Return a numeric column as floats with NaN for null, made once; nobody may change them."""
@@ -239,21 +270,49 @@ class Batch:
             known = self._floats[id(column)] = column, found
         return known[1]
 
+    def least(self, names: Iterable[str]) -> Mapping[str, float]:
+        """Return the least number of those columns that there are, all looked at together.
+
+        It is below any number where one is not finite, and above 0 where there is no number.
+        """
+        columns = {name: self.columns[name] for name in names if name in self.columns}
+        if not columns:
+            return {}
+        numbers = [self.numbers(column) for column in columns.values()]
+        values = np.array([held for held, _ in numbers], np.float64)
+        every = np.ones(self.rows, np.bool_)
+        known = np.array([every if known is None else known for _, known in numbers])
+        filled = np.where(known, values, 1.0)
+        lowest, highest = (find.reduce(filled, axis=1).tolist() for find in (np.minimum, np.maximum))
+        for column, floats in zip(columns.values(), np.where(known, values, np.nan), strict=True):
+            self._floats[id(column)] = column, floats
+        ends = zip(columns, lowest, highest, strict=True)
+        return {name: least if most < np.inf else -np.inf for name, least, most in ends}
+
+    def has_octet(self, name: str, octet: int) -> bool:
+        """Whether a column of octets has one among its values; it may have where that is not seen at once."""
+        column = self.columns.get(name)
+        if column is None or column.type.id != OCTETS:
+            return column is not None
+        held: bytes = column.buffers()[1].slice(column.offset, self.rows).to_pybytes()
+        return octet.to_bytes() in held
+
     def put_flags(self, name: str, where: Truth) -> None:
         """Set a column to true for some spans; the others have none."""
         if where is False:
             self.drop(name)
             return
-        held = np.ones(self.rows, np.bool_) if where is True else where
-        column = pa.array(held, mask=None if where is True else ~held)
-        self._numbers[id(column)] = column, (held, None if where is True else held)
+        flags = np.ones(self.rows, np.bool_) if where is True else where
+        there = self.presences.where(flags)
+        column = there.holding(pa.bool_(), there.octets)
+        self._numbers[id(column)] = column, (flags, None if where is True else flags)
         self.put(name, column)
 
     def put_floats(self, columns: Mapping[str, Floats]) -> None:
         """Set columns of floats; NaN is none."""
         values = np.array(list(columns.values()))
         every: Column = pa.array(values.ravel(), mask=np.isnan(values).ravel())
-        for place, (name, found) in enumerate(columns.items()):
+        for place, (name, found) in enumerate(zip(columns, values, strict=True)):
             column = every.slice(place * self.rows, self.rows)
             self._floats[id(column)] = column, found
             self.put(name, column)
@@ -274,21 +333,18 @@ class Batch:
         if self._durations is None or self._durations[0] is not column:
             nanoseconds, _ = self.numbers(column)
             seconds, impossible = nanoseconds / 1e9, nanoseconds < 0
-            self._durations = column, pa.array(seconds, mask=impossible)
-            self._floats[id(self._durations[1])] = self._durations[1], np.where(impossible, np.nan, seconds)
+            if np.count_nonzero(impossible):
+                self._durations = column, pa.array(seconds, mask=impossible)
+                seconds = np.where(impossible, np.nan, seconds)
+            else:
+                self._durations = column, pa.array(seconds)
+            self._floats[id(self._durations[1])] = self._durations[1], seconds
         return self._durations[1]
 
     def has_events(self) -> bool:
         """Whether any span has an event."""
         column = self.columns.get("events")
         return column is not None and column.null_count < self.rows
-
-    def _is_unknown_text(self, column: Column) -> bool:
-        return _is_text(column) and id(column) not in self._coded and column.null_count < self.rows
-
-    def _note(self, name: str) -> None:
-        if name.startswith("s:"):
-            self._kinds.setdefault(name[2:-2], []).append(_KINDS[name[-1]])
 
     def _first_events(self) -> FirstEvents:
         column = self.columns.get("events")
@@ -308,8 +364,35 @@ class Batch:
         return known[1]
 
 
-def _is_text(column: Column) -> bool:
-    return bool(column.type == _TEXT)
+class _Shape(NamedTuple):
+    """What the names of a batch's columns say.
+
+    Attributes:
+        kinds: the types in which each span attribute has a column.
+        texts: columns of texts.
+    """
+
+    kinds: Mapping[str, tuple[ValueType, ...]]
+    texts: tuple[str, ...]
+
+
+_SHAPES: Final[Memory[tuple[str, ...], _Shape]] = Memory(_REMEMBERED)
+
+
+def _shape(columns: Mapping[str, Column]) -> _Shape:
+    """Return the shape of columns; remembered, since services send the same keys for ever."""
+    names = tuple(columns)
+    known = _SHAPES.get(names)
+    if known is None:
+        kinds: dict[str, tuple[ValueType, ...]] = {}
+        for name in names:
+            if name.startswith("s:"):
+                kinds[name[2:-2]] = (*kinds.get(name[2:-2], ()), _KINDS[name[-1]])
+        # An attribute's type stands in its name.
+        texts = (name for name in names if (name.endswith(":s") if ":" in name else is_text(columns[name])))
+        known = _Shape(kinds, tuple(texts))
+        _SHAPES.put(names, known, _EACH + sum(map(len, names)))
+    return known
 
 
 def or_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

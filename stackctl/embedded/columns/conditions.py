@@ -15,7 +15,7 @@ from stackctl.remembering import remembers
 
 from .arrow import Column
 from .batch import Batch
-from .views import Mask, Truth
+from .views import Mask, Truth, is_text
 
 
 def holds(when: When, batch: Batch) -> Mask:
@@ -59,9 +59,9 @@ def both(one: Truth, other: Truth) -> Truth:
 def _judge(when: When, batch: Batch) -> Truth:
     match when:
         case rows.Has(source):
-            return _any(batch.valid(column) for column in batch.read(source))
+            return _any(map(batch.valid, batch.read(source)))
         case rows.Equals(source, values):
-            return _any(_equal(column, values, batch) for column in batch.read(source))
+            return _any([_equal(column, values, batch) for column in batch.read(source)])
         case rows.Matches(source, pattern):
             texts = (column for column in batch.read(source) if pa.types.is_string(column.type))
             return _any(_by_value(column, partial(_matches, pattern), batch) for column in texts)
@@ -78,6 +78,7 @@ def _judge(when: When, batch: Batch) -> Truth:
 
 
 def _any(truths: Iterable[Truth]) -> Truth:
+    """Where one of them holds."""
     some: Truth = False
     for truth in truths:
         if truth is True:
@@ -98,7 +99,7 @@ def _by_value(column: Column, fits: Callable[[Any], bool], batch: Batch) -> Trut
 
 def _equal(column: Column, values: tuple[Scalar, ...], batch: Batch) -> Truth:
     """Compare within one type only: a number is never equal to a text or a bool."""
-    if pa.types.is_string(column.type):
+    if is_text(column):
         return _by_value(column, values.__contains__, batch)
     same = [value for value in values if _same_type(value, column.type)]
     if not same:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from stackctl.embedded.arrays import Coded, Codes
 
 from .arrow import Column
 from .looks import Look
-from .views import Numbers
+from .views import Mask
 
 # Combinations that there may be, so few that a table of all of them is made faster than records are sorted.
 _COUNTED: Final = 4096
@@ -29,45 +30,45 @@ def coded(column: Column) -> Coded:
     return Coded(encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist())
 
 
-def alike(seen: Look) -> Coded | None:
-    """Code a text column if all that have a text have the same: most do, and hashing each takes ten times as long."""
-    if seen.missing is None:
+def only_text(seen: Look, count: int) -> str | None:
+    """The text of a column if all of the `count` that have one have the same: hashing each takes ten times as long."""
+    if not seen.even:
         return None
     data, length = seen.data, seen.longest
-    text = data.slice(0, length).to_pybytes()
+    first = data.slice(0, length).to_pybytes()
     last = data.slice(data.size - length, length).to_pybytes()
-    if last != text or not data.equals(pa.py_buffer(text * (data.size // length))):
-        return None
-    if data.size == length * len(seen.missing):
-        return Coded(np.zeros(len(seen.missing), np.int32), [text.decode()])
-    return Coded(seen.missing.view(np.int8), [text.decode(), None])
+    return first.decode() if last == first and data.equals(pa.py_buffer(first * count)) else None
 
 
-def alike_numbers(held: Numbers) -> Coded | None:
-    """The same of a column of whole numbers or bools."""
-    values, known = held
-    differing = values != values[0 if known is None else known.argmax()]
-    if np.count_nonzero(differing if known is None else differing & known):
-        return None
-    if known is None:
-        return Coded(np.zeros(len(values), np.int32), [values[0].item()])
-    return Coded((~known).view(np.int8), [values[known.argmax()].item(), None])
+def only_number(values: npt.NDArray[Any], valid: Mask | None) -> Any:
+    """The same of whole numbers or bools, of which there is one at least."""
+    first = values[0 if valid is None else valid.argmax()]
+    differing = values != first
+    found = np.count_nonzero(differing if valid is None else differing & valid)
+    return None if found else first.item()
 
 
 def combined(columns: Sequence[Coded], count: int) -> Coded:
     """Return several columns of `count` records as one, whose values are tuples, no two of one code."""
-    mixed: Codes = np.zeros(count, np.int64)
-    span = 1
+    # Columns of the same codes tell no more records apart than the first of them.
+    telling: dict[int, Coded] = {}
     for column in columns:
-        if len(column.values) == 1:
-            continue
-        if span * len(column.values) > _COUNTED and span > 1:
+        if len(column.values) > 1:
+            telling.setdefault(id(column.codes), column)
+    if not telling:
+        return Coded(np.zeros(count, np.int64), [tuple([column.values[0] for column in columns])] if count else [])
+    leading, *others = telling.values()
+    span = len(leading.values)
+    if not others and np.bincount(leading.codes, minlength=span).all():
+        each = [column.values if len(column.values) > 1 else [column.values[0]] * span for column in columns]
+        return Coded(leading.codes, list(zip(*each, strict=True)))
+    mixed: Codes = leading.codes.astype(np.int64)
+    for column in others:
+        if span * len(column.values) > _COUNTED:
             first, mixed = _distinct(mixed, span)
             span = len(first)
-        mixed = mixed * len(column.values) + column.codes if span > 1 else column.codes.astype(np.int64)
+        mixed = mixed * len(column.values) + column.codes
         span *= len(column.values)
-    if span == 1:
-        return Coded(mixed, [tuple([column.values[0] for column in columns])] if count else [])
     first, codes = _distinct(mixed, span)
     each = [_values_at(column, first) for column in columns]
     return Coded(codes, list(zip(*each, strict=True)))

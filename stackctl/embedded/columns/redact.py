@@ -39,6 +39,10 @@ _REMEMBERED: Final = 1024**2
 _EACH: Final = 4096
 
 
+# Names, keys and distinct texts of columns.
+_Few = tuple[tuple[str, str, tuple[str | None, ...]], ...]
+
+
 class _Sorted(NamedTuple):
     """Columns of attributes by name and key: those that must not be stored, and those of texts that may be."""
 
@@ -59,6 +63,7 @@ class Redactor:
         self._capture = capture_content
         self.dropped: Counter[str] = Counter()
         self._known: Memory[frozenset[str], _Sorted] = Memory(_REMEMBERED)
+        self._settled: Memory[_Few, tuple[tuple[str, str], ...]] = Memory(_REMEMBERED)
 
     def redact(self, batch: Batch) -> None:
         """Redact the spans of a batch: attributes, name, status, scope, events, links."""
@@ -95,15 +100,29 @@ class Redactor:
             self.count(key, batch.rows - batch.columns[name].null_count)
             batch.drop(name)
         various: dict[str, tuple[str, Look]] = {}
+        few: list[tuple[str, str, tuple[str | None, ...]]] = []
         for name, key in columns.texts:
             column = batch.columns[name]
             coded = batch.alike(column)
             if coded is None or len(coded.values) > _FEW:
                 various[name] = (key, batch.look(column))
-            elif any(text is not None and content.clean(key, text) != text for text in coded.values):
-                self._clean(batch, name, key)
-        for name in unclean(various):
-            self._clean(batch, name, various[name][0])
+            else:
+                few.append((name, key, tuple(coded.values)))
+        for name, key in (*self._dirty(tuple(few)), *((name, various[name][0]) for name in unclean(various))):
+            self._clean(batch, name, key)
+
+    def _dirty(self, few: _Few) -> tuple[tuple[str, str], ...]:
+        """Return names and keys of the columns of few texts that need cleaning; remembered, as the columns are."""
+        known = self._settled.get(few)
+        if known is None:
+            known = tuple(
+                (name, key)
+                for name, key, texts in few
+                if any(text is not None and content.clean(key, text) != text for text in texts)
+            )
+            takes = sum(len(name) + sum(len(text) for text in texts if text is not None) for name, _, texts in few)
+            self._settled.put(few, known, _EACH + takes)
+        return known
 
     def _sorted(self, names: frozenset[str]) -> "_Sorted":
         """Return what is to be done with columns; remembered, since services send the same keys for ever."""

@@ -79,10 +79,10 @@ def _inert(form: Form, seen: Look) -> bool:
     if form not in _HEX_FORMS or seen.longest > content.FORM_CAPS[form]:
         return False
     data = np.frombuffer(seen.data, np.uint8)
-    if data.max() > _HEX[-1] or data.min() < _HEX[0]:
+    if np.maximum.reduce(data) > _HEX[-1] or np.minimum.reduce(data) < _HEX[0]:
         return False
     # Between the digits and the letters: shifted to 0, and everything else behind.
-    return bool((data - np.uint8(_HEX[9] + 1)).min() >= _HEX[10] - _HEX[9] - 1)
+    return bool(np.minimum.reduce(data - np.uint8(_HEX[9] + 1)) >= _HEX[10] - _HEX[9] - 1)
 
 
 def _surely_clean(form: Form, data: bytes, longest: int) -> bool:
