@@ -24,8 +24,7 @@ def normalise(batch: Batch, plan: Plan) -> None:
     """
     for name in plan.ours:  # an application that sends what only the pipeline may write would choose its own cost
         batch.drop(name)
-    for name in plan.whole:
-        batch.put(name, batch.without_empty(batch.columns[name]))
+    batch.tidy(plan.whole)
     for key, kind in plan.mixed:
         _unite_types(batch, key, kind)
     for step in plan.steps:
@@ -77,9 +76,11 @@ def _fill(batch: Batch, row: Row) -> None:
         return
     filled = present
     for source in batch.read(row.source):
-        gaps = both(where, batch.valid(source))
+        there = batch.valid(source)
+        gaps = both(where, there)
         if filled is not None:
-            gaps = both(inverse(batch.valid(filled)), gaps)
+            has = batch.valid(filled)
+            gaps = False if has is there else both(inverse(has), gaps)
         if gaps is False:
             continue
         value = convert(row.convert, source, kind, batch)

@@ -85,7 +85,7 @@ class Pipeline:
         accounted = judged(plan.counts, batch)
         batch.put_flags(f"s:{semconv.ACCOUNTED}:b", accounted)
         self._pricer.price(batch, accounted)
-        derive(batch)
+        derive(batch, plan)
         self._redactor.redact(batch)
 
     def _evaluations(self, batch: Batch) -> None:

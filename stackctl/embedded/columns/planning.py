@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from stackctl import semconv
 from stackctl.genai import implied, rows
-from stackctl.genai.derived import DERIVED_TYPES
+from stackctl.genai.derived import DERIVED_TYPES, INCOMPLETE_WHEN, RATE_WHEN
 from stackctl.genai.rows import (
     ALWAYS,
     KEY_TYPES,
@@ -29,6 +30,9 @@ from .batch import Batch
 from .conditions import text_matches
 
 _NEVER: Final = rows.Any()
+_QUANTITIES: Final = tuple(f"s:{key}:{KEY_TYPES[key]}" for key in QUANTITIES)
+_USAGE: Final = (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS)
+_ERROR: Final = 2  # OTLP's status of a span that failed
 _FEW_SCOPES: Final = 16
 # Characters of keys and scopes, which senders choose; a plan or a set of keys counts for some itself.
 _REMEMBERED: Final = 1024**2
@@ -44,8 +48,10 @@ class Plan:
         whole: columns that have a canonical key in its own type, which no span has in another.
         mixed: canonical keys that came in another type or without a column, with their own.
         steps: erases and rows, in the order in which they run, with as much of their conditions as may be open.
-        quantities: columns of canonical quantities that there may be then.
+        quantities: columns of canonical quantities that there may be then, and may be impossible.
         counts: which spans are accounted, likewise.
+        incomplete: which streams broke off, likewise.
+        rate: which calls have an output rate, likewise.
     """
 
     ours: tuple[str, ...]
@@ -54,6 +60,8 @@ class Plan:
     steps: tuple[Erase | Row, ...]
     quantities: tuple[str, ...]
     counts: When
+    incomplete: When
+    rate: When
 
 
 class Planner:
@@ -101,13 +109,19 @@ class Planner:
         own = {key: f"s:{key}:{kind}" for key, kind in KEY_TYPES.items() if key in keys}
         whole = [name for key, name in own.items() if likeness.has_alone(key, name)]
         steps, known = _narrowed(self._steps, likeness, keys)
+        priced = replace(known, keys=known.keys.union(DERIVED_TYPES))
         return Plan(
             tuple(sorted(ours)),
             tuple(whole),
             tuple((key, KEY_TYPES[key]) for key, name in own.items() if name not in whole),
             steps,
-            tuple(f"s:{key}:{KEY_TYPES[key]}" for key in QUANTITIES if key in known.keys),
+            tuple(
+                f"s:{key}:{KEY_TYPES[key]}"
+                for key in QUANTITIES
+                if key in known.keys and not (likeness.possible and known.came(key))
+            ),
             known.open(self._counts),
+            *map(priced.open, (INCOMPLETE_WHEN, RATE_WHEN)),
         )
 
 
@@ -124,22 +138,34 @@ class _Likeness(NamedTuple):
         unplaced: keys of span attributes without a column.
         scopes: instrumentation scopes; None where they are many, of which none is looked at.
         events: whether there are any.
+        possible: whether no canonical quantity that came is negative or not finite, as in most batches. Of this and the
+            next two only so much is told, since for each combination there is a plan.
+        used: whether no input or output that came has zero tokens either, likewise.
+        failed: whether a span may have failed.
     """
 
     names: frozenset[str]
     unplaced: frozenset[str]
     scopes: frozenset[str | None] | None
     events: bool
+    possible: bool
+    used: bool
+    failed: bool
 
     @classmethod
     def of(cls, batch: Batch) -> "_Likeness":
         rest = batch.rest()
         scopes = batch.coded(batch.columns["scope"]).values
+        least = batch.least(_QUANTITIES)
+        possible = all(number >= 0 for number in least.values())
         return cls(
             frozenset(batch.columns),
             frozenset() if rest is None else rest.keys,
             frozenset(scopes) if len(scopes) <= _FEW_SCOPES else None,
             batch.has_events(),
+            possible,
+            possible and all(least.get(f"s:{key}:i", 1) > 0 for key in _USAGE),
+            batch.has_octet("status", _ERROR),
         )
 
     def length(self) -> int:
@@ -164,10 +190,12 @@ class _Known:
     Attributes:
         likeness: of the batch.
         keys: span attributes that there may be at any time.
+        filled: those that a row may fill.
     """
 
     likeness: _Likeness
     keys: frozenset[str]
+    filled: frozenset[str] = frozenset()
 
     def may_find(self, source: Source) -> bool:
         """Whether there may be a value of a source."""
@@ -183,9 +211,17 @@ class _Known:
             case _:
                 return True
 
+    def came(self, key: str) -> bool:
+        """Whether all values that there will be of a canonical key came in its own column."""
+        return key not in self.filled and self.likeness.has_alone(key, f"s:{key}:{KEY_TYPES[key]}")
+
     def open(self, when: When) -> When:
         """Return what of a condition is not decided yet."""
         match when:
+            case rows.Equals(SpanAttr(key), (0,)) if key in _USAGE and self.likeness.used and self.came(key):
+                return _NEVER
+            case rows.Equals(Field("status"), (int(code),)) if code == _ERROR and not self.likeness.failed:
+                return _NEVER
             case rows.Has(source) | rows.Equals(source, _) | rows.Matches(source, _) if not self.may_find(source):
                 return _NEVER
             case rows.Equals(Field("scope"), values):
@@ -222,11 +258,11 @@ def _inverse(when: When) -> When:
 
 
 def _narrowed(
-    steps: tuple[Erase | Row, ...], likeness: _Likeness, keys: frozenset[str]
+    steps: tuple[Erase | Row, ...], likeness: _Likeness, keys: frozenset[str], filled: frozenset[str] = frozenset()
 ) -> tuple[tuple[Erase | Row, ...], _Known]:
     """Return the steps that may do anything, and what is known of all keys that there may be in their course."""
-    known = _Known(likeness, keys)
+    known = _Known(likeness, keys, filled)
     left = tuple(step for step in map(known.step, steps) if step is not None)
     # A row may make what another reads, so keys are added until no row adds one.
-    there = keys.union(step.key for step in left if isinstance(step, Row))
-    return (left, known) if there == keys else _narrowed(steps, likeness, there)
+    made = filled.union(step.key for step in left if isinstance(step, Row))
+    return (left, known) if made == filled else _narrowed(steps, likeness, keys | made, made)

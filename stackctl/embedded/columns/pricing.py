@@ -16,6 +16,7 @@ from stackctl.embedded.arrays import Coded, Codes
 from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
 from stackctl.genai.rows import Equals, SpanAttr
 
+from .arrow import Column
 from .batch import Batch, or_zero
 from .conditions import both, inverse, judged
 from .kinds import NOTHING, combined
@@ -94,6 +95,8 @@ class Pricer:
         prices = list(book.by_key.values())
         self._row_of = {id(price): row for row, price in enumerate(prices, _UNPRICED + 1)}
         self._book = _Book.of(prices)
+        # The prices that have each tier.
+        self._tiered = [(start, frozenset(np.flatnonzero(np.isfinite(start)).tolist())) for start in self._book.starts]
         self._known: dict[_Key, int] = {}
         self._providers = (None, *(price.provider for price in prices))
         self._models = (None, *(price.model for price in prices))
@@ -103,27 +106,26 @@ class Pricer:
         if accounted is False:
             return
         kinds, prices = self._lookup(batch, accounted)
-        found = prices[kinds]
-        tokens, *others, output = (_counted(batch, key) for key in _USAGE)
-        tokens, output = (np.full(batch.rows, np.nan) if one is None else one for one in (tokens, output))
-        rates = self._rates(found, tokens, prices)
-        unpriced = found == _UNPRICED
-        silent = np.isnan(output) & (unpriced | ~np.isnan(rates[-1]))
-        no_usage = np.isnan(tokens) | both(silent, inverse(judged(_EMBEDDINGS, batch)))
-        status = np.where(no_usage, _NO_USAGE, np.where(unpriced, _UNKNOWN_MODEL, _PRICED))
-        if accounted is not True:
-            status[~accounted] = _NONE
-        counts = np.bincount(status, minlength=len(_STATUSES)).tolist()
-        occurring = [text if count else None for text, count in zip(_STATUSES, counts, strict=True)]
-        batch.put_texts(f"s:{semconv.COST_STATUS}:s", Coded(status, occurring))
+        usage = [batch.span(key, "i") for key in _USAGE]
+        unknown = np.full(batch.rows, np.nan)
+        tokens, *parts, output = (None if column is None else batch.floats(column) for column in usage)
+        tokens, output = (unknown if one is None else one for one in (tokens, output))
+        rates = self._rates(kinds, prices, tokens)
+        missing = _without_usage(batch, accounted, usage, kinds, prices, rates)
+        status = _status(kinds, prices, accounted, missing)
+        batch.put_texts(f"s:{semconv.COST_STATUS}:s", status)
         for key, texts in ((semconv.PRICED_PROVIDER, self._providers), (semconv.PRICED_MODEL, self._models)):
             batch.put_texts(f"s:{key}:s", Coded(kinds, [texts[row] for row in prices.tolist()]))
-        costs = _costs(status == _PRICED, rates, tokens, (*others, output))
-        batch.put_floats(costs | {f"s:{semconv.CONTEXT_UTILIZATION}:d": tokens / self._book.windows[found]})
+        priced = np.array([text == semconv.STATUS_PRICED for text in status.values])[status.codes]
+        costs = _costs(priced, rates, tokens, (*parts, output))
+        batch.put_floats(costs | {f"s:{semconv.CONTEXT_UTILIZATION}:d": tokens / self._book.windows[prices][kinds]})
 
-    def _rates(self, found: Ints, input_tokens: Floats, prices: Ints) -> Floats:
-        """Return the rates of each span, in the order of `_USAGE`; `prices` has each price that any of them found."""
-        starts = [start for start in self._book.starts if np.isfinite(start[prices]).any()]
+    def _rates(self, kinds: Codes, prices: Ints, input_tokens: Floats) -> Floats:
+        """Return the rates of each span, in the order of `_USAGE`, by its kind and the prices of all kinds."""
+        starts = [start for start, rows in self._tiered if not rows.isdisjoint(prices.tolist())]
+        if not starts:
+            return self._book.rates[:, prices, 0].take(kinds, axis=1)
+        found = prices[kinds]
         tier = sum((input_tokens > start[found] for start in starts), np.zeros(len(found), np.int64))
         rates: Floats = self._book.rates[:, found, tier]
         return rates
@@ -153,10 +155,37 @@ class Pricer:
 _EMBEDDINGS: Final = Equals(SpanAttr(semconv.OPERATION), ("embeddings",))
 
 
-def _counted(batch: Batch, key: str) -> Floats | None:
-    """Return a count of tokens, NaN where it is not known; None where no span has it."""
-    column = batch.span(key, "i")
-    return None if column is None else batch.floats(column)
+def _status(kinds: Codes, prices: Ints, accounted: Truth, missing: Truth) -> Coded:
+    """Return what became of each span: by its kind alone, unless some are `missing` what they used."""
+    of_kinds = [_UNKNOWN_MODEL if row == _UNPRICED else _PRICED for row in prices.tolist()]
+    if accounted is not True:
+        of_kinds[-1] = _NONE
+    if missing is False:
+        codes, statuses = kinds, of_kinds
+    else:
+        codes, statuses = np.array(of_kinds)[kinds], list(range(len(_STATUSES)))
+        codes[missing] = _NO_USAGE
+    counts = np.bincount(codes, minlength=len(statuses)).tolist()
+    return Coded(codes, [_STATUSES[one] if count else None for one, count in zip(statuses, counts, strict=True)])
+
+
+def _without_usage(
+    batch: Batch, accounted: Truth, usage: Sequence[Column | None], kinds: Codes, prices: Ints, rates: Floats
+) -> Truth:
+    """Return which accounted spans do not say what they used, for which a price asks."""
+    sent, *_, answered = (False if column is None else batch.valid(column) for column in usage)
+    unsent = _less(accounted, sent)
+    silent = unsent if answered is sent else _less(accounted, answered)
+    if silent is not False:
+        silent = both(silent, (prices == _UNPRICED)[kinds] | ~np.isnan(rates[-1]))
+    if silent is not False:
+        silent = both(silent, inverse(judged(_EMBEDDINGS, batch)))
+    return silent if unsent is False else unsent if silent is False else unsent | silent
+
+
+def _less(some: Truth, others: Truth) -> Truth:
+    """Where the one holds and the other does not."""
+    return False if others is True else both(some, inverse(others))
 
 
 def _costs(priced: Mask, rates: Floats, tokens: Floats, others: Sequence[Floats | None]) -> dict[str, Floats]:
