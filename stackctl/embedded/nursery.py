@@ -31,12 +31,14 @@ log = logging.getLogger("stackctl.ingest")
 WORKER: Final = "stackctl-work"
 SEALER: Final = "stackctl-seal"
 GENTLE_SEALER: Final = "stackctl-gentle"
+BURST_SEALER: Final = "stackctl-burst"
 NURSERY: Final = "stackctl-spare"
 _Task: TypeAlias = Callable[[socket.socket, Bench], None]
 _TASKS: Final[dict[str, _Task]] = {
     WORKER: workbench.serve,
     SEALER: workbench.serve_seal,
     GENTLE_SEALER: workbench.serve_gentle_seal,
+    BURST_SEALER: workbench.serve_gentle_seal,
 }
 _PID: Final = struct.Struct("<i")
 _LONGEST_TASK: Final = 64
@@ -111,7 +113,7 @@ class Nursery:
         """Make a process.
 
         Args:
-            task: `WORKER`, `SEALER` or `GENTLE_SEALER`, which works in bursts.
+            task: `WORKER`, `SEALER`, `GENTLE_SEALER`, or `BURST_SEALER`, which is gentle and works in bursts.
             channel: by which it will be spoken to.
 
         Raises:
@@ -166,7 +168,7 @@ def _tend(channel: socket.socket, parent: int, setup: Setup) -> None:
             if not pid:
                 channel.close()
                 _run(task, own, here, bench)
-        if task == GENTLE_SEALER:
+        if task == BURST_SEALER:
             bursts.add(pid)
         channel.sendall(_PID.pack(pid))
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from stackctl.embedded.nursery import GENTLE_SEALER, SEALER, Child, Nursery, NurseryGone
+from stackctl.embedded.nursery import BURST_SEALER, GENTLE_SEALER, SEALER, Child, Nursery, NurseryGone
 from stackctl.embedded.series.layout import SeriesLayout
 from stackctl.embedded.store.layout import Layout
 from stackctl.embedded.workers import see_end
@@ -16,7 +16,8 @@ from stackctl.embedded.workwire import SealJob, Wire
 log = logging.getLogger("stackctl.ingest")
 L = TypeVar("L", Layout, SeriesLayout)
 
-_FEW_BEHIND: Final = 2  # the open log file and one that waits, behind the one that is being sealed
+_OPEN: Final = 1  # behind the log file that is being sealed there is the open one
+_FEW_BEHIND: Final = 2  # or one more, that waits
 _LOOK_SECONDS: Final = 0.25
 # Where all cores are busy, gentle sealing would be tried and given up again and again.
 _HURRY_SECONDS: Final = 60.0
@@ -30,9 +31,10 @@ class Sealer:
     """Seals log files, one at a time.
 
     A process that gives way to everything else, and works in bursts, holds up nobody who waits for an acknowledgement,
-    and gets next to nothing where all cores are busy. Log files that pile up are held in memory by readers, so then
-    sealing is as urgent as anything. Linux lets no process have more than it gave up: the gentle one is ended, which
-    loses nothing, and another begins anew.
+    and takes three times as long. Where the next log file waits already it works on end, which holds up few, and gets
+    next to nothing where all cores are busy. Log files that pile up are held in memory by readers: then sealing is as
+    urgent as anything. Linux lets no process have more than it gave up: the gentle one is ended, which loses nothing,
+    and another begins anew.
 
     Args:
         nursery: makes the processes.
@@ -56,7 +58,8 @@ class Sealer:
         """
         try:
             if self._clock() >= self._gently_from and not _piled(layout, number):
-                return self._run(SealJob(sealing, layout, number), GENTLE_SEALER)
+                waits = _behind(layout, number) > _OPEN
+                return self._run(SealJob(sealing, layout, number), GENTLE_SEALER if waits else BURST_SEALER)
         except _Behind:
             log.info("sealing no longer gives way: log files pile up")
             self._gently_from = self._clock() + _HURRY_SECONDS
@@ -73,7 +76,7 @@ class Sealer:
             try:
                 wire = Wire(ours)
                 wire.send(job)
-                if task == GENTLE_SEALER:
+                if task != SEALER:
                     _watch(ours, job, child)
                 failure = wire.receive()[0]
             finally:
@@ -96,5 +99,10 @@ def _watch(answer: socket.socket, job: SealJob, child: Child) -> None:
 
 
 def _piled(layout: Layout | SeriesLayout, number: int) -> bool:
-    """Whether log files pile up behind one; those before it are sealed, and wait for the next tick to be trimmed."""
-    return sum(one > number for one in layout.logs()) > _FEW_BEHIND
+    """Whether log files pile up behind one."""
+    return _behind(layout, number) > _FEW_BEHIND
+
+
+def _behind(layout: Layout | SeriesLayout, number: int) -> int:
+    """How many log files there are behind one; those before it are sealed, and wait for the next tick to be trimmed."""
+    return sum(one > number for one in layout.logs())

@@ -10,9 +10,9 @@ from typing import Final
 
 import psutil
 import pytest
-from worker_groups import founded, group, line, stalling
+from worker_groups import founded, group, line, named, stalling
 
-from stackctl.embedded.nursery import GENTLE_SEALER, SEALER, Nursery
+from stackctl.embedded.nursery import BURST_SEALER, GENTLE_SEALER, SEALER, Nursery
 from stackctl.embedded.sealing import Sealer
 from stackctl.embedded.series import blocks
 from stackctl.embedded.series.family import Family
@@ -85,6 +85,17 @@ def test_sealing_gives_way_only_while_it_keeps_up(nursery: Nursery, tmp_path: Pa
     assert tries == [["0", "19"], ["1", "19"], ["1", OURS], ["2", OURS], ["3", "19"]]
 
 
+def test_sealing_works_in_bursts_while_no_log_file_waits(nursery: Nursery, tmp_path: Path) -> None:
+    """Where one waits behind the one that is sealed it works on end; only the open one does not wait."""
+    layout = Layout.below(tmp_path)
+    layout.create()
+    for number in range(3):
+        layout.log_file(number).touch()
+    sealer = Sealer(nursery)
+    assert [sealer.seal(named, layout, number) for number in (0, 1)] == [True, True]
+    assert [(layout.root / f"as-{number}").read_text() for number in (0, 1)] == [GENTLE_SEALER, BURST_SEALER]
+
+
 def test_sealing_is_in_earnest_where_log_files_have_piled_up(nursery: Nursery, tmp_path: Path) -> None:
     """After a start with many log files nobody waits for a gentle one to fall behind."""
     layout = Layout.below(tmp_path)
@@ -105,9 +116,9 @@ def test_log_files_that_wait_to_be_trimmed_hurry_nobody(nursery: Nursery, tmp_pa
     assert (layout.root / "tries").read_text() == "4 19\n"
 
 
-@pytest.mark.parametrize(("task", "stands"), [(GENTLE_SEALER, True), (SEALER, False)])
-def test_gentle_sealing_stands_still_most_of_the_time(nursery: Nursery, task: str, stands: bool) -> None:
-    """What gives way works in bursts, what is in earnest does not; either can be ended at any time."""
+@pytest.mark.parametrize(("task", "stands"), [(BURST_SEALER, True), (GENTLE_SEALER, False), (SEALER, False)])
+def test_only_sealing_in_bursts_stands_still_most_of_the_time(nursery: Nursery, task: str, stands: bool) -> None:
+    """Not what works on end, gently or in earnest; each can be ended at any time."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = nursery.bear(task, theirs)
