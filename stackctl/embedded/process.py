@@ -27,6 +27,7 @@ from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.asked import Asked
 from stackctl.embedded.store.layout import lock_writer
+from stackctl.embedded.store.removal import shrink_away
 from stackctl.embedded.store.retention import Retention
 from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import DEFAULT_LIMITS, SealLimits, SpanStore
@@ -214,7 +215,7 @@ class Ingest:
         """Seal and trim; runs in the sealing thread."""
         try:
             self.store.seal_closed(self._apart(seal))
-            self.store.trim(self.head.durable_seq)
+            self.store.trim(self.head.durable_seq, shrink_away)
             self.head.seal_closed(self._apart(blocks.seal))
         except OSError as error:
             log.error("sealing failed, will be tried again: %s", error.strerror)

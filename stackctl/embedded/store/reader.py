@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from stackctl.embedded.store.frame import Gap, Packed, StoredFrame, scan
 from stackctl.embedded.store.layout import EVALUATIONS, SPANS, Layout, Sealed, without_covered
+from stackctl.embedded.store.removal import open_to_read
 
 # Tables of evaluations of one log file beyond which they are merged.
 _MAX_PIECES = 24
@@ -220,7 +221,7 @@ class _Tail:
         """Bytes of the file, which is opened the first time, and again where it was made anew."""
         found = self._path.stat()
         if self._file is None or os.fstat(self._file.number).st_ino != found.st_ino:
-            self._file = _Descriptor(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
+            self._file = _Descriptor(open_to_read(self._path))
         return found.st_size
 
     def _read(self, size: int, committed: int) -> None:

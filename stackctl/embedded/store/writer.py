@@ -13,9 +13,10 @@ from stackctl.embedded.store import frame as frames
 from stackctl.embedded.store.columncap import ColumnCap
 from stackctl.embedded.store.digests import WINDOW_MS, DigestWindow, read_digests
 from stackctl.embedded.store.frame import Frame, StoredFrame
-from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout
+from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, sync_directory
 from stackctl.embedded.store.log import LogFile, Sync, read_log
 from stackctl.embedded.store.reader import read_committed
+from stackctl.embedded.store.removal import aside, set_aside
 from stackctl.embedded.store.seal import seal
 from stackctl.errors import StoreUnusable
 
@@ -151,15 +152,21 @@ class SpanStore:
                     if stored.seq > after_seq and stored.increments:
                         yield stored.seq, stored.increments
 
-    def trim(self, applied_seq: int) -> None:
+    def trim(self, applied_seq: int, remove: Callable[[Path], object] = Path.unlink) -> None:
         """Remove log files that a segment covers and whose increments the series log has.
 
         Args:
             applied_seq: newest frame whose increments are safe in the series log.
+            remove: a file that nobody opens any more; what it leaves is removed the next time.
         """
         for first, following in pairwise(self.layout.logs()):
             if first < self._open.first and following - 1 <= applied_seq and self._is_sealed(first):
-                self.layout.log_file(first).unlink()
+                set_aside(self.layout.log_file(first))
+        gone = aside(self.layout.log_dir)
+        if gone:
+            sync_directory(self.layout.log_dir)  # half of a file must not have its name again after a power cut
+        for path in gone:
+            remove(path)
 
     def skip_to(self, seq: int) -> None:
         """Give no sequence number up to this one again: the series log has counted it, whatever became of the frame."""
@@ -214,8 +221,8 @@ class SpanStore:
         return current
 
     def _clear_temporary(self) -> None:
-        """Remove what a killed process was writing: done again, it may have another name."""
-        for path in self.layout.root.glob(".*.tmp"):
+        """Remove what a killed process was writing (done again, it may have another name) or removing."""
+        for path in (*self.layout.root.glob(".*.tmp"), *aside(self.layout.log_dir)):
             path.unlink()
 
     def _resume(self, first: int) -> tuple[LogFile, int, int | None]:
