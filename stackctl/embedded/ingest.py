@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stackctl.embedded.allocator import keep_memory
-from stackctl.embedded.turns import take_turns
 from stackctl.errors import StackctlError
 from stackctl.stack import EngineConfig
 
@@ -32,7 +31,6 @@ def main(arguments: Sequence[str], limits: "SealLimits | None" = None) -> int:
         Its exit code.
     """
     keep_memory()
-    take_turns()  # before there are other threads, which take after this one
     os.umask(0o077)  # whatever is made below the data directory is for its owner only
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("asyncio").setLevel(logging.ERROR)

@@ -24,7 +24,7 @@ def take_turns(turn_ns: int = SHORT_TURN_NS) -> bool:
     """Ask for turns of a length for this thread and all that it starts; its policy and niceness stay.
 
     Args:
-        turn_ns: how long one lasts, nanoseconds; Linux takes 100,000 to 100,000,000, and 0 for what is usual.
+        turn_ns: how long one lasts, nanoseconds; Linux takes 100,000 to 100,000,000.
 
     Returns:
         Whether the system knows how to ask. Older kernels take it, and do as before.

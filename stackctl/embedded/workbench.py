@@ -25,7 +25,6 @@ from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, 
 _REHEARSALS: Final = 3  # the interpreter makes code faster once it was run a few times
 _REHEARSED_SPANS: Final = 1024  # two requests as SDKs send them
 _LEAST_NICE: Final = 19  # the least share there is of a core that others want, one part in seventy
-_WORK_TURN_NS: Final = 3_000_000  # ingest takes short ones: it has little to do at a time, a worker much
 _SEAL_TURN_NS: Final = 100_000  # and whoever wants it waits no longer than that
 
 
@@ -77,25 +76,12 @@ def serve(channel: socket.socket, bench: Bench | None = None) -> None:
             bench = Bench.of(wire.receive()[0])
         else:
             bench.settle()
-        take_turns(_WORK_TURN_NS)
         give_way(WORK_NICE)  # to an answer, which a person waits for; an exporter sends beside its application's work
         bench.serve(wire)
 
 
 def serve_seal(channel: socket.socket, _: Bench) -> None:
     """Seal one log file; answer None, or the number and text of the system's error."""
-    take_turns(_WORK_TURN_NS)
-    _seal(channel)
-
-
-def serve_gentle_seal(channel: socket.socket, _: Bench) -> None:
-    """Do as `serve_seal` does, when there is nothing else to do."""
-    give_way(_LEAST_NICE)
-    take_turns(_SEAL_TURN_NS)
-    _seal(channel)
-
-
-def _seal(channel: socket.socket) -> None:
     with suppress(WorkerLost):
         wire = Wire(channel)
         job: SealJob = wire.receive()[0]
@@ -105,6 +91,13 @@ def _seal(channel: socket.socket) -> None:
             wire.send((error.errno, error.strerror))
         else:
             wire.send(None)
+
+
+def serve_gentle_seal(channel: socket.socket, bench: Bench) -> None:
+    """Do as `serve_seal` does, when there is nothing else to do."""
+    give_way(_LEAST_NICE)
+    take_turns(_SEAL_TURN_NS)
+    serve_seal(channel, bench)
 
 
 def load_seal() -> None:
