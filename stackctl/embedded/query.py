@@ -26,7 +26,7 @@ from stackctl.embedded.otlp.front import listen
 from stackctl.embedded.otlp.limits import guard_of
 from stackctl.embedded.store.asked import Asked
 from stackctl.embedded.store.layout import Layout
-from stackctl.embedded.turns import take_turns
+from stackctl.embedded.turns import take_short_turns
 from stackctl.errors import StackctlError
 from stackctl.stack import EngineConfig
 
@@ -123,7 +123,7 @@ async def _until_told(config: EngineConfig) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run the process; return its exit code."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    take_turns()  # before there are other threads, which take after this one
+    take_short_turns()  # before there are other threads, which take after this one
     share_arenas()  # before pyarrow is imported, which the applications do
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:

@@ -13,15 +13,15 @@ import struct
 import sys
 from typing import Final
 
-SHORT_TURN_NS: Final = 200_000
+TURN_NS: Final = 200_000
 # The C library has no function for these before glibc 2.41. Numbers: arch/*/entry/syscalls of the kernel.
 _SET: Final = {"x86_64": 314, "aarch64": 274}
 # struct sched_attr of sched/types.h: size, policy, flags, nice, priority, runtime, deadline, period, and two clamps.
 _ATTRIBUTES: Final = struct.Struct("=IIQiIQQQII")
 
 
-def take_turns(turn_ns: int = SHORT_TURN_NS) -> bool:
-    """Ask for turns of a length for this thread and all that it starts; its policy and niceness stay.
+def take_short_turns(turn_ns: int = TURN_NS) -> bool:
+    """Ask for short turns for this thread and all that it starts; its policy and niceness stay.
 
     Args:
         turn_ns: how long one lasts, nanoseconds; Linux takes 100,000 to 100,000,000.

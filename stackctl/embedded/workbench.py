@@ -19,7 +19,7 @@ from stackctl.embedded.rehearsal import rehearse
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.frame import Packed
-from stackctl.embedded.turns import take_turns
+from stackctl.embedded.turns import take_short_turns
 from stackctl.embedded.workwire import READY, Done, Job, SealJob, Setup, Tally, Wire, WorkerLost
 
 _REHEARSALS: Final = 3  # the interpreter makes code faster once it was run a few times
@@ -96,7 +96,7 @@ def serve_seal(channel: socket.socket, _: Bench) -> None:
 def serve_gentle_seal(channel: socket.socket, bench: Bench) -> None:
     """Do as `serve_seal` does, when there is nothing else to do."""
     give_way(_LEAST_NICE)
-    take_turns(_SEAL_TURN_NS)
+    take_short_turns(_SEAL_TURN_NS)
     serve_seal(channel, bench)
 
 
