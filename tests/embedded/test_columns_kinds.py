@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from stackctl import semconv
 from stackctl.embedded.arrays import Coded, spread
-from stackctl.embedded.columns import combined, holds
+from stackctl.embedded.columns import holds
 from stackctl.embedded.columns.batch import Batch
-from stackctl.embedded.columns.kinds import NOTHING
+from stackctl.embedded.columns.kinds import NOTHING, combined
 from stackctl.embedded.columns.looks import look
 from stackctl.genai.rows import Has, SpanAttr
 from tests.embedded.span_tables import spans_of

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from stackctl import semconv
 from stackctl.embedded.arrays import Coded
-from stackctl.embedded.columns import combined
 from stackctl.embedded.columns.batch import Batch
+from stackctl.embedded.columns.kinds import combined
 from stackctl.embedded.columns.planning import Planner
 from stackctl.embedded.columns.presence import Presences
 from stackctl.genai.rows import Dialect, Row, SpanAttr, ValueType

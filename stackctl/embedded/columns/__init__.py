@@ -2,15 +2,13 @@
 
 Pipeline    normalise, account, price, derive, redact, in this order
 Batch       a table's columns, with the reading of a row's sources
-combined    several columns by their distinct values as one: the kinds of records that there are
 holds       which records of a batch a row's condition takes
 kept_by     which setting would keep a key that redaction dropped
 """
 
 from .batch import Batch
 from .conditions import holds
-from .kinds import combined
 from .pipeline import Pipeline
 from .redact import kept_by
 
-__all__ = ["Batch", "Pipeline", "combined", "holds", "kept_by"]
+__all__ = ["Batch", "Pipeline", "holds", "kept_by"]
