@@ -14,7 +14,7 @@ from stackctl.embedded.store.columncap import ColumnCap
 from stackctl.embedded.store.digests import WINDOW_MS, DigestWindow, read_digests
 from stackctl.embedded.store.frame import Frame, StoredFrame
 from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, sync_directory
-from stackctl.embedded.store.log import LogFile, Sync, read_log
+from stackctl.embedded.store.log import LogFile, Sync, read_log, walk_log
 from stackctl.embedded.store.reader import read_committed
 from stackctl.embedded.store.removal import aside, set_aside
 from stackctl.embedded.store.seal import seal
@@ -190,11 +190,13 @@ class SpanStore:
         """True where everything of a log file stands in segments."""
         if self._covered(SPANS, first):  # the last to be written
             return True
-        found, _ = read_log(self.layout.log_file(first))
-        if any(stored.span_rows for stored in found):
-            return False
-        judged = any(stored.evaluation_rows for stored in found)
-        return not found or self._covered(EVALUATIONS if judged else DIGESTS, first)
+        frames = (item for item in walk_log(self.layout.log_file(first)) if isinstance(item, StoredFrame))
+        kind = None
+        for stored in frames:
+            if stored.span_rows:
+                return False
+            kind = EVALUATIONS if stored.evaluation_rows else kind or DIGESTS
+        return kind is None or self._covered(kind, first)
 
     def _covered(self, kind: str, seq: int) -> bool:
         return any(file.covers(seq) for file in self.layout.sealed(kind))
