@@ -95,7 +95,7 @@ def read_log(path: Path) -> tuple[list[StoredFrame], list[Gap]]:
 
 
 def walk_log(path: Path) -> Iterator[StoredFrame | Gap]:
-    """Frames of a log file and the places that hold none, each read when its turn comes: all take a tenth of a second."""
+    """Frames of a log file and the places that hold none, each read when its turn comes: all take long."""
     for item in scan(_map_file(path)):
         if isinstance(item, StoredFrame):
             item.let_go()
