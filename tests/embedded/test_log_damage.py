@@ -5,13 +5,14 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from old_frames import earlier_form
 from otlp_messages import call_request
 
 from stackctl.bench.ingest import IngestProcess, count_calls, count_spans
@@ -70,7 +71,11 @@ def ids(data_dir: Path) -> list[int]:
     return [] if hot is None else hot["span_id"].to_pylist()
 
 
-def span_log(data_dir: Path, frames: int, acknowledged: int) -> tuple[Path, bytes, list[int]]:
+# Numbers of the frames that an earlier stackctl wrote: none, all, those before the last, the last.
+EARLIER = [(), (1, 2, 3, 4), (1, 2), (3, 4)]
+
+
+def span_log(data_dir: Path, frames: int, acknowledged: int, earlier: Sequence[int]) -> tuple[Path, bytes, list[int]]:
     """A log of so many frames; return its path, its bytes, and where its frames end."""
     store = open_store(data_dir)
     for number in range(1, frames + 1):
@@ -78,14 +83,18 @@ def span_log(data_dir: Path, frames: int, acknowledged: int) -> tuple[Path, byte
     path = store.layout.log_file(1)
     store.close()
     store.layout.committed.write_bytes(acknowledged.to_bytes(8, "little"))
-    data = path.read_bytes()
+    data = earlier_form(path.read_bytes(), earlier)
+    path.write_bytes(data)
     return path, data, [one.end for one in scan(memoryview(data))]
 
 
 @pytest.mark.parametrize("damage", [cut, flipped])
-def test_an_unacknowledged_last_frame_costs_itself_at_whatever_byte_it_ends(tmp_path: Path, damage: Damage) -> None:
+@pytest.mark.parametrize("earlier", EARLIER)
+def test_an_unacknowledged_last_frame_costs_itself_at_whatever_byte_it_ends(
+    tmp_path: Path, damage: Damage, earlier: Sequence[int]
+) -> None:
     """Cut or corrupted at each of its bytes: both frames before it stay, its number is given again, nothing is lost."""
-    path, data, ends = span_log(tmp_path, frames=3, acknowledged=2)
+    path, data, ends = span_log(tmp_path, frames=3, acknowledged=2, earlier=earlier)
     for at in range(ends[1], ends[2]):
         path.write_bytes(damage(data, at))
         store = open_store(tmp_path)
@@ -100,9 +109,10 @@ def test_an_unacknowledged_last_frame_costs_itself_at_whatever_byte_it_ends(tmp_
     assert ids(tmp_path) == [1, 2, 4]
 
 
-def test_an_acknowledged_frame_that_is_damaged_is_said_to_be_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("earlier", EARLIER)
+def test_an_acknowledged_frame_that_is_damaged_is_said_to_be_lost(tmp_path: Path, earlier: Sequence[int]) -> None:
     """At each byte of the last frame and of one between others: the others stay, and the loss is counted."""
-    path, data, ends = span_log(tmp_path, frames=4, acknowledged=4)
+    path, data, ends = span_log(tmp_path, frames=4, acknowledged=4, earlier=earlier)
     for frame, left in ((4, [1, 2, 3]), (2, [1, 3, 4])):
         for at in range(ends[frame - 2], ends[frame - 1]):
             path.write_bytes(flipped(data, at))
@@ -116,7 +126,7 @@ def test_an_acknowledged_frame_that_is_damaged_is_said_to_be_lost(tmp_path: Path
 
 def test_a_number_that_the_samples_hold_is_not_given_again(tmp_path: Path) -> None:
     """Where the span log's end and its `committed` are gone, a new frame is still counted: its number is a new one."""
-    path, data, ends = span_log(tmp_path, frames=3, acknowledged=0)
+    path, data, ends = span_log(tmp_path, frames=3, acknowledged=0, earlier=())
     path.write_bytes(data[: ends[0]])
     store = open_store(tmp_path)
     store.skip_to(3)
