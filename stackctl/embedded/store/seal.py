@@ -124,10 +124,11 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
         "bloom_filter_options": {name: _bloom(kinds, name) for name in ["tid_hi", *ids]},
         "write_page_index": True,
     }
+    empty = schema.empty_table()
     output = pa.output_stream(path, buffer_size=_WRITTEN_BYTES)
     with output, pq.ParquetWriter(output, schema, **arguments) as writer:
         for group in row_groups(parts):
-            writer.write_table(_together(schema, group), row_group_size=_ROW_GROUP_ROWS)
+            writer.write_table(_together(empty, group), row_group_size=_ROW_GROUP_ROWS)
             # A little at a time: all of a segment at once would hold up what the log syncs meanwhile.
             sync_file(path)
 
@@ -152,9 +153,9 @@ def _by_schema(parts: Sequence[Part]) -> list[tuple[pa.Schema, int]]:
     return [(schema, rows[which]) for which, schema in schemas.items()]
 
 
-def _together(schema: pa.Schema, group: Sequence[Part]) -> pa.Table:
+def _together(empty: pa.Table, group: Sequence[Part]) -> pa.Table:
     """The rows of some parts, with all columns in the file's order, which the empty table has."""
-    return pa.concat_tables([schema.empty_table(), *(part.read() for part in group)], promote_options="default")
+    return pa.concat_tables([empty, *(part.read() for part in group)], promote_options="default")
 
 
 def _bloom(kinds: Sequence[tuple[pa.Schema, int]], name: str) -> dict[str, float]:
