@@ -111,7 +111,7 @@ class GrpcConnection(asyncio.Protocol):
             self._transport.abort()
             self._fail(str(error))
 
-    async def call(self, body: bytes) -> None:
+    async def call(self, body: bytes | memoryview) -> None:
         """Send a request and wait until it is acknowledged.
 
         Raises:
@@ -122,17 +122,21 @@ class GrpcConnection(asyncio.Protocol):
         number, self._next = self._next, self._next + 2
         stream = _Stream(asyncio.get_running_loop().create_future(), self._first_window)
         self._streams[number] = stream
-        self._transport.write(http2.frame(http2.HEADERS, http2.END_HEADERS, number, self._block))
+        opening = http2.frame(http2.HEADERS, http2.END_HEADERS, number, self._block)
         self._block = self._repeated
-        await self._send(number, stream, b"\0" + len(body).to_bytes(_PREFIX_BYTES - 1, "big"), body)
+        await self._send(number, stream, opening, body)
         await stream.answer
 
-    async def _send(self, number: int, stream: _Stream, prefix: bytes, body: bytes) -> None:
-        """Send a message as the server's windows allow it."""
+    async def _send(self, number: int, stream: _Stream, opening: bytes, body: bytes | memoryview) -> None:
+        """Send a message as the server's windows allow it, what opens its stream with its first frame."""
         left = memoryview(body)
+        prefix = b"\0" + len(left).to_bytes(_PREFIX_BYTES - 1, "big")
         while not stream.answer.done():
             room = min(self._frame_limit, self._window, stream.window) - len(prefix)
             if room <= 0:
+                if opening:  # streams are opened in the order of their numbers
+                    self._transport.write(opening)
+                    opening = b""
                 self._wider.clear()
                 await self._wider.wait()
                 continue
@@ -141,8 +145,8 @@ class GrpcConnection(asyncio.Protocol):
             self._window -= size
             stream.window -= size
             head = http2.frame_head(http2.DATA, 0 if left else http2.END_STREAM, number, size)
-            self._transport.writelines([head + prefix, piece])
-            prefix = b""
+            self._transport.writelines([opening + head + prefix, piece])
+            opening = prefix = b""
             if not left:
                 return
 
@@ -214,16 +218,22 @@ class GrpcSender:
         self._connection: GrpcConnection | None = None
         self._opening = asyncio.Lock()
 
-    async def call(self, body: bytes) -> None:
+    async def call(self, body: bytes | memoryview) -> None:
         """Send a request and wait until it is acknowledged.
 
         Raises:
             OSError: it was not, or nobody listens.
         """
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = await self._opened()
+        await connection.call(body)
+
+    async def _opened(self) -> GrpcConnection:
         async with self._opening:
-            if self._connection is None or self._connection.closed:
+            if self._connection is None or self._connection.closed:  # else another call opened it meanwhile
                 self._connection = await self._open()
-        await self._connection.call(body)
+            return self._connection
 
     async def _open(self) -> GrpcConnection:
         host, port = self._target.rsplit(":", 1)

@@ -87,10 +87,13 @@ class LoadGenerator:
 
     async def _send(self, sender: GrpcSender) -> None:
         while (number := await self._take_turn()) is not None:
-            body = self._source.make(number)
-            while not await self._attempt(sender, number, body):
+            body = self._source.lend(number)
+            if await self._attempt(sender, number, body.data):
+                self._source.give_back(number, body)  # of one that was not answered, something may still be on its way
+                continue
+            while self._acked is not None:
                 await asyncio.sleep(_RETRY_SECONDS)
-                if self._acked is None:
+                if await self._attempt(sender, number, body.data):
                     break
 
     async def _take_turn(self) -> int | None:
@@ -107,7 +110,7 @@ class LoadGenerator:
             self._late = elapsed - due
         return number
 
-    async def _attempt(self, sender: GrpcSender, number: int, body: bytes) -> bool:
+    async def _attempt(self, sender: GrpcSender, number: int, body: memoryview) -> bool:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,11 @@ from stackctl import semconv
 SPANS_PER_TRACE: Final = 8
 TRACES_PER_REQUEST: Final = 64
 SPANS_PER_REQUEST: Final = SPANS_PER_TRACE * TRACES_PER_REQUEST
-CALLS_PER_REQUEST: Final = 5 * TRACES_PER_REQUEST  # spans of a trace that are inference calls, see _OPERATIONS
+_CALLS_PER_TRACE: Final = 5  # spans of a trace that are inference calls, see _OPERATIONS
+CALLS_PER_REQUEST: Final = _CALLS_PER_TRACE * TRACES_PER_REQUEST
 
 Bytes = npt.NDArray[np.uint8]
+_Row: TypeAlias = "np.dtype[np.void]"
 _OPERATIONS: Final = ("request", "retrieval", "embeddings", "chat", "execute_tool", "chat", "chat", "chat")
 _MODELS: Final = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4.1-nano", "o3-mini", "gpt-4.1")
 _SERVICES: Final = ("chat-api", "rag-worker", "support-bot")
@@ -39,18 +41,48 @@ _ROUND_SHIFT: Final = 1009  # characters; a prime, and no text's length divides 
 _HEX: Final = np.frombuffer(b"".join(b"%02x" % n for n in range(256)), np.uint16)
 
 
-@dataclass
-class _Layout:
-    """Offsets within the bytes of one trace's spans."""
+# What is random in a trace beside its texts, as it is made: a trace's id and its spans', nanoseconds that each span
+# began and ended before now, seconds until the first chunk, token counts as varints of two bytes.
+_FRESH: Final = np.dtype(
+    [
+        ("ids", np.uint8, 16 + 8 * SPANS_PER_TRACE),
+        ("times", "<i8", (2, SPANS_PER_TRACE)),
+        ("seconds", "<f8", _CALLS_PER_TRACE),
+        ("tokens", "<u2", 2 * _CALLS_PER_TRACE),
+    ]
+)
+_BATCH: Final = 16  # requests whose random parts are made at once
 
-    trace_ids: list[int] = field(default_factory=list)
-    span_ids: list[int] = field(default_factory=list)
-    parents: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    texts: list[tuple[int, int]] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    seconds: list[int] = field(default_factory=list)
+
+@dataclass
+class _Copies:
+    """Bytes that are copied from one row into another, all in one call: a call for each place would cost more.
+
+    Attributes:
+        sizes: of each piece.
+        sources: its place in the row that it comes from.
+        places: its place in the row that it goes into.
+    """
+
+    sizes: list[int] = field(default_factory=list)
+    sources: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def add(self, size: int, source: int, place: int) -> None:
+        """Copy a piece too."""
+        self.sizes.append(size)
+        self.sources.append(source)
+        self.places.append(place)
+
+    def between(self, source_size: int, row_size: int) -> tuple[_Row, _Row]:
+        """Types of both rows, an element of each piece: one array of them assigned to another copies all pieces."""
+        kinds = [f"V{size}" for size in self.sizes]
+        return _row(kinds, self.sources, source_size), _row(kinds, self.places, row_size)
+
+
+def _row(kinds: list[str], offsets: list[int], size: int) -> _Row:
+    names = [str(number) for number in range(len(kinds))]
+    return np.dtype({"names": names, "formats": kinds, "offsets": offsets, "itemsize": size})
 
 
 class Template:
@@ -59,58 +91,37 @@ class Template:
     Args:
         model: model of its calls.
         service: name of the application that it pretends to come from.
+
+    Attributes:
+        text_size: characters of its texts.
     """
 
     def __init__(self, model: str, service: str) -> None:
-        self._layout = _Layout()
         spans = b"".join(self._span(number, model) for number in range(SPANS_PER_TRACE))
-        self._locate(spans)
         envelope = _envelope(service, len(spans) * TRACES_PER_REQUEST)
-        self._request = np.frombuffer(envelope + spans * TRACES_PER_REQUEST, np.uint8).copy()
-        # A row per trace. Every variable byte is written anew for each request, the others stand.
-        self._block = self._request[len(envelope) :].reshape(TRACES_PER_REQUEST, len(spans))
-        self.text_size = TRACES_PER_REQUEST * sum(size for _, size in self._layout.texts)
+        self._request = np.frombuffer(envelope + spans * TRACES_PER_REQUEST, np.uint8)
+        self._spans_at = len(envelope)
+        texts = _text_places(spans)
+        text_size = sum(texts.sizes)
+        self._from_texts, self._into_texts = texts.between(text_size, len(spans))
+        self._from_fresh, self._into_fresh = _fresh_places(spans).between(_FRESH.itemsize, len(spans))
+        self.text_size = TRACES_PER_REQUEST * text_size
 
-    def fill(self, rng: np.random.Generator, ids: Bytes, text: Bytes, now_ns: int) -> bytes:
-        """Return a request with fresh bytes everywhere.
+    def copy(self) -> Bytes:
+        """Memory for a request. What does not vary stands in it."""
+        return self._request.copy()
+
+    def fill(self, body: Bytes, fresh: npt.NDArray[Any], text: Bytes) -> None:
+        """Write everything anew that varies.
 
         Args:
-            rng: source of durations and token counts.
-            ids: per trace 16 bytes of trace id and 8 per span (`RequestSource.ids`).
+            body: a `copy`, or what was filled before.
+            fresh: of type `_FRESH`, a row per trace, its times those of the clock.
             text: `text_size` characters for the texts.
-            now_ns: unix nanoseconds about which its spans end.
         """
-        layout, rows, block = self._layout, TRACES_PER_REQUEST, self._block
-        for number in range(SPANS_PER_TRACE):
-            _put(block, layout.trace_ids[number], ids[:, :16])
-            _put(block, layout.span_ids[number], ids[:, 16 + 8 * number : 24 + 8 * number])
-        for at in layout.parents:
-            _put(block, at, ids[:, 16:24])
-        durations = (rng.lognormal(0.0, 0.8, (rows, SPANS_PER_TRACE)) * 5e8).astype(np.int64)
-        starts = now_ns - durations - rng.integers(0, 10**7, (rows, SPANS_PER_TRACE))
-        for at, column in zip(layout.starts, starts.T, strict=True):
-            _put(block, at, octets(column))
-        for at, column in zip(layout.ends, (starts + durations).T, strict=True):
-            _put(block, at, octets(column))
-        for at in layout.seconds:
-            _put(block, at, octets(rng.lognormal(-1.0, 0.5, rows)))
-        self._fill_tokens(block, rng)
-        self._fill_texts(block, text)
-        return self._request.tobytes()
-
-    def _fill_tokens(self, block: Bytes, rng: np.random.Generator) -> None:
-        places = self._layout.tokens
-        counts = rng.integers(128, 8192, (len(places), len(block)))  # two bytes as a protobuf varint
-        varints = np.stack([counts & 0x7F | 0x80, counts >> 7], axis=2).astype(np.uint8)
-        for at, column in zip(places, varints, strict=True):
-            _put(block, at, column)
-
-    def _fill_texts(self, block: Bytes, text: Bytes) -> None:
-        rows = text.reshape(len(block), -1)
-        cursor = 0
-        for at, size in self._layout.texts:
-            block[:, at : at + size] = rows[:, cursor : cursor + size]
-            cursor += size
+        block = body[self._spans_at :]
+        block.view(self._into_fresh)[:] = fresh.view(self._from_fresh)
+        block.view(self._into_texts)[:] = text.view(self._from_texts)
 
     @staticmethod
     def _span(number: int, model: str) -> bytes:
@@ -131,21 +142,35 @@ class Template:
             add_attribute(span.attributes, key, value)
         return bytes(ScopeSpans(spans=[span]).SerializeToString())
 
-    def _locate(self, spans: bytes) -> None:
-        """Find the markers."""
-        layout = self._layout
-        for number in range(SPANS_PER_TRACE):
-            layout.trace_ids.append(spans.index(_marker("trace", number, 16)))
-            layout.span_ids.append(spans.index(_marker("span", number, 8)))
-            layout.starts.append(spans.index(_marker("start", number, 8)))
-            layout.ends.append(spans.index(_marker("end", number, 8)))
-            if number:
-                layout.parents.append(spans.index(_marker("parent", number, 8)))
-            for key, size in _ID_TEXTS.items():
-                layout.texts.append((spans.index(_text_marker(key, number, size).encode()), size))
-        for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS):
-            layout.tokens += [at + 3 for at in _ends_of(spans, key.encode())]  # AnyValue field, its length, int_value
-        layout.seconds += [at + 3 for at in _ends_of(spans, semconv.TIME_TO_FIRST_CHUNK.encode())]
+
+def _text_places(spans: bytes) -> _Copies:
+    """Where the texts of a trace's spans are."""
+    found = _Copies()
+    for number in range(SPANS_PER_TRACE):
+        for key, size in _ID_TEXTS.items():
+            found.add(size, sum(found.sizes), spans.index(_text_marker(key, number, size).encode()))
+    return found
+
+
+def _fresh_places(spans: bytes) -> _Copies:
+    """Where a row of `_FRESH` goes in a trace's spans."""
+    found = _Copies()
+    offsets = {name: kind[1] for name, kind in (_FRESH.fields or {}).items()}
+    ids, times, seconds, tokens = (offsets[name] for name in ("ids", "times", "seconds", "tokens"))
+    for number in range(SPANS_PER_TRACE):
+        found.add(16, ids, spans.index(_marker("trace", number, 16)))
+        found.add(8, ids + 16 + 8 * number, spans.index(_marker("span", number, 8)))
+        found.add(8, times + 8 * number, spans.index(_marker("start", number, 8)))
+        found.add(8, times + 8 * (SPANS_PER_TRACE + number), spans.index(_marker("end", number, 8)))
+        if number:
+            found.add(8, ids + 16, spans.index(_marker("parent", number, 8)))
+    # Behind a key: AnyValue's field, its length, the value's field.
+    counts = [at + 3 for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS) for at in _ends_of(spans, key.encode())]
+    for number, at in enumerate(counts):
+        found.add(2, tokens + 2 * number, at)
+    for number, at in enumerate(_ends_of(spans, semconv.TIME_TO_FIRST_CHUNK.encode())):
+        found.add(8, seconds + 8 * number, at + 3)
+    return found
 
 
 class RequestSource:
@@ -157,6 +182,8 @@ class RequestSource:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
+        self._free: list[list[Bytes]] = [[] for _ in _MODELS]
+        self._batch = (-1, np.zeros((0, TRACES_PER_REQUEST), _FRESH))
 
     @cached_property
     def _templates(self) -> list[Template]:
@@ -170,9 +197,23 @@ class RequestSource:
 
     def make(self, number: int, clock_ns: Callable[[], int] = time.time_ns) -> bytes:
         """Serialise request `number`."""
-        rng = np.random.default_rng([self._seed, number, 1])
-        template = self._templates[number % len(_MODELS)]
-        return template.fill(rng, self.ids(number), self._text(number, template.text_size), clock_ns())
+        lent = self.lend(number, clock_ns)
+        made = lent.tobytes()
+        self.give_back(number, lent)
+        return made
+
+    def lend(self, number: int, clock_ns: Callable[[], int] = time.time_ns) -> Bytes:
+        """Serialise request `number` in memory that may be given back when nobody reads it any more."""
+        template, free = self._templates[number % len(_MODELS)], self._free[number % len(_MODELS)]
+        body = free.pop() if free else template.copy()
+        fresh = self._fresh(number).copy()
+        np.subtract(clock_ns(), fresh["times"], out=fresh["times"])
+        template.fill(body, fresh, self._text(number, template.text_size))
+        return body
+
+    def give_back(self, number: int, body: Bytes) -> None:
+        """Let another request be made where request `number` was."""
+        self._free[number % len(_MODELS)].append(body)
 
     def _text(self, number: int, size: int) -> Bytes:
         """The pool's next characters; each time around begins elsewhere, so that no text comes twice."""
@@ -180,18 +221,33 @@ class RequestSource:
         start = turn * size + rounds * _ROUND_SHIFT % size
         return self._pool[start : start + size]
 
-    def ids(self, number: int) -> Bytes:
-        """Random ids of request `number`: a row per trace, 16 bytes of its id, then 8 for each of its spans."""
-        size = 16 + 8 * SPANS_PER_TRACE
-        random = np.random.default_rng([self._seed, number]).bytes(TRACES_PER_REQUEST * size)
-        return np.frombuffer(random, np.uint8).reshape(TRACES_PER_REQUEST, size)
+    def _fresh(self, number: int) -> npt.NDArray[Any]:
+        """What is random in request `number`: a row per trace. It is made for many at once: each call has its cost."""
+        batch, place = divmod(number, _BATCH)
+        if self._batch[0] != batch:
+            self._batch = batch, _fresh(np.random.default_rng([self._seed, batch]))
+        found: npt.NDArray[Any] = self._batch[1][place]
+        return found
 
     def span_keys(self, number: int) -> npt.NDArray[np.int64]:
         """(trace id high half, span id) of every span of request `number`, as the store writes them."""
-        ids = self.ids(number)
-        halves = np.ascontiguousarray(ids).view(">u8").astype(np.uint64).view(np.int64)
+        halves = np.ascontiguousarray(self._fresh(number)["ids"]).view(">u8").astype(np.uint64).view(np.int64)
         high = np.repeat(halves[:, 0], SPANS_PER_TRACE)
         return np.stack([high, halves[:, 2:].ravel()], axis=1)
+
+
+def _fresh(rng: np.random.Generator) -> npt.NDArray[Any]:
+    """What is random in `_BATCH` requests."""
+    rows = (_BATCH, TRACES_PER_REQUEST)
+    made = np.zeros(rows, _FRESH)
+    made["ids"] = rng.integers(0, 2**64, (*rows, 2 + SPANS_PER_TRACE), np.uint64).view(np.uint8)
+    durations = (rng.lognormal(0.0, 0.8, (*rows, SPANS_PER_TRACE)) * 5e8).astype(np.int64)
+    made["times"][:, :, 1] = rng.integers(0, 10**7, (*rows, SPANS_PER_TRACE), np.uint32)
+    made["times"][:, :, 0] = made["times"][:, :, 1] + durations
+    made["seconds"] = rng.lognormal(-1.0, 0.5, (*rows, _CALLS_PER_TRACE))
+    counts = rng.integers(128, 8192, (*rows, 2 * _CALLS_PER_TRACE), np.uint16)
+    made["tokens"] = counts & 0x7F | 0x80 | counts << 1 & 0x7F00  # two bytes as a protobuf varint
+    return made
 
 
 def _attributes(number: int, operation: str, model: str) -> dict[str, Any]:
@@ -287,7 +343,3 @@ def _varint(value: int) -> bytes:
 def octets(column: npt.NDArray[Any]) -> Bytes:
     """A column of 8-byte numbers as rows of their bytes, little-endian."""
     return np.ascontiguousarray(column).view(np.uint8).reshape(len(column), struct.calcsize("<q"))
-
-
-def _put(block: Bytes, at: int, octets: Bytes) -> None:
-    block[:, at : at + octets.shape[1]] = octets
