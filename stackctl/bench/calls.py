@@ -15,6 +15,7 @@ from stackctl.embedded.otlp.frame_reader import FrameReader
 from stackctl.embedded.otlp.header_blocks import HeaderBlocks
 
 EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_ANSWER_SECONDS: Final = 20.0
 _PREFIX_BYTES: Final = 5  # before each gRPC message: whether it is compressed, and its length
 
 
@@ -111,21 +112,29 @@ class GrpcConnection(asyncio.Protocol):
             self._transport.abort()
             self._fail(str(error))
 
-    async def call(self, body: bytes | memoryview) -> None:
+    async def call(self, body: bytes | memoryview, seconds: float = _ANSWER_SECONDS) -> None:
         """Send a request and wait until it is acknowledged.
+
+        Args:
+            seconds: how long.
 
         Raises:
             CallFailed: it was not.
         """
         if self.closed:
             raise CallFailed("the connection is closed")
+        loop = asyncio.get_running_loop()
         number, self._next = self._next, self._next + 2
-        stream = _Stream(asyncio.get_running_loop().create_future(), self._first_window)
+        stream = _Stream(loop.create_future(), self._first_window)
         self._streams[number] = stream
         opening = http2.frame(http2.HEADERS, http2.END_HEADERS, number, self._block)
         self._block = self._repeated
-        await self._send(number, stream, opening, body)
-        await stream.answer
+        limit = loop.call_later(seconds, self._give_up, number)
+        try:
+            await self._send(number, stream, opening, body)
+            await stream.answer
+        finally:
+            limit.cancel()
 
     async def _send(self, number: int, stream: _Stream, opening: bytes, body: bytes | memoryview) -> None:
         """Send a message as the server's windows allow it, what opens its stream with its first frame."""
@@ -199,6 +208,10 @@ class GrpcConnection(asyncio.Protocol):
         if stream is not None and not stream.answer.done():
             stream.answer.set_result(None) if status == "0" else stream.answer.set_exception(CallFailed(status))
 
+    def _give_up(self, number: int) -> None:
+        self._end(number, "no answer in time")
+        self._wider.set()
+
     def _fail(self, why: str) -> None:
         self.closed = True
         for number in list(self._streams):
@@ -218,8 +231,11 @@ class GrpcSender:
         self._connection: GrpcConnection | None = None
         self._opening = asyncio.Lock()
 
-    async def call(self, body: bytes | memoryview) -> None:
+    async def call(self, body: bytes | memoryview, seconds: float = _ANSWER_SECONDS) -> None:
         """Send a request and wait until it is acknowledged.
+
+        Args:
+            seconds: how long.
 
         Raises:
             OSError: it was not, or nobody listens.
@@ -227,7 +243,7 @@ class GrpcSender:
         connection = self._connection
         if connection is None or connection.closed:
             connection = await self._opened()
-        await connection.call(body)
+        await connection.call(body, seconds)
 
     async def _opened(self) -> GrpcConnection:
         async with self._opening:

@@ -21,7 +21,6 @@ from stackctl.bench.requests import CALLS_PER_REQUEST, SPANS_PER_REQUEST, Reques
 
 IN_FLIGHT: Final = 24
 _RETRY_SECONDS: Final = 0.05
-_TIMEOUT_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,7 @@ class LoadGenerator:
     async def _attempt(self, sender: GrpcSender, number: int, body: memoryview) -> bool:
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                await sender.call(body)
+            await sender.call(body)
         except OSError as error:
             why = str(error) or type(error).__name__
             self._refused[why] = self._refused.get(why, 0) + 1

@@ -22,6 +22,7 @@ _CALLS_PER_TRACE: Final = 5  # spans of a trace that are inference calls, see _O
 CALLS_PER_REQUEST: Final = _CALLS_PER_TRACE * TRACES_PER_REQUEST
 
 Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.int64]
 _Row: TypeAlias = "np.dtype[np.void]"
 _OPERATIONS: Final = ("request", "retrieval", "embeddings", "chat", "execute_tool", "chat", "chat", "chat")
 _MODELS: Final = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4.1-nano", "o3-mini", "gpt-4.1")
@@ -41,16 +42,14 @@ _ROUND_SHIFT: Final = 1009  # characters; a prime, and no text's length divides 
 _HEX: Final = np.frombuffer(b"".join(b"%02x" % n for n in range(256)), np.uint16)
 
 
-# What is random in a trace beside its texts, as it is made: a trace's id and its spans', nanoseconds that each span
-# began and ended before now, seconds until the first chunk, token counts as varints of two bytes.
-_FRESH: Final = np.dtype(
-    [
-        ("ids", np.uint8, 16 + 8 * SPANS_PER_TRACE),
-        ("times", "<i8", (2, SPANS_PER_TRACE)),
-        ("seconds", "<f8", _CALLS_PER_TRACE),
-        ("tokens", "<u2", 2 * _CALLS_PER_TRACE),
-    ]
-)
+# What is random in a trace beside its texts, as words of 8 bytes: two of the trace's id and one of each span's, then
+# nanoseconds that each span began and ended before now, seconds until the first chunks, token counts as varints of two
+# bytes.
+_IDS: Final = 0
+_TIMES: Final = _IDS + 2 + SPANS_PER_TRACE
+_SECONDS: Final = _TIMES + 2 * SPANS_PER_TRACE
+_TOKENS: Final = _SECONDS + _CALLS_PER_TRACE
+_WORDS: Final = _TOKENS + -(-2 * _CALLS_PER_TRACE // 4)
 _BATCH: Final = 16  # requests whose random parts are made at once
 
 
@@ -104,23 +103,23 @@ class Template:
         texts = _text_places(spans)
         text_size = sum(texts.sizes)
         self._from_texts, self._into_texts = texts.between(text_size, len(spans))
-        self._from_fresh, self._into_fresh = _fresh_places(spans).between(_FRESH.itemsize, len(spans))
+        self._from_fresh, self._into_fresh = _fresh_places(spans).between(8 * _WORDS, len(spans))
         self.text_size = TRACES_PER_REQUEST * text_size
 
     def copy(self) -> Bytes:
         """Memory for a request. What does not vary stands in it."""
         return self._request.copy()
 
-    def fill(self, body: Bytes, fresh: npt.NDArray[Any], text: Bytes) -> None:
+    def fill(self, body: Bytes, fresh: Words, text: Bytes) -> None:
         """Write everything anew that varies.
 
         Args:
             body: a `copy`, or what was filled before.
-            fresh: of type `_FRESH`, a row per trace, its times those of the clock.
+            fresh: a row per trace, its times those of the clock.
             text: `text_size` characters for the texts.
         """
         block = body[self._spans_at :]
-        block.view(self._into_fresh)[:] = fresh.view(self._from_fresh)
+        block.view(self._into_fresh)[:] = fresh.view(self._from_fresh)[:, 0]
         block.view(self._into_texts)[:] = text.view(self._from_texts)
 
     @staticmethod
@@ -153,23 +152,21 @@ def _text_places(spans: bytes) -> _Copies:
 
 
 def _fresh_places(spans: bytes) -> _Copies:
-    """Where a row of `_FRESH` goes in a trace's spans."""
+    """Where a row of what is random in a trace goes in its spans."""
     found = _Copies()
-    offsets = {name: kind[1] for name, kind in (_FRESH.fields or {}).items()}
-    ids, times, seconds, tokens = (offsets[name] for name in ("ids", "times", "seconds", "tokens"))
     for number in range(SPANS_PER_TRACE):
-        found.add(16, ids, spans.index(_marker("trace", number, 16)))
-        found.add(8, ids + 16 + 8 * number, spans.index(_marker("span", number, 8)))
-        found.add(8, times + 8 * number, spans.index(_marker("start", number, 8)))
-        found.add(8, times + 8 * (SPANS_PER_TRACE + number), spans.index(_marker("end", number, 8)))
+        found.add(16, 8 * _IDS, spans.index(_marker("trace", number, 16)))
+        found.add(8, 8 * (_IDS + 2 + number), spans.index(_marker("span", number, 8)))
+        found.add(8, 8 * (_TIMES + number), spans.index(_marker("start", number, 8)))
+        found.add(8, 8 * (_TIMES + SPANS_PER_TRACE + number), spans.index(_marker("end", number, 8)))
         if number:
-            found.add(8, ids + 16, spans.index(_marker("parent", number, 8)))
+            found.add(8, 8 * (_IDS + 2), spans.index(_marker("parent", number, 8)))
     # Behind a key: AnyValue's field, its length, the value's field.
-    counts = [at + 3 for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS) for at in _ends_of(spans, key.encode())]
-    for number, at in enumerate(counts):
-        found.add(2, tokens + 2 * number, at)
     for number, at in enumerate(_ends_of(spans, semconv.TIME_TO_FIRST_CHUNK.encode())):
-        found.add(8, seconds + 8 * number, at + 3)
+        found.add(8, 8 * (_SECONDS + number), at + 3)
+    counts = [at for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS) for at in _ends_of(spans, key.encode())]
+    for number, at in enumerate(counts):
+        found.add(2, 8 * _TOKENS + 2 * number, at + 3)
     return found
 
 
@@ -183,7 +180,7 @@ class RequestSource:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._free: list[list[Bytes]] = [[] for _ in _MODELS]
-        self._batch = (-1, np.zeros((0, TRACES_PER_REQUEST), _FRESH))
+        self._batch: tuple[int, Words] = (-1, np.zeros((0, TRACES_PER_REQUEST, _WORDS), np.int64))
 
     @cached_property
     def _templates(self) -> list[Template]:
@@ -207,7 +204,8 @@ class RequestSource:
         template, free = self._templates[number % len(_MODELS)], self._free[number % len(_MODELS)]
         body = free.pop() if free else template.copy()
         fresh = self._fresh(number).copy()
-        np.subtract(clock_ns(), fresh["times"], out=fresh["times"])
+        times = fresh[:, _TIMES:_SECONDS]
+        np.subtract(clock_ns(), times, out=times)
         template.fill(body, fresh, self._text(number, template.text_size))
         return body
 
@@ -221,32 +219,32 @@ class RequestSource:
         start = turn * size + rounds * _ROUND_SHIFT % size
         return self._pool[start : start + size]
 
-    def _fresh(self, number: int) -> npt.NDArray[Any]:
+    def _fresh(self, number: int) -> Words:
         """What is random in request `number`: a row per trace. It is made for many at once: each call has its cost."""
         batch, place = divmod(number, _BATCH)
         if self._batch[0] != batch:
-            self._batch = batch, _fresh(np.random.default_rng([self._seed, batch]))
-        found: npt.NDArray[Any] = self._batch[1][place]
+            self._batch = batch, _random_words(np.random.default_rng([self._seed, batch]))
+        found: Words = self._batch[1][place]
         return found
 
     def span_keys(self, number: int) -> npt.NDArray[np.int64]:
         """(trace id high half, span id) of every span of request `number`, as the store writes them."""
-        halves = np.ascontiguousarray(self._fresh(number)["ids"]).view(">u8").astype(np.uint64).view(np.int64)
-        high = np.repeat(halves[:, 0], SPANS_PER_TRACE)
-        return np.stack([high, halves[:, 2:].ravel()], axis=1)
+        ids = self._fresh(number)[:, _IDS:_TIMES].byteswap()  # they are written with the highest byte first
+        high = np.repeat(ids[:, 0], SPANS_PER_TRACE)
+        return np.stack([high, ids[:, 2:].ravel()], axis=1)
 
 
-def _fresh(rng: np.random.Generator) -> npt.NDArray[Any]:
+def _random_words(rng: np.random.Generator) -> Words:
     """What is random in `_BATCH` requests."""
     rows = (_BATCH, TRACES_PER_REQUEST)
-    made = np.zeros(rows, _FRESH)
-    made["ids"] = rng.integers(0, 2**64, (*rows, 2 + SPANS_PER_TRACE), np.uint64).view(np.uint8)
-    durations = (rng.lognormal(0.0, 0.8, (*rows, SPANS_PER_TRACE)) * 5e8).astype(np.int64)
-    made["times"][:, :, 1] = rng.integers(0, 10**7, (*rows, SPANS_PER_TRACE), np.uint32)
-    made["times"][:, :, 0] = made["times"][:, :, 1] + durations
-    made["seconds"] = rng.lognormal(-1.0, 0.5, (*rows, _CALLS_PER_TRACE))
-    counts = rng.integers(128, 8192, (*rows, 2 * _CALLS_PER_TRACE), np.uint16)
-    made["tokens"] = counts & 0x7F | 0x80 | counts << 1 & 0x7F00  # two bytes as a protobuf varint
+    made = np.zeros((*rows, _WORDS), np.int64)
+    made[:, :, _IDS:_TIMES] = rng.integers(-(2**63), 2**63, (*rows, _TIMES - _IDS))
+    starts, ends = np.split(made[:, :, _TIMES:_SECONDS], 2, axis=2)
+    ends[:] = rng.integers(0, 10**7, ends.shape, np.uint32)
+    starts[:] = ends + (rng.lognormal(0.0, 0.8, ends.shape) * 5e8).astype(np.int64)
+    made.view(np.float64)[:, :, _SECONDS:_TOKENS] = rng.lognormal(-1.0, 0.5, (*rows, _CALLS_PER_TRACE))
+    counts = rng.integers(128, 8192, (*rows, 4 * (_WORDS - _TOKENS)), np.uint16)
+    made.view(np.uint16)[:, :, 4 * _TOKENS :] = counts & 0x7F | 0x80 | counts << 1 & 0x7F00
     return made
 
 
