@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+from stackctl.embedded.aside import Aside
 from stackctl.embedded.columns import Pipeline, kept_by
 from stackctl.embedded.commit import Committer
 from stackctl.embedded.nursery import Nursery
@@ -36,7 +37,6 @@ from stackctl.embedded.workwire import Setup, Tally, WorkerLost
 from stackctl.errors import StoreUnusable
 
 log = logging.getLogger("stackctl.ingest")
-T = TypeVar("T")
 
 # How often due things are looked for; each has its own period.
 _BEAT_SECONDS: Final = 0.1
@@ -80,7 +80,7 @@ class Ingest:
         self._retention = Retention(self.store.layout, config.retention_seconds, config.retention_bytes)
         self._pipelines: list[Pipeline] = []
         self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
-        self._work, self._disk = ThreadPoolExecutor(1, "work"), ThreadPoolExecutor(1, "disk")
+        self._work, self._disk = Aside("work"), Aside("disk")
         asked = Asked(self.store.layout.asked)
         self._workforce = Workforce(setup, self._prepare_here, nursery=nursery, asked=asked.lately)
         self.intake = Intake(self._prepare, self._store, now_ms, at_once=lambda: self._workforce.at_once)
@@ -97,7 +97,7 @@ class Ingest:
         host, ports = self._config.host, self._config.ports
         guard = guard_of(host, token)
         listening = listen(host, ports["otlp_http"], "otlp_http")
-        await self._bearing_disk(self._on_disk(self.head.start))
+        await self._bearing_disk(self._disk.do(self.head.start))
         commits = asyncio.create_task(self.intake.run(), name="commits")
         unfinished = Unfinished()
         fronts = [
@@ -182,10 +182,10 @@ class Ingest:
         return await self._workforce.prepare(self._committer.group(requests))
 
     async def _prepare_here(self, group: Prepared) -> Prepared:
-        return await asyncio.get_running_loop().run_in_executor(self._work, self._committer.fill, group)
+        return await self._work.do(lambda: self._committer.fill(group))
 
     async def _store(self, prepared: Prepared) -> Sequence[Outcome]:
-        return await self._on_disk(lambda: self._committer.store(prepared))
+        return await self._disk.do(lambda: self._committer.store(prepared))
 
     async def _beat(self) -> None:
         """Ticks, sealing and retention, each at its time."""
@@ -194,9 +194,9 @@ class Ingest:
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
             self._workforce.look(self.intake.queue_bytes)
-            if await self._bearing_disk(self._on_disk(self.head.beat)):
+            if await self._bearing_disk(self._disk.do(self.head.beat)):
                 self._committer.totals.disk_ok = True
-            if seal.due() and await self._bearing_disk(self._on_disk(self.store.roll_if_due)):
+            if seal.due() and await self._bearing_disk(self._disk.do(self.store.roll_if_due)):
                 asyncio.get_running_loop().run_in_executor(self._seal, self._seal_closed)
             if retain.due():
                 asyncio.get_running_loop().run_in_executor(self._seal, self._retain)
@@ -252,19 +252,17 @@ class Ingest:
         self.intake.drain()
         await asyncio.gather(commits, return_exceptions=True)
         await self._workforce.close()
-        await self._bearing_disk(self._on_disk(self.head.close))
+        await self._bearing_disk(self._disk.do(self.head.close))
         # Behind whatever is being sealed, and not before the last tick holds what the log counted.
         sealing = asyncio.get_running_loop().run_in_executor(self._seal, self.store.trim, self.head.durable_seq)
         await self._bearing_disk(sealing)
-        for threads in (self._work, self._disk, self._seal):
-            threads.shutdown()
+        self._work.shutdown()
+        self._disk.shutdown()
+        self._seal.shutdown()
         self.store.close()
         if self._nursery is not None:
             self._nursery.close()
         log.info("stopped at frame %d", self.store.last_seq)
-
-    async def _on_disk(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
 
 
 class Every:

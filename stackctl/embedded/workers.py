@@ -94,8 +94,7 @@ class Worker:
         requests = list(chosen.values())
         job = Job(tuple(chosen), tuple(r.signal for r in requests), tuple(r.arrival_ms for r in requests))
         self._wire.send(job, [request.body for request in requests])
-        await self._wire.arrival(_ANSWER_SECONDS)
-        done: Done = self._wire.receive()[0]
+        done: Done = await self._wire.answer(_ANSWER_SECONDS)
         prepared = replace(
             group,
             spans=done.spans,
@@ -107,8 +106,12 @@ class Worker:
         )
         return prepared, done.tally
 
+    def leave(self) -> None:
+        """Ask it for nothing any more; to be called in the event loop's thread, before `end`."""
+        self._wire.unwatch()
+
     def end(self) -> None:
-        """Let it end; kill it where it does not, which loses nothing."""
+        """Let it end; kill it where it does not, which loses nothing. This takes its time."""
         self._wire.close()
         see_end(self._process)
 
@@ -257,7 +260,7 @@ class Workforce:
             await asyncio.get_running_loop().run_in_executor(self._threads, worker.begin)
         except WorkerLost:
             self._pause("a worker process did not start")
-            self._threads.submit(worker.end)
+            self._end([worker])
             return
         if self._called:
             self._admit(worker)
@@ -272,7 +275,7 @@ class Workforce:
             self._ready.discard(worker)
             self._freed.set()
             self._pause("a worker process was lost; its group is prepared here")
-            self._threads.submit(worker.end)
+            self._end([worker])
             return None
         self._idle.append(worker)
         self._freed.set()
@@ -292,7 +295,9 @@ class Workforce:
 
     def _end(self, workers: list[Worker]) -> None:
         while workers:
-            self._threads.submit(workers.pop().end)
+            worker = workers.pop()
+            worker.leave()
+            self._threads.submit(worker.end)
 
 
 def _size(group: Prepared) -> int:

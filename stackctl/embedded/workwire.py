@@ -145,6 +145,8 @@ class Wire:
 
     def __init__(self, channel: socket.socket, room: int | None = None) -> None:
         self._channel, self._room = channel, room
+        self._watching: asyncio.AbstractEventLoop | None = None
+        self._coming: asyncio.Future[Any] | None = None
 
     @classmethod
     def offer(cls, channel: socket.socket) -> Self:
@@ -198,21 +200,43 @@ class Wire:
         except OSError as error:
             raise WorkerLost from error
 
-    async def arrival(self, seconds: float) -> None:
-        """Wait in an event loop until there is something to receive: a thread would wait for the interpreter too.
+    async def answer(self, seconds: float) -> Any:
+        """Wait in an event loop for a message without bodies: a thread would wait for the interpreter too.
 
         Raises:
-            WorkerLost: nothing came for so long.
+            WorkerLost: the other side closed, or nothing came for so long.
         """
-        loop, came = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._channel, came.set)
+        loop = asyncio.get_running_loop()
+        coming = self._coming = loop.create_future()
+        if self._watching is not loop:
+            self.unwatch()
+            self._watching = loop
+            loop.add_reader(self._channel, self._came)
+            os.set_blocking(
+                self._channel.fileno(), True
+            )  # a loop makes it otherwise, and what is large comes in pieces
+        limit = loop.call_later(seconds, _lose, coming)
         try:
-            async with asyncio.timeout(seconds):
-                await came.wait()
-        except TimeoutError as error:
-            raise WorkerLost from error
+            return await coming
         finally:
-            loop.remove_reader(self._channel)
+            limit.cancel()
+
+    def unwatch(self) -> None:
+        """Have the event loop look at it no more; to be called in the loop's thread before `close`."""
+        if self._watching is not None and not self._watching.is_closed():
+            self._watching.remove_reader(self._channel)
+        self._watching = None
+
+    def _came(self) -> None:
+        """Take the message that is there at once: as long as it is, the loop finds something each time it looks."""
+        coming = self._coming
+        if coming is None or coming.done():  # nobody asked: it is closed
+            self.unwatch()
+            return
+        try:
+            coming.set_result(self.receive()[0])
+        except Exception as error:  # noqa: BLE001 - who asked is told
+            coming.set_exception(error)
 
     def receive(self) -> tuple[Any, list[bytes]]:
         """Wait for a message.
@@ -249,6 +273,11 @@ class Wire:
         except OSError as error:
             raise WorkerLost from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _lose(coming: "asyncio.Future[Any]") -> None:
+    if not coming.done():
+        coming.set_exception(WorkerLost())
 
 
 def _put(room: int, buffers: Sequence[bytes | memoryview]) -> None:
