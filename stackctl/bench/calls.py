@@ -11,7 +11,7 @@ from typing import Any, Final
 from hpack import Encoder
 
 from stackctl.embedded.otlp import http2
-from stackctl.embedded.otlp.frame_reader import FrameReader
+from stackctl.embedded.otlp.frame_reader import FrameReader, Piece
 from stackctl.embedded.otlp.header_blocks import HeaderBlocks
 
 EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -167,7 +167,7 @@ class GrpcConnection(asyncio.Protocol):
             self._received = 0
         return None
 
-    def data_comes(self, stream: bool, piece: bytes, last: bool) -> None:
+    def data_comes(self, stream: bool, piece: Piece, last: bool) -> None:
         """Nobody reads an acknowledgement's content."""
 
     def frame_comes(self, kind: int, flags: int, stream: int, payload: bytes) -> None:

@@ -1,6 +1,6 @@
 """Takes the bytes of an HTTP/2 connection apart, wherever they were cut: DATA as it comes, other frames whole."""
 
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from stackctl.embedded.otlp.http2 import (
     CONTINUATION,
@@ -15,6 +15,7 @@ from stackctl.embedded.otlp.http2 import (
 )
 
 S = TypeVar("S")
+Piece: TypeAlias = bytes | memoryview
 
 # No frame but DATA needs more: a header block may have no more in all.
 _MOST_CONTROL_BYTES: Final = 16 * 1024
@@ -34,8 +35,8 @@ class Receiver(Protocol[S]):
             Whose data it is; None where nobody wants it.
         """
 
-    def data_comes(self, stream: S, piece: bytes, last: bool) -> None:
-        """Some of a DATA frame's content; `last` where the stream ends behind it."""
+    def data_comes(self, stream: S, piece: Piece, last: bool) -> None:
+        """Some of a DATA frame's content, to be copied where it is kept; `last` where the stream ends behind it."""
 
     def frame_comes(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         """A whole frame that is no DATA; of an unknown kind without its payload."""
@@ -62,14 +63,17 @@ class FrameReader(Generic[S]):
         """Whether a frame was begun and is not whole."""
         return bool(self._rest or self._left or self._skip)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Piece) -> None:
         """Take what came.
+
+        Args:
+            data: of a view, nothing is kept but copies.
 
         Raises:
             BrokenConnection: it is against the protocol.
         """
         if self._rest:
-            data, self._rest = self._rest + data, b""
+            data, self._rest = b"".join((self._rest, data)), b""
         at, end = 0, len(data)
         while at < end:
             if self._left or self._skip:
@@ -93,10 +97,10 @@ class FrameReader(Generic[S]):
                 if content + size > end:
                     break
                 at = content + size
-                self._receiver.frame_comes(kind, flags, stream & STREAM_MASK, data[content:at])
-        self._rest = data[at:]
+                self._receiver.frame_comes(kind, flags, stream & STREAM_MASK, bytes(data[content:at]))
+        self._rest = bytes(data[at:])
 
-    def _begin(self, flags: int, stream: int, size: int, data: bytes, at: int) -> int:
+    def _begin(self, flags: int, stream: int, size: int, data: Piece, at: int) -> int:
         """Begin a DATA frame whose payload is at `at`; return where its content is."""
         if size > self._largest:
             raise BrokenConnection(Code.FRAME_SIZE_ERROR, "a frame larger than allowed")
@@ -113,7 +117,7 @@ class FrameReader(Generic[S]):
             self._receiver.data_comes(self._owner, b"", self._last)
         return at
 
-    def _go_on(self, data: bytes, at: int, end: int) -> int:
+    def _go_on(self, data: Piece, at: int, end: int) -> int:
         """Go on with the DATA frame that is under way; return where it was left."""
         if not self._left:
             stop = min(at + self._skip, end)

@@ -17,6 +17,8 @@ _MOST_CONNECTIONS: Final = 2048
 _OTHER_FILES: Final = 256
 # Bytes of requests that have not come whole, over all connections; one of the largest always fits.
 UNFINISHED_BYTES: Final = 96 * 1024**2
+# A batch of spans comes in one piece, or few.
+SCRATCH_BYTES: Final = 1024**2
 # Within this a request must have come whole, and an answer be taken.
 REQUEST_SECONDS: Final = 60.0
 # Within this a connection must have said what it speaks, and a head that was begun must be whole.
@@ -86,12 +88,14 @@ class Front:
 
     Attributes:
         loop: the event loop.
+        scratch: where connections may have bytes read to that they take at once.
         draining: it is being stopped.
     """
 
     def __init__(self, unfinished: Unfinished, most_connections: int | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.unfinished = unfinished
+        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._most = _connections_allowed() if most_connections is None else most_connections
         self._open: set[Connection] = set()
         self._threads: ThreadPoolExecutor | None = None
@@ -99,7 +103,7 @@ class Front:
         self._looking: asyncio.TimerHandle | None = None
         self.draining = False
 
-    async def listen(self, bound: socket.socket, connection: Callable[["Front"], asyncio.Protocol]) -> None:
+    async def listen(self, bound: socket.socket, connection: Callable[["Front"], asyncio.BaseProtocol]) -> None:
         """Take connections on a bound socket."""
         self._server = await self.loop.create_server(lambda: connection(self), sock=bound, backlog=_BACKLOG)
 

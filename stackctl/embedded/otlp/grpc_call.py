@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from stackctl.embedded.otlp import answers
+from stackctl.embedded.otlp.frame_reader import Piece
 from stackctl.embedded.otlp.front import Unfinished
 from stackctl.embedded.otlp.header_blocks import Headers, header_block
 from stackctl.embedded.otlp.limits import MAX_REQUEST_BYTES, inflate, too_large, unzip
@@ -115,17 +116,17 @@ class Inbox:
         self._compressed = False
         self._size = -1  # prefix and message, once the prefix is there
 
-    def add(self, part: bytes) -> None:
-        """Take the next bytes of the call's body.
+    def add(self, part: Piece) -> None:
+        """Take the next bytes of the call's body; they are copied, once.
 
         Raises:
             Refused: they are no message, one too large, or a second one; or too many unfinished ones are held.
         """
         self._unfinished.hold(len(part))
-        self._parts.append(part)
         self._received += len(part)
-        if self._size < 0 and self._received >= PREFIX_BYTES:
-            self._begin(part if len(self._parts) == 1 else b"".join(self._parts))
+        if self._size < 0:
+            part = self._begin(part)
+        self._parts.append(bytes(part))
         if 0 <= self._size < self._received:
             raise Refused(UNSUPPORTED, "an export call has one request message")
 
@@ -148,15 +149,20 @@ class Inbox:
         self._unfinished.release(self._received)
         self._parts, self._received = [], 0
 
-    def _begin(self, start: bytes) -> None:
-        if start[0] > 1:
+    def _begin(self, part: Piece) -> Piece:
+        """Take a message's prefix off what has come, where it is whole."""
+        if self._parts:
+            part, self._parts = b"".join((*self._parts, part)), []
+        if len(part) < PREFIX_BYTES:
+            return part
+        if part[0] > 1:
             raise Refused(BROKEN, "a message is either compressed or not")
-        size = int.from_bytes(start[1:PREFIX_BYTES], "big")
+        size = int.from_bytes(part[1:PREFIX_BYTES], "big")
         if size > self._limit:
             raise too_large(self._limit)
         self._size = PREFIX_BYTES + size
-        self._compressed = start[0] == 1
-        self._parts = [start[PREFIX_BYTES:]]
+        self._compressed = part[0] == 1
+        return part[PREFIX_BYTES:]
 
 
 def plain_message(message: bytes, opened: Opening) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from stackctl.embedded.otlp import http2
+from stackctl.embedded.otlp.frame_reader import Piece
 from stackctl.embedded.otlp.front import REQUEST_SECONDS, Front
 from stackctl.embedded.otlp.grpc_call import ANSWER_END, ANSWER_HEAD, SLOW, Inbox, Opening, framed, refusal
 from stackctl.embedded.otlp.header_blocks import HeaderBlocks, Headers
@@ -92,7 +93,7 @@ class GrpcConnection(Http2Connection[Call]):
             stream.window = STREAM_WINDOW
         return stream
 
-    def data_comes(self, stream: Call, piece: bytes, last: bool) -> None:
+    def data_comes(self, stream: Call, piece: Piece, last: bool) -> None:
         """Take a piece of a request; have the whole one answered."""
         inbox = stream.inbox
         if inbox is None:  # it ended while a frame of it was under way

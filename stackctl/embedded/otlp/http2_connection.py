@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 from stackctl.embedded.otlp import http2
-from stackctl.embedded.otlp.frame_reader import FrameReader
+from stackctl.embedded.otlp.frame_reader import FrameReader, Piece
 from stackctl.embedded.otlp.front import GREETING_SECONDS, REQUEST_SECONDS, Front, keep_alive
 from stackctl.embedded.otlp.header_blocks import MAX_HEADER_BYTES
 from stackctl.embedded.otlp.http2 import BrokenConnection, Code
@@ -32,6 +32,8 @@ _OURS: Final = http2.settings(
         http2.MAX_HEADER_LIST_SIZE: MAX_HEADER_BYTES,
     }
 ) + http2.window_update(0, CONNECTION_WINDOW - http2.FIRST_WINDOW)
+# Slices of bytes cost less than those of views, as long as they are small.
+_SMALL_BYTES: Final = 16 * 1024
 _SETTINGS_ACK: Final = http2.frame(http2.SETTINGS, http2.ACK, 0)
 
 # How many frames that carry nothing a connection may send: each answer and each second make good for some.
@@ -48,7 +50,7 @@ _HTTP1_ANSWER: Final = (
 )
 
 
-class Http2Connection(asyncio.Protocol, Generic[S]):
+class Http2Connection(asyncio.BufferedProtocol, Generic[S]):
     """One connection; streams are its subclass's.
 
     Args:
@@ -90,7 +92,7 @@ class Http2Connection(asyncio.Protocol, Generic[S]):
         """Count a DATA frame against its stream's window; None where its content is not wanted."""
         raise NotImplementedError
 
-    def data_comes(self, stream: S, piece: bytes, last: bool) -> None:
+    def data_comes(self, stream: S, piece: Piece, last: bool) -> None:
         """Take a piece of a request."""
         raise NotImplementedError
 
@@ -120,11 +122,18 @@ class Http2Connection(asyncio.Protocol, Generic[S]):
             self.forget(stream)
         self.front.closed(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _: int) -> memoryview:
+        """Where to read to: what comes is taken before anything else is read there."""
+        return self.front.scratch
+
+    def buffer_updated(self, size: int) -> None:
         """Take what came."""
         if self._closed:
             return
         self.heard = self.front.loop.time()
+        data: Piece = self.front.scratch[:size]
+        if size < _SMALL_BYTES:
+            data = bytes(data)
         try:
             if self._greeting is not None:
                 data = self._greet(self._greeting + data)
