@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.otlp.receive import Outcome
 from stackctl.embedded.otlp.signals import Signal
+from stackctl.embedded.room import Room, RoomLacks
 from stackctl.embedded.series.layout import SeriesLayout
 from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.store.layout import Layout
@@ -139,24 +140,23 @@ class Wire:
 
     Args:
         channel: a socket that is the wire's from now on.
-        room: file descriptor of memory that both ends have, where bodies go if there is any: through a socket,
-            megabytes would wait for both sides to take turns. One side writes only after the other's answer.
+        room: where bodies go if there is any. One side puts something there only after the other's answer.
     """
 
-    def __init__(self, channel: socket.socket, room: int | None = None) -> None:
+    def __init__(self, channel: socket.socket, room: Room | None = None) -> None:
         self._channel, self._room = channel, room
         self._watching: asyncio.AbstractEventLoop | None = None
         self._coming: asyncio.Future[Any] | None = None
 
     @classmethod
     def offer(cls, channel: socket.socket) -> Self:
-        """The end of the side that brings the room, if its system has such (Linux has).
+        """The end of the side that brings the room, if its system has such.
 
         Raises:
             OSError: the system has no memory or no descriptor left.
         """
-        room = os.memfd_create("stackctl-bodies", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else None
-        socket.send_fds(channel, [b"!"], [] if room is None else [room])
+        room = Room.new()
+        socket.send_fds(channel, [b"!"], [] if room is None else [room.fileno()])
         return cls(channel, room)
 
     @classmethod
@@ -169,13 +169,13 @@ class Wire:
         said, rooms, _, _ = socket.recv_fds(channel, 1, 1)
         if not said:
             raise WorkerLost
-        return cls(channel, *rooms)
+        return cls(channel, *map(Room, rooms))
 
     def close(self) -> None:
         """Let go of both; the other side's `receive` ends with WorkerLost."""
         self._channel.close()
         if self._room is not None:
-            os.close(self._room)
+            self._room.close()
             self._room = None
 
     def send(self, message: Any, bodies: Sequence[bytes] = ()) -> None:
@@ -195,7 +195,7 @@ class Wire:
                 for buffer in (head + packed, *buffers):
                     self._channel.sendall(buffer)
             else:
-                _put(self._room, buffers)
+                self._room.put(buffers)
                 self._channel.sendall(head + packed)
         except OSError as error:
             raise WorkerLost from error
@@ -258,8 +258,10 @@ class Wire:
     def _bodies(self, sizes: Sequence[int]) -> list[bytes]:
         if self._room is None:
             return [self._exactly(one) for one in sizes]
-        starts = accumulate(sizes, initial=0)
-        return [_get(self._room, one, start) for one, start in zip(sizes, starts, strict=False)]
+        try:
+            return self._room.get(sizes)
+        except (RoomLacks, OSError) as error:
+            raise WorkerLost from error
 
     def _exactly(self, size: int) -> bytes:
         parts: list[bytes] = []
@@ -278,22 +280,6 @@ class Wire:
 def _lose(coming: "asyncio.Future[Any]") -> None:
     if not coming.done():
         coming.set_exception(WorkerLost())
-
-
-def _put(room: int, buffers: Sequence[bytes | memoryview]) -> None:
-    at = 0
-    for buffer in buffers:
-        left = memoryview(buffer)
-        while len(left):  # the system may take less than it was given
-            written = os.pwrite(room, left, at)
-            at, left = at + written, left[written:]
-
-
-def _get(room: int, size: int, start: int) -> bytes:
-    found = os.pread(room, size, start)
-    if len(found) < size:
-        raise WorkerLost  # half a body must not pass for a whole one
-    return found
 
 
 def _apart(sizes: Sequence[int]) -> bool:

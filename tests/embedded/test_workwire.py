@@ -1,13 +1,17 @@
 """What ingest and its workers say to each other arrives as it was sent, whichever way the system lets it go."""
 
+import asyncio
+import errno
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pytest
+import uvloop
 
+from stackctl.embedded import room
 from stackctl.embedded.store.frame import Packed
 from stackctl.embedded.workwire import Wire, WorkerLost
 from tests import absent
@@ -35,7 +39,9 @@ def carried(sender: Wire, receiver: Wire, message: object, bodies: list[bytes]) 
     return found
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [5, 0, 7], [3_000_000, 200_000], [1] * 3000])
+@pytest.mark.parametrize(
+    "sizes", [[], [0], [5, 0, 7], [3_000_000, 200_000], [1] * 3000, [9_000_000, 5], [100_000, 2_000_000]]
+)
 def test_bodies_arrive_apart_and_whole(wires: tuple[Wire, Wire], sizes: list[int]) -> None:
     """None, empty ones, few large ones, more small ones than a system call takes: each as it was, in its place."""
     bodies = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
@@ -69,7 +75,8 @@ def test_what_the_system_takes_in_part_arrives_whole(monkeypatch: pytest.MonkeyP
     if not hasattr(os, "memfd_create"):
         absent.skip("shared room")
     whole = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda room, data, at: whole(room, data[:70_000], at))
+    monkeypatch.setattr(room, "_MAPPED_BYTES", 0)
+    monkeypatch.setattr(os, "pwrite", lambda handle, data, at: whole(handle, data[:70_000], at))
     one, other = socket.socketpair()
     ours, theirs = Wire.offer(one), Wire.join(other)
     bodies = [b"a" * 200_000, b"b" * 100_000]
@@ -78,14 +85,64 @@ def test_what_the_system_takes_in_part_arrives_whole(monkeypatch: pytest.MonkeyP
     theirs.close()
 
 
-def test_half_a_body_is_no_body(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mapped", [0, 1024**2])
+def test_half_a_body_is_no_body(monkeypatch: pytest.MonkeyPatch, mapped: int) -> None:
     """A room that holds less than was promised is a side that was lost, never a shorter request."""
     if not hasattr(os, "memfd_create"):
         absent.skip("shared room")
-    monkeypatch.setattr(os, "pread", lambda room, size, start: b"x" * (size - 1))
+    monkeypatch.setattr(room, "_MAPPED_BYTES", mapped)
+    monkeypatch.setattr(os, "pread", lambda handle, size, start: b"x" * (size - 1))
+    one, other = socket.socketpair()
+    ours, theirs = Wire.offer(one), Wire.join(other)
+    ours.send("job", [b"y" * 9_000])
+    if mapped:
+        assert ours._room is not None
+        os.ftruncate(ours._room.fileno(), 8_999)
+    with pytest.raises(WorkerLost):
+        theirs.receive()
+    ours.close()
+    theirs.close()
+
+
+def test_a_room_without_memory_is_a_side_that_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system refuses is told when it is asked for, where a signal would else end the process."""
+    if not hasattr(os, "memfd_create"):
+        absent.skip("shared room")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no memory")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
     one, other = socket.socketpair()
     ours, theirs = Wire.offer(one), Wire.join(other)
     with pytest.raises(WorkerLost):
-        carried(ours, theirs, "job", [b"y" * 9])
+        ours.send("job", [b"y"])
     ours.close()
     theirs.close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_an_answer_in_pieces_is_waited_for(run: Callable[..., None]) -> None:
+    """The loop looks at the wire as long as it lives, and takes an answer whole, however it comes; a loss is told."""
+    one, other = socket.socketpair()
+    ours, theirs = Wire.offer(one), Wire.join(other)
+    answer = list(range(200_000))  # more than a socket's buffer
+
+    async def ask() -> None:
+        for _ in range(2):
+            thread = threading.Thread(target=theirs.send, args=(answer,))
+            thread.start()
+            assert await ours.answer(30) == answer
+            thread.join()
+        with pytest.raises(WorkerLost):
+            await ours.answer(0.01)
+        asked = asyncio.create_task(ours.answer(30))
+        await asyncio.sleep(0)
+        theirs.close()
+        with pytest.raises(WorkerLost):
+            await asked
+        await asyncio.sleep(0.01)  # closed and not asked: looked at no more
+        assert ours._watching is None
+
+    run(ask())
+    ours.close()
