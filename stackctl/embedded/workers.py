@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Final
 
 from stackctl.embedded.nursery import WORKER, Child, Nursery, NurseryGone
@@ -95,14 +94,16 @@ class Worker:
         job = Job(tuple(chosen), tuple(r.signal for r in requests), tuple(r.arrival_ms for r in requests))
         self._wire.send(job, [request.body for request in requests])
         done: Done = await self._wire.answer(_ANSWER_SECONDS)
-        prepared = replace(
-            group,
-            spans=done.spans,
-            evaluations=done.evaluations,
-            increments=[Increments.from_bytes(done.increments)],
-            outcomes=done.outcomes,
-            dropped=done.dropped,
-            rejected=done.rejected,
+        prepared = Prepared(
+            group.requests,
+            group.digests,
+            group.fresh,
+            done.spans,
+            done.evaluations,
+            [Increments.from_bytes(done.increments)],
+            done.outcomes,
+            done.dropped,
+            done.rejected,
         )
         return prepared, done.tally
 

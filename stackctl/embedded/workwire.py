@@ -212,9 +212,8 @@ class Wire:
             self.unwatch()
             self._watching = loop
             loop.add_reader(self._channel, self._came)
-            os.set_blocking(
-                self._channel.fileno(), True
-            )  # a loop makes it otherwise, and what is large comes in pieces
+            # A loop makes it otherwise, and an answer may come in pieces.
+            os.set_blocking(self._channel.fileno(), True)
         limit = loop.call_later(seconds, _lose, coming)
         try:
             return await coming

@@ -148,9 +148,10 @@ class Intake(Generic[P]):
         free = self._at_once() - self._preparing
         return free >= 0 and self._waiting_bytes >= (BESIDE_BYTES if free else MAX_GROUP_BYTES)
 
-    def _committed(self, _: "asyncio.Task[None]") -> None:
+    def _committed(self, group: "asyncio.Task[None]") -> None:
         self._unstored -= 1
-        self._arrived.set()
+        if self._waiting or group.cancelled() or group.exception() is not None:
+            self._arrived.set()
 
     def drain(self) -> None:
         """Refuse new requests; `run` ends when the waiting ones are done."""
@@ -174,7 +175,8 @@ class Intake(Generic[P]):
         prepared = await self._prepare([request for request, _ in group])
         self._preparing -= 1
         self._unstored += 1
-        self._arrived.set()
+        if self._waiting:
+            self._arrived.set()
         many_small = len(group) >= _MANY_REQUESTS and len(group[-1][0].body) < _SMALL_BYTES
         took = time.monotonic() - began if many_small else 0
         self._gather_seconds = min(max(took, GATHER_SECONDS), _LONGEST_GATHER_SECONDS)

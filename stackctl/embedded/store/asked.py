@@ -1,5 +1,6 @@
 """Whether somebody asks: noted by the query process, looked at by ingest, which then leaves a core to the answers."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,7 @@ class Asked:
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._text = str(path)  # looked at for each group: a path takes longer than the system
         self._clock = clock
         self._noted = 0.0
 
@@ -37,6 +39,6 @@ class Asked:
     def lately(self) -> bool:
         """Whether there was a question within the last `LATELY_SECONDS`."""
         try:
-            return 0 <= self._clock() - self._path.stat().st_mtime < LATELY_SECONDS
+            return 0 <= self._clock() - os.stat(self._text).st_mtime < LATELY_SECONDS
         except FileNotFoundError:
             return False
