@@ -72,3 +72,22 @@ def test_a_refusal_says_its_status_and_a_lost_server_is_found_again() -> None:
         await server.stop(None)
 
     asyncio.run(run())
+
+
+def test_a_call_without_an_answer_ends_in_time() -> None:
+    """The others of its connection go on."""
+
+    async def run() -> None:
+        async def take(body: bytes, _: Any) -> bytes:
+            await asyncio.sleep(0.0 if body else 30.0)
+            return b""
+
+        port = free_port()
+        server = await _served(port, take)
+        sender = GrpcSender(f"127.0.0.1:{port}")
+        with pytest.raises(CallFailed, match=r"^no answer in time$"):
+            await sender.call(b"", 0.2)
+        await sender.call(b"x")
+        await server.stop(None)
+
+    asyncio.run(run())

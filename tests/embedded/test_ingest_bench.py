@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from stackctl import semconv
 from stackctl.bench.ingest import IngestProcess, Watch, _stolen_share, compact, count_spans, problems
 from stackctl.bench.requests import CALLS_PER_REQUEST, SPANS_PER_REQUEST, RequestSource
 from stackctl.bench.singles import SingleSource
@@ -39,6 +41,46 @@ def test_requests_are_unique_and_keep_their_size_through_redaction() -> None:
     assert len(text) / table.num_rows >= 400
     # Hexadecimal digits carry half a byte each; repetition would bring it far below that.
     assert len(zlib.compress(text.encode())) > 0.49 * len(text)
+
+
+def test_what_is_random_stands_in_its_place() -> None:
+    """Each trace has one root, its other spans are the root's; times, durations and numbers are those of calls."""
+    now = 1_700_000_000_000_000_000
+    request = ExportTraceServiceRequest.FromString(RequestSource(seed=5).make(3, clock_ns=lambda: now))
+    spans = request.resource_spans[0].scope_spans[0].spans
+    keys = np.array([(span.trace_id.hex(), span.span_id.hex()) for span in spans])
+    assert len(set(keys[:, 0])) == SPANS_PER_REQUEST / 8
+    for trace in (spans[at : at + 8] for at in range(0, SPANS_PER_REQUEST, 8)):
+        assert len({span.trace_id for span in trace}) == 1
+        assert [span.parent_span_id for span in trace] == [b"", *[trace[0].span_id] * 7]
+    assert all(now - 10**7 < span.end_time_unix_nano <= now for span in spans)
+    lasted = [span.end_time_unix_nano - span.start_time_unix_nano for span in spans]
+    assert 10**7 < min(lasted) < 5e8 < max(lasted) < 10**11
+    found: dict[str, list[float]] = {}
+    for span in spans:
+        for pair in span.attributes:
+            if pair.value.WhichOneof("value") in ("int_value", "double_value"):
+                found.setdefault(pair.key, []).append(pair.value.int_value or pair.value.double_value)
+    for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS):
+        assert len(found[key]) == CALLS_PER_REQUEST
+        assert 128 <= min(found[key]) < 600 < 7500 < max(found[key]) < 8192
+    seconds = found[semconv.TIME_TO_FIRST_CHUNK]
+    assert len(set(seconds)) == CALLS_PER_REQUEST
+    assert 0 < min(seconds) < max(seconds) < 10
+
+
+def test_memory_is_filled_again_only_when_it_was_given_back() -> None:
+    """A request that is still being sent stays as it is; what is made in memory of another is as if made anew."""
+    one, other = RequestSource(seed=7), RequestSource(seed=7)
+    first = one.lend(0, lambda: 1)
+    kept = first.tobytes()
+    second = one.lend(6, lambda: 1)
+    assert second.tobytes() == other.make(6, lambda: 1)
+    one.give_back(6, second)
+    third = one.lend(12, lambda: 1)
+    assert np.shares_memory(second, third)
+    assert third.tobytes() == other.make(12, lambda: 1)
+    assert first.tobytes() == kept == other.make(0, lambda: 1)
 
 
 def test_texts_never_come_twice() -> None:
