@@ -46,18 +46,21 @@ class Aside:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            work, loop, done = job
-            if done.cancelled():
-                continue
-            outcome: Any = None
-            failure: BaseException | None = None
-            try:
-                outcome = work()
-            except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
-                failure = error
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(_tell, done, outcome, failure)
-            del job, work, done, outcome, failure  # a group is megabytes, and the next one may be long in coming
+            self._answer(*job)
+            del job  # a group is megabytes, and the next one may be long in coming
+
+    @staticmethod
+    def _answer(work: Callable[[], Any], loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]") -> None:
+        if done.cancelled():
+            return
+        outcome: Any = None
+        failure: BaseException | None = None
+        try:
+            outcome = work()
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_tell, done, outcome, failure)
 
 
 def _tell(done: "asyncio.Future[Any]", outcome: Any, failure: BaseException | None) -> None:
