@@ -219,6 +219,7 @@ class Wire:
             return await coming
         finally:
             limit.cancel()
+            self._coming = None  # an answer is megabytes, and the next one may be long in coming
 
     def unwatch(self) -> None:
         """Have the event loop look at it no more; to be called in the loop's thread before `close`."""
@@ -229,7 +230,7 @@ class Wire:
     def _came(self) -> None:
         """Take the message that is there at once: as long as it is, the loop finds something each time it looks."""
         coming = self._coming
-        if coming is None or coming.done():  # nobody asked: it is closed
+        if coming is None or coming.done():  # nobody waits: it is closed, or too late
             self.unwatch()
             return
         try:

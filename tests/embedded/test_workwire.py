@@ -5,6 +5,8 @@ import errno
 import os
 import socket
 import threading
+import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ import uvloop
 
 from stackctl.embedded import room
 from stackctl.embedded.store.frame import Packed
-from stackctl.embedded.workwire import Wire, WorkerLost
+from stackctl.embedded.workwire import Tally, Wire, WorkerLost
 from tests import absent
 
 
@@ -146,3 +148,17 @@ def test_an_answer_in_pieces_is_waited_for(run: Callable[..., None]) -> None:
 
     run(ask())
     ours.close()
+
+
+def test_an_answer_is_not_kept_until_the_next_one() -> None:
+    """It is megabytes of a group that is stored already."""
+    one, other = socket.socketpair()
+    ours, theirs = Wire.offer(one), Wire.join(other)
+
+    async def ask() -> weakref.ref[Tally]:
+        theirs.send(Tally(1, Counter()))
+        return weakref.ref(await ours.answer(30))
+
+    assert asyncio.run(ask())() is None
+    ours.close()
+    theirs.close()
