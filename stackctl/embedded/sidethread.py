@@ -15,7 +15,7 @@ T = TypeVar("T")
 _Job: TypeAlias = "tuple[Callable[[], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]"
 
 
-class Aside:
+class SideThread:
     """One thread; it begins with the first thing that there is to do.
 
     Args:

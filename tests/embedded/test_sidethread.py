@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stackctl.embedded.aside import Aside
+from stackctl.embedded.sidethread import SideThread
 
 
 def test_one_thing_after_the_other_in_one_thread() -> None:
@@ -15,19 +15,19 @@ def test_one_thing_after_the_other_in_one_thread() -> None:
         raise ValueError("no")
 
     async def run() -> None:
-        aside, seen = Aside("aside"), []
+        side, seen = SideThread("side"), []
 
         def note(number: int) -> tuple[int, str]:
             seen.append(number)
             return number, threading.current_thread().name
 
-        asked = [aside.do(lambda number=number: note(number)) for number in range(20)]
-        assert await asyncio.gather(*asked) == [(number, "aside") for number in range(20)]
+        asked = [side.do(lambda number=number: note(number)) for number in range(20)]
+        assert await asyncio.gather(*asked) == [(number, "side") for number in range(20)]
         assert seen == list(range(20))
         with pytest.raises(ValueError, match="no"):
-            await aside.do(fail)
-        assert await aside.do(lambda: 1) == 1
-        aside.shutdown()
+            await side.do(fail)
+        assert await side.do(lambda: 1) == 1
+        side.shutdown()
 
     asyncio.run(run())
 
@@ -36,32 +36,32 @@ def test_nobody_works_for_who_was_cancelled() -> None:
     """What has begun is done, what has not is left out; and the thread ends when it is told, begun or not."""
 
     async def run() -> list[str]:
-        aside, may_go_on, done = Aside("aside"), threading.Event(), []
+        side, may_go_on, done = SideThread("side"), threading.Event(), []
 
         def first() -> None:
             may_go_on.wait(10)
             done.append("first")
 
-        asked = [asyncio.create_task(aside.do(first)), asyncio.create_task(aside.do(lambda: done.append("second")))]
+        asked = [asyncio.create_task(side.do(first)), asyncio.create_task(side.do(lambda: done.append("second")))]
         await asyncio.sleep(0.05)
         for task in asked:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
         may_go_on.set()
-        await aside.do(lambda: done.append("third"))
-        aside.shutdown()
+        await side.do(lambda: done.append("third"))
+        side.shutdown()
         return done
 
     assert asyncio.run(run()) == ["first", "third"]
-    Aside("aside").shutdown()
+    SideThread("side").shutdown()
 
 
 def test_a_loop_that_is_closed_is_told_nothing() -> None:
     """The thread lives on when what it did comes too late."""
-    aside, may_go_on = Aside("aside"), threading.Event()
+    side, may_go_on = SideThread("side"), threading.Event()
 
     async def ask() -> None:
-        task = asyncio.create_task(aside.do(lambda: may_go_on.wait(10)))
+        task = asyncio.create_task(side.do(lambda: may_go_on.wait(10)))
         await asyncio.sleep(0.05)
         task.cancel()
 
@@ -69,7 +69,7 @@ def test_a_loop_that_is_closed_is_told_nothing() -> None:
     may_go_on.set()
 
     async def again() -> int:
-        return await aside.do(lambda: 1)
+        return await side.do(lambda: 1)
 
     assert asyncio.run(again()) == 1
-    aside.shutdown()
+    side.shutdown()
