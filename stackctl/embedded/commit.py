@@ -135,7 +135,7 @@ class Committer:
         outcomes: dict[int, Outcome] = {}
         for number, request in metrics.items():
             try:
-                found = decode_metrics(request.body, self._allow_keys)
+                found = decode_metrics(bytes(request.body), self._allow_keys)
                 points += found.points
                 outcomes[number] = Accepted(sum(found.refused.values()), "; ".join(found.refused))
             except DecodeError:

@@ -42,12 +42,11 @@ class Room:
 
     def close(self) -> None:
         """Let go of it."""
-        if self._mapped is not None:
-            self._mapped.close()
+        self._mapped = None  # not closed: who looks at it may do so, as long as he likes
         os.close(self._handle)
 
     def put(self, buffers: Sequence[bytes | memoryview]) -> None:
-        """Put bytes there, one behind the other.
+        """Put bytes there, one behind the other, where those were that a `get` returned before.
 
         Raises:
             OSError: there is no memory left.
@@ -67,28 +66,27 @@ class Room:
         for buffer, start in zip(buffers, starts, strict=False):
             mapped[start : start + len(buffer)] = buffer
 
-    def get(self, sizes: Sequence[int]) -> list[bytes]:
-        """Take what was put there.
+    def get(self, sizes: Sequence[int]) -> list[memoryview]:
+        """Look at what was put there; it is not copied.
 
         Raises:
             RoomLacks: that is less: half a body must not pass for a whole one.
         """
         starts = list(accumulate(sizes, initial=0))
         if not starts[-1]:
-            return [b""] * len(sizes)
+            return [memoryview(b"")] * len(sizes)
         held = os.fstat(self._handle).st_size
         if held < starts[-1]:
             raise RoomLacks
         if starts[-1] > _MAPPED_BYTES:
-            return [self._read(size, start) for size, start in zip(sizes, starts, strict=False)]
+            return [memoryview(self._read(size, start)) for size, start in zip(sizes, starts, strict=False)]
         mapped = self._mapped
         if mapped is None or len(mapped) < starts[-1]:
             mapped = self._map(min(held, _MAPPED_BYTES))
-        return [mapped[start : start + size] for size, start in zip(sizes, starts, strict=False)]
+        view = memoryview(mapped)
+        return [view[start : start + size] for size, start in zip(sizes, starts, strict=False)]
 
     def _map(self, size: int) -> mmap.mmap:
-        if self._mapped is not None:
-            self._mapped.close()
         self._mapped = mmap.mmap(self._handle, size)
         return self._mapped
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.offspring import WORK_NICE, give_way
 from stackctl.embedded.otlp.receive import Request
+from stackctl.embedded.otlp.signals import Serialised
 from stackctl.embedded.prepare import Line, Prepared, Preparer
 from stackctl.embedded.rehearsal import rehearse
 from stackctl.embedded.series.derive import Derivation
@@ -105,7 +106,7 @@ def load_seal() -> None:
     importlib.import_module("pyarrow.parquet")
 
 
-def _done(pipeline: Pipeline, preparer: Preparer, job: Job, bodies: Sequence[bytes]) -> Done:
+def _done(pipeline: Pipeline, preparer: Preparer, job: Job, bodies: Sequence[Serialised]) -> Done:
     before = Tally.of(pipeline)
     rows = zip(job.numbers, job.signals, bodies, job.arrivals_ms, strict=True)
     # Without digests: the parent knows them, and what was stored before is not in the job.

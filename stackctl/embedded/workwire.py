@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.otlp.receive import Outcome
-from stackctl.embedded.otlp.signals import Signal
+from stackctl.embedded.otlp.signals import Serialised, Signal
 from stackctl.embedded.room import Room, RoomLacks
 from stackctl.embedded.series.layout import SeriesLayout
 from stackctl.embedded.store.frame import Packed
@@ -178,8 +178,8 @@ class Wire:
             self._room.close()
             self._room = None
 
-    def send(self, message: Any, bodies: Sequence[bytes] = ()) -> None:
-        """Send a message with the bodies that belong to it.
+    def send(self, message: Any, bodies: Sequence[Serialised] = ()) -> None:
+        """Send a message with the bodies that belong to it. Those that came before are overwritten.
 
         Raises:
             WorkerLost: nobody reads.
@@ -238,8 +238,8 @@ class Wire:
         except Exception as error:  # noqa: BLE001 - who asked is told
             coming.set_exception(error)
 
-    def receive(self) -> tuple[Any, list[bytes]]:
-        """Wait for a message.
+    def receive(self) -> tuple[Any, Sequence[Serialised]]:
+        """Wait for a message. Its bodies are good until the next one is sent: they lie where that is put.
 
         Raises:
             WorkerLost: the other side closed, or a timeout set on the socket (SO_RCVTIMEO) passed.
@@ -252,10 +252,11 @@ class Wire:
         else:
             (whole,) = self._bodies([sum(sizes)])
             beside = [whole[start:end] for start, end in pairwise(accumulate(sizes, initial=0))]
-        message = pickle.loads(packed, buffers=beside[count - parts :])  # from our own process
+        kept = [bytes(one) for one in beside[count - parts :]]
+        message = pickle.loads(packed, buffers=kept)  # from our own process
         return message, beside[: count - parts]
 
-    def _bodies(self, sizes: Sequence[int]) -> list[bytes]:
+    def _bodies(self, sizes: Sequence[int]) -> Sequence[Serialised]:
         if self._room is None:
             return [self._exactly(one) for one in sizes]
         try:

@@ -20,6 +20,8 @@ def test_a_question_is_remembered_for_a_while(tmp_path: Path) -> None:
     asked = Asked(tmp_path / "asked", lambda: now)
     assert not asked.lately()
     asked.note()
+    assert not asked.lately()  # it was looked at just now
+    now += 0.2
     assert asked.lately()
     now += LATELY_SECONDS + 1
     assert not asked.lately()

@@ -1,6 +1,7 @@
 """OTLP to tables: both decoders agree, and nothing a sender writes breaks more than its own request."""
 
 from collections.abc import Callable, Mapping
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,22 @@ def test_both_decoders_give_the_same_table_of_every_capture() -> None:
     assert len(requests) > 20
     assert fast.errors == {}
     assert rows(fast.table) == rows(plain_table)
+
+
+def test_requests_are_decoded_where_they_lie() -> None:
+    """Views of memory that another process wrote, one behind the other or not, hold what the requests hold."""
+    requests = [path.read_bytes() for path in CAPTURES]
+    whole = decode.gathered_spans(requests, 7).table
+    view = memoryview(b"".join(requests))
+    ends = [0, *accumulate(map(len, requests))]
+    views = [view[start:end] for start, end in pairwise(ends)]
+    assert decode.gathered_spans(views, 7).table.equals(whole)
+    apart = [memoryview(request) for request in requests]
+    assert decode.gathered_spans(apart, 7).table.equals(whole)
+    assert decode.gathered_spans([], 7).table.num_rows == 0
+    broken = decode.gathered_spans([view[:10], views[0]], 7)
+    assert list(broken.errors) == [0]
+    assert broken.table.num_rows == decode.gathered_spans(requests[:1], 7).table.num_rows
 
 
 values = st.recursive(

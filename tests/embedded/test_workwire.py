@@ -7,7 +7,7 @@ import socket
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 import pytest
@@ -32,7 +32,9 @@ def wires(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     theirs.close()
 
 
-def carried(sender: Wire, receiver: Wire, message: object, bodies: list[bytes]) -> tuple[object, list[bytes]]:
+def carried(
+    sender: Wire, receiver: Wire, message: object, bodies: list[bytes]
+) -> tuple[object, Sequence[bytes | memoryview]]:
     """Send from a thread: what is larger than a socket's buffer waits for its reader."""
     thread = threading.Thread(target=sender.send, args=(message, bodies))
     thread.start()
@@ -60,6 +62,19 @@ def test_a_packed_table_goes_beside_the_message(wires: tuple[Wire, Wire]) -> Non
     assert message["spans"].table().equals(table)
     assert message["evaluations"] is None
     assert bodies == [b"one", b"two"]
+
+
+def test_a_packed_table_is_kept_and_bodies_are_only_looked_at(wires: tuple[Wire, Wire]) -> None:
+    """A body lies where the next one comes to lie; a table waits for the disk while the next ones are prepared."""
+    table = pa.table({"name": ["before"] * 100_000})
+    first, bodies = carried(*wires, Packed.of(table), [b"a" * 100_000])
+    shared = isinstance(bodies[0], memoryview)
+    copy = bytes(bodies[0])
+    carried(*wires, Packed.of(pa.table({"name": ["after"] * 100_000})), [b"b" * 100_000])
+    assert isinstance(first, Packed)
+    assert first.table().equals(table)
+    assert copy == b"a" * 100_000
+    assert (bytes(bodies[0]) == copy) is not shared
 
 
 def test_a_side_that_is_gone_is_lost(wires: tuple[Wire, Wire]) -> None:

@@ -14,11 +14,15 @@ from stackctl.embedded.otlp import evaluations as evaluation_records
 from stackctl.embedded.otlp import plain, wide
 from stackctl.embedded.otlp.message import Panicked
 from stackctl.embedded.otlp.shape import CORE, Reads, all_are_read, unite
+from stackctl.embedded.otlp.signals import Serialised
 from stackctl.embedded.otlp.wide import Flat
 
 T = TypeVar("T")
 
-DECODERS: dict[str, Callable[[Sequence[bytes], int, Reads], Flat]] = {"ptars": wide.flatten, "protobuf": plain.flatten}
+DECODERS: dict[str, Callable[[Sequence[Serialised], int, Reads], Flat]] = {
+    "ptars": wide.flatten,
+    "protobuf": plain.flatten,
+}
 # ptars raises ValueError for bytes that are no message, Arrow for columns beyond 2 GB, protobuf DecodeError.
 NOT_OTLP = "not a valid OTLP protobuf message"
 _UNDECODABLE = (ValueError, DecodeError, RecursionError)
@@ -50,7 +54,7 @@ class Decoded:
         return self.arrays.table()
 
 
-def spans(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
+def spans(requests: Sequence[Serialised], arrival_ms: int) -> pa.Table:
     """Spans of trace requests; spans without valid ids are left out.
 
     Raises:
@@ -63,7 +67,7 @@ def spans(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
 
 
 def gathered_spans(
-    requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_read, decoder: str | None = None
+    requests: Sequence[Serialised], arrival_ms: int, reads: Reads = all_are_read, decoder: str | None = None
 ) -> Decoded:
     """Spans of trace requests that were gathered.
 
@@ -76,7 +80,7 @@ def gathered_spans(
     """
     flatten = DECODERS[decoder or os.environ.get("STACKCTL_DECODER", "ptars")]
 
-    def flat(batch: Sequence[bytes]) -> Flat:
+    def flat(batch: Sequence[Serialised]) -> Flat:
         try:
             return flatten(batch, arrival_ms, reads)
         except Panicked:
@@ -94,7 +98,7 @@ def gathered_spans(
     return Decoded(_united([found for _, found in flats]), refused, errors)
 
 
-def evaluations(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
+def evaluations(requests: Sequence[Serialised], arrival_ms: int) -> pa.Table:
     """Evaluations of log requests.
 
     Raises:
@@ -106,7 +110,7 @@ def evaluations(requests: Sequence[bytes], arrival_ms: int) -> pa.Table:
     return found.table
 
 
-def gathered_evaluations(requests: Sequence[bytes], arrival_ms: int) -> Decoded:
+def gathered_evaluations(requests: Sequence[Serialised], arrival_ms: int) -> Decoded:
     """Evaluation records of log requests that were gathered; other records are counted and dropped.
 
     Args:
@@ -127,7 +131,7 @@ def _united(flats: Sequence[Flat]) -> Arrays:
 
 
 def _apart(
-    decode: Callable[[Sequence[bytes]], T], requests: Sequence[bytes]
+    decode: Callable[[Sequence[Serialised]], T], requests: Sequence[Serialised]
 ) -> tuple[list[tuple[list[int], T]], dict[int, str]]:
     """Decode requests together; when that fails, one by one, so that the bad ones are known."""
     if not requests:

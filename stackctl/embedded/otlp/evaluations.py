@@ -15,12 +15,13 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from stackctl import semconv
 from stackctl.embedded.otlp.jsontext import any_value
 from stackctl.embedded.otlp.shape import EVALUATION, LATEST_NS, SCALARS, column_name
+from stackctl.embedded.otlp.signals import Serialised
 
 Row = dict[str, Any]
 _LETTERS = {str: "s", bool: "b", int: "i", float: "d"}
 
 
-def records(requests: Sequence[bytes]) -> tuple[list[Row], int]:
+def records(requests: Sequence[Serialised]) -> tuple[list[Row], int]:
     """Evaluations of log requests as rows, and how many other records there were.
 
     Raises:
@@ -49,10 +50,10 @@ def table(rows: list[Row], arrival_ms: int) -> pa.Table:
     return pa.table(columns | {name: pa.array([row.get(name) for row in full], SCALARS[name[-1]]) for name in extra})
 
 
-def _walk(requests: Sequence[bytes]) -> Iterator[tuple[Row, LogRecord]]:
+def _walk(requests: Sequence[Serialised]) -> Iterator[tuple[Row, LogRecord]]:
     """Every log record with its resource's scalar attributes as columns."""
     for raw in requests:
-        for resource in ExportLogsServiceRequest.FromString(raw).resource_logs:
+        for resource in ExportLogsServiceRequest.FromString(bytes(raw)).resource_logs:
             shared = {
                 column_name("r", pair.key, _LETTERS[type(value)]): value
                 for pair in resource.resource.attributes

@@ -8,8 +8,11 @@ of: for each of their fields ptars would make a column, and Arrow pass it on.
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
+import numpy as np
+import pyarrow as pa
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -18,6 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from stackctl.embedded.otlp.signals import Serialised
 
 _PACKAGE: Final = "stackctl.otlp"
 # What is decoded of each message. A field whose message is not among them (KeyValue) is kept as its bytes.
@@ -43,7 +48,7 @@ class Panicked(ValueError):
     """The decoder met bytes that it has no answer for: whether they are a message must be asked elsewhere."""
 
 
-def trace_requests(requests: Sequence[bytes]) -> Any:
+def trace_requests(requests: Sequence[Serialised]) -> Any:
     """Decode trace requests into one record batch.
 
     Raises:
@@ -52,35 +57,47 @@ def trace_requests(requests: Sequence[bytes]) -> Any:
     return _decoded(ExportTraceServiceRequest, requests)
 
 
-def resources(serialised: Sequence[bytes]) -> Any:
+def resources(serialised: Sequence[Serialised]) -> Any:
     """Decode resources into one record batch; raises as `trace_requests`."""
     return _decoded(Resource, serialised)
 
 
-def scopes(serialised: Sequence[bytes]) -> Any:
+def scopes(serialised: Sequence[Serialised]) -> Any:
     """Decode instrumentation scopes into one record batch; raises as `trace_requests`."""
     return _decoded(InstrumentationScope, serialised)
 
 
-def events(serialised: Sequence[bytes]) -> Any:
+def events(serialised: Sequence[Serialised]) -> Any:
     """Decode events of spans into one record batch; raises as `trace_requests`."""
     return _decoded(Span.Event, serialised)
 
 
-def links(serialised: Sequence[bytes]) -> Any:
+def links(serialised: Sequence[Serialised]) -> Any:
     """Decode links of spans into one record batch; raises as `trace_requests`."""
     return _decoded(Span.Link, serialised)
 
 
-def _decoded(message: type[Message], serialised: Sequence[bytes]) -> Any:
+def _decoded(message: type[Message], serialised: Sequence[Serialised]) -> Any:
     try:
-        return _handler(message.DESCRIPTOR.name).list_to_record_batch(list(serialised))
+        return _handler(message.DESCRIPTOR.name).array_to_record_batch(_array(serialised))
     except BaseException as error:
         # A panic of Rust is no Exception and has no class that could be imported. Its handler may be half done.
         if type(error).__name__ != "PanicException":
             raise
         _handler.cache_clear()
     raise Panicked("the decoder panicked")
+
+
+def _array(serialised: Sequence[Serialised]) -> Any:
+    """Messages as one Arrow array; those that lie behind one another in memory, as a worker's do, are not copied."""
+    sizes = list(map(len, serialised))
+    ends = np.fromiter(accumulate(sizes, initial=0), np.int32, len(sizes) + 1)
+    pieces = map(pa.py_buffer, serialised)
+    if serialised and all(one.address + one.size == following.address for one, following in pairwise(pieces)):
+        data = pa.foreign_buffer(pa.py_buffer(serialised[0]).address, int(ends[-1]), serialised)
+    else:
+        data = pa.py_buffer(b"".join(serialised))
+    return pa.Array.from_buffers(pa.binary(), len(sizes), [None, pa.py_buffer(ends.data), data])
 
 
 @cache

@@ -27,13 +27,14 @@ from stackctl.embedded.otlp.shape import (
     column_name,
     most_columns,
 )
+from stackctl.embedded.otlp.signals import Serialised
 from stackctl.embedded.otlp.wide import Flat
 
 _KINDS = dict(SCALAR_FIELDS)
 Cells = dict[str, Any]
 
 
-def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_read) -> Flat:
+def flatten(requests: Sequence[Serialised], arrival_ms: int, reads: Reads = all_are_read) -> Flat:
     """Decode requests; arguments and result as of `wide.flatten`.
 
     Raises:
@@ -42,7 +43,7 @@ def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_r
     rows: list[Cells] = []
     origin: list[int] = []
     for number, raw in enumerate(requests):
-        message = ExportTraceServiceRequest.FromString(raw)
+        message = ExportTraceServiceRequest.FromString(bytes(raw))
         for resource in message.resource_spans:
             shared, left = _attributes("r", resource.resource.attributes)
             for scope in resource.scope_spans:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-from stackctl.embedded.otlp.signals import BUSY, Accepted, Refused, Signal
+from stackctl.embedded.otlp.signals import BUSY, Accepted, Refused, Serialised, Signal
 from stackctl.embedded.store.digests import digest
 
 MAX_QUEUE_BYTES: Final = 96 * 1024**2
@@ -37,7 +37,7 @@ class Request(NamedTuple):
     """
 
     signal: Signal
-    body: bytes
+    body: Serialised
     digest: bytes
     arrival_ms: int
 

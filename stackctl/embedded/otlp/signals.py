@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
+
+# A request as it came; a worker's is a view of memory that it has together with its parent.
+Serialised: TypeAlias = bytes | memoryview
 
 
 class Signal(Enum):

@@ -15,6 +15,7 @@ from stackctl.embedded.otlp.jsontext import Ints, parents
 from stackctl.embedded.otlp.layouts import Reading
 from stackctl.embedded.otlp.resources import resource_columns, scope_columns
 from stackctl.embedded.otlp.shape import KINDS, LATEST_NS, STATUSES, Lists, Reads, Structs, Texts, all_are_read
+from stackctl.embedded.otlp.signals import Serialised
 
 _UNSET = pa.scalar(0, pa.int32())
 # Numbers of enumerations, the first for any that is beyond or below.
@@ -39,7 +40,7 @@ class Flat:
     valid: npt.NDArray[np.bool_]
 
 
-def flatten(requests: Sequence[bytes], arrival_ms: int, reads: Reads = all_are_read) -> Flat:
+def flatten(requests: Sequence[Serialised], arrival_ms: int, reads: Reads = all_are_read) -> Flat:
     """Decode requests together; arguments as of `decode.gathered_spans`.
 
     Raises:

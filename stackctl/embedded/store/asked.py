@@ -1,6 +1,5 @@
 """Whether somebody asks: noted by the query process, looked at by ingest, which then leaves a core to the answers."""
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import Final
 # Who asked is one who will ask again for so long.
 LATELY_SECONDS: Final = 15.0
 _NOTED_SECONDS: Final = 1.0
+_LOOKED_SECONDS: Final = 0.1  # who commits groups asks hundreds of times a second
 
 
 class Asked:
@@ -22,9 +22,9 @@ class Asked:
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
-        self._text = str(path)  # looked at for each group: a path takes longer than the system
         self._clock = clock
-        self._noted = 0.0
+        self._noted = self._looked = 0.0
+        self._found = False
 
     def note(self) -> None:
         """Note a question, once a second at most."""
@@ -37,8 +37,14 @@ class Asked:
             self._path.touch(mode=0o600)
 
     def lately(self) -> bool:
-        """Whether there was a question within the last `LATELY_SECONDS`."""
+        """Whether there was a question within the last `LATELY_SECONDS`, as it was a tenth of a second ago at most."""
+        now = self._clock()
+        if not 0 <= now - self._looked < _LOOKED_SECONDS:
+            self._looked, self._found = now, self._look(now)
+        return self._found
+
+    def _look(self, now: float) -> bool:
         try:
-            return 0 <= self._clock() - os.stat(self._text).st_mtime < LATELY_SECONDS
+            return 0 <= now - self._path.stat().st_mtime < LATELY_SECONDS
         except FileNotFoundError:
             return False
