@@ -438,6 +438,7 @@ class QueryReport:
     Attributes:
         spans: sealed before the first question; those that came in meanwhile are not in it.
         made_seconds: how long writing them took; about 0 where a store was there.
+        asked_seconds: from the first question to the last.
         ingest_spans_per_second: what came in meanwhile.
         load_average: of the last minute, at the end: above the number of cores the machine did other things as well.
     """
@@ -445,6 +446,7 @@ class QueryReport:
     spans: int
     disk_bytes: int
     made_seconds: float
+    asked_seconds: float
     ingest_spans_per_second: float
     load_average: float
     query_rss_bytes: int

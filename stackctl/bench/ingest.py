@@ -29,7 +29,7 @@ READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 60.0
 _SAMPLE_SECONDS: Final = 0.5
 # The last requests are answered after the time for sending is over: a part of a percent of a run of half a minute.
-_RATE_TOLERANCE: Final = 0.01
+RATE_TOLERANCE: Final = 0.01
 _LATE_SECONDS: Final = 1.0
 _SAMPLED_SEGMENTS: Final = 3
 
@@ -228,7 +228,7 @@ def problems(report: IngestReport, rate: float = 0) -> list[str]:
         )
     if report.queue_grew:
         found.append("the queue kept growing")
-    if report.spans_per_second < rate * (1 - _RATE_TOLERANCE):
+    if report.spans_per_second < rate * (1 - RATE_TOLERANCE):
         found.append(f"{report.spans_per_second:.0f} of {rate:.0f} spans/s were taken")
     if report.sender_late_seconds > _LATE_SECONDS:
         found.append(f"the sender ended {report.sender_late_seconds:.1f} s late")

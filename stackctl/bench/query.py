@@ -1,7 +1,8 @@
 """How fast the query process answers over a large store, through its HTTP API, and with spans coming in beside it.
 
 Machines differ and are busy, so that each figure has two more beside it: the processor time that the query process
-needed, and how many times as long as bare DuckDB it took for the same over the same files.
+needed, and how many times as long as bare DuckDB it took for the same over the same files. DuckDB takes all cores for
+its part: it is asked behind everything that is measured, under the same load.
 """
 
 import os
@@ -22,8 +23,9 @@ from stackctl import semconv
 from stackctl.bench import home
 from stackctl.bench.asking import Asker
 from stackctl.bench.console import make_day
-from stackctl.bench.ingest import READY_SECONDS, IngestProcess, disk_bytes
+from stackctl.bench.ingest import RATE_TOLERANCE, READY_SECONDS, IngestProcess, disk_bytes
 from stackctl.bench.ports import free_port
+from stackctl.bench.requests import SPANS_PER_REQUEST
 from stackctl.bench.stored import RARE_KEY, Corpus, Sample, write_corpus
 from stackctl.errors import ComponentUnhealthy, Misuse
 from stackctl.reports import AnswerReport, QueryReport
@@ -151,30 +153,44 @@ def measure(spans: int, rate: float, runs: int, directory: Path | None, tell: Ca
             first = {question.name: _first(question, corpus, clients["tempo"]) for question in QUESTIONS}
             time.sleep(_SETTLE_SECONDS)  # the process reads in the background what it needs the first time
             answers = [
-                _answer(question, corpus, clients["tempo"], process, repetitions, data_dir, first, tell)
-                for question in QUESTIONS
+                _answer(question, corpus, clients["tempo"], process, repetitions, first, tell) for question in QUESTIONS
             ]
-            answers.append(home.measure(clients["prometheus"], process, corpus.series_end_ms, repetitions))
-            tell(f"{home.NAME}: {answers[-1].median_ms:.1f} ms")
+            at_home = home.measure(clients["prometheus"], process, corpus.series_end_ms, repetitions)
+            tell(f"{home.NAME}: {at_home.median_ms:.1f} ms")
             after = taken()
+            asked_seconds = after[1] - before[1]
+            answers = [
+                replace(answer, bare_ms=_bare_ms(question, corpus, repetitions, data_dir))
+                for question, answer in zip(QUESTIONS, answers, strict=True)
+            ]
             return QueryReport(
                 spans=corpus.spans,
                 disk_bytes=disk_bytes(data_dir),
                 made_seconds=made,
-                ingest_spans_per_second=(after[0] - before[0]) / (after[1] - before[1]),
+                asked_seconds=asked_seconds,
+                ingest_spans_per_second=(after[0] - before[0]) / asked_seconds,
                 load_average=os.getloadavg()[0],
                 query_rss_bytes=process.memory_info().rss,
-                answers=tuple(answers),
+                answers=(*answers, at_home),
             )
 
 
-def problems(report: QueryReport) -> list[str]:
-    """What of a run breaks the promise: answers that took longer than they may."""
-    return [
+def problems(report: QueryReport, rate: float = 0) -> list[str]:
+    """What of a run breaks the promise: answers that took longer than they may, or beside less load than was asked for.
+
+    Args:
+        report: of the run.
+        rate: spans a second that were to come in.
+    """
+    found = [
         f"{answer.name}: {answer.median_ms:.0f} ms, {answer.bar_ms:.0f} ms promised"
         for answer in report.answers
         if answer.bar_ms is not None and answer.median_ms > answer.bar_ms
     ]
+    expected = rate * (1 - RATE_TOLERANCE) * report.asked_seconds - SPANS_PER_REQUEST
+    if report.ingest_spans_per_second * report.asked_seconds < expected:
+        found.append(f"{report.ingest_spans_per_second:.0f} of {rate:.0f} spans/s came in")
+    return found
 
 
 def _answer(
@@ -183,11 +199,10 @@ def _answer(
     client: Asker,
     process: psutil.Process,
     repetitions: int,
-    data_dir: Path,
     first: Mapping[str, float],
     tell: Callable[[str], None],
 ) -> AnswerReport:
-    """Ask one question as often as told.
+    """Ask one question as often as told; DuckDB is not asked yet.
 
     Args:
         first: by question, how many milliseconds its first answer took.
@@ -196,10 +211,9 @@ def _answer(
     cpu = sum(process.cpu_times()[:2])
     times = [_asked(question, sample, corpus, client) for sample in samples[1:]]
     cpu_ms = (sum(process.cpu_times()[:2]) - cpu) * 1000 / repetitions
-    bare = None if question.bare is None else _bare_ms(question.bare, samples[1:], corpus, data_dir)
     tell(f"{question.name}: {median(times):.1f} ms")
     middle, worst = median(times), max(times)
-    return AnswerReport(question.name, question.bar_ms, repetitions, middle, worst, first[question.name], cpu_ms, bare)
+    return AnswerReport(question.name, question.bar_ms, repetitions, middle, worst, first[question.name], cpu_ms, None)
 
 
 def _first(question: Question, corpus: Corpus, client: Asker) -> float:
@@ -225,21 +239,21 @@ def _asked(question: Question, sample: Sample, corpus: Corpus, client: Asker) ->
     return took
 
 
-def _bare_ms(
-    statement: Callable[[Sample, Corpus], str], samples: Sequence[Sample], corpus: Corpus, data_dir: Path
-) -> float:
-    """Return the median of a statement on DuckDB alone, in this process, over the sealed segments."""
+def _bare_ms(question: Question, corpus: Corpus, repetitions: int, data_dir: Path) -> float | None:
+    """Return the median of the same on DuckDB alone, in this process, over sealed segments; None without SQL for it."""
     import duckdb
 
+    if question.bare is None:
+        return None
     times = []
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET threads = 2")
         connection.execute("SET parquet_metadata_cache = true")
         source = f"read_parquet('{data_dir}/spans/spans-*.parquet', union_by_name = true)"
         connection.execute(f"CREATE VIEW files AS SELECT * FROM {source}")
-        for sample in samples:
+        for sample in _samples(corpus, repetitions + 1, question.rare)[1:]:
             began = time.perf_counter()
-            connection.execute(statement(sample, corpus)).fetchall()
+            connection.execute(question.bare(sample, corpus)).fetchall()
             times.append((time.perf_counter() - began) * 1000)
     return median(times[1:] or times)
 

@@ -148,10 +148,10 @@ def _render_query(report: "QueryReport") -> None:
     typer.echo(f"in ms; query process {report.query_rss_bytes / 1024**2:.0f} MiB, load {report.load_average:.1f}")
 
 
-def _query_problems(report: "QueryReport", _load: Load) -> list[str]:
+def _query_problems(report: "QueryReport", load: Load) -> list[str]:
     from stackctl.bench.query import problems
 
-    return problems(report)
+    return problems(report, load.rate)
 
 
 def _run_promql(load: Load) -> "PromqlReport":

@@ -85,4 +85,15 @@ def test_a_slow_answer_is_a_problem() -> None:
     """A median above its bar fails the benchmark by name; one without a bar cannot."""
     slow = AnswerReport("trace by id", 20.0, 10, 20.1, 30.0, 40.0, 5.0, None)
     free = AnswerReport("search", None, 10, 999.0, 999.0, 999.0, 5.0, None)
-    assert problems(QueryReport(1, 1, 0.0, 0.0, 0.0, 1, (slow, free))) == ["trace by id: 20 ms, 20 ms promised"]
+    assert problems(QueryReport(1, 1, 0.0, 1.0, 0.0, 0.0, 1, (slow, free))) == ["trace by id: 20 ms, 20 ms promised"]
+
+
+def test_answers_beside_too_little_load_are_a_problem() -> None:
+    """One request less than should have come is no problem, where requests are large and the time is short."""
+    rates = {49_500: True, 49_400: False}
+    for came, fine in rates.items():
+        assert problems(QueryReport(1, 1, 0.0, 60.0, came, 0.0, 1, ()), 50_000) == (
+            [] if fine else [f"{came} of 50000 spans/s came in"]
+        )
+    assert problems(QueryReport(1, 1, 0.0, 1.0, 1_500, 0.0, 1, ()), 2_000) == []
+    assert problems(QueryReport(1, 1, 0.0, 1.0, 1_400, 0.0, 1, ()), 2_000) == ["1400 of 2000 spans/s came in"]

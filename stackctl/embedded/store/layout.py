@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -102,7 +103,7 @@ class Layout:
 
     def logs(self) -> list[int]:
         """First sequence numbers of the log files, ascending."""
-        return sorted(int(m["first"]) for m in map(_LOG.fullmatch, os.listdir(self.log_dir)) if m is not None)
+        return log_numbers(os.listdir(self.log_dir))
 
     def create(self) -> None:
         """Make the directories (owner only) and check the format version; the current one stands there from now on.
@@ -121,6 +122,11 @@ class Layout:
                 f"cannot use {self.root}: {error.strerror}",
                 next_step="choose another --data-dir or mend its permissions",
             ) from error
+
+
+def log_numbers(names: Iterable[str]) -> list[int]:
+    """First sequence numbers of the log files among some names, ascending."""
+    return sorted(int(m["first"]) for m in map(_LOG.fullmatch, names) if m is not None)
 
 
 def without_covered(files: list[Sealed]) -> list[Sealed]:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from stackctl.embedded.store.frame import Gap, Packed, StoredFrame, scan
-from stackctl.embedded.store.layout import EVALUATIONS, SPANS, Layout, Sealed, without_covered
+from stackctl.embedded.store.layout import EVALUATIONS, SPANS, Layout, Sealed, log_numbers, without_covered
+from stackctl.embedded.store.listing import Listing
 from stackctl.embedded.store.removal import open_to_read
 
 # Tables of evaluations of one log file beyond which they are merged.
@@ -102,6 +103,7 @@ class SpanReader:
         self._layout = Layout.below(data_dir)
         self._tails: dict[int, _Tail] = {}
         self._lock = threading.Lock()
+        self._logs, self._sealed = Listing(self._layout.log_dir), Listing(self._layout.root)
         self._listed = _Listed()
         self._judged: tuple[object, pa.Table | None] = (None, None)
 
@@ -130,7 +132,7 @@ class SpanReader:
     def _attempt(self) -> Snapshot | None:
         """One view, or None when a log file vanished meanwhile (its segment stands by then: look again)."""
         committed = read_committed(self._layout)
-        logs = self._layout.logs()
+        logs = log_numbers(self._logs.names())
         listed = self._list()
         hot = [first for first in logs if not any(file.covers(first) for file in listed.spans)]
         self._tails = {first: self._tails.get(first) or _Tail(self._layout.log_file(first)) for first in hot}
@@ -149,8 +151,8 @@ class SpanReader:
 
     def _list(self) -> "_Listed":
         """The sealed files; read from their names again only when these are others."""
-        names = os.listdir(self._layout.root)
-        if names != self._listed.names:
+        names = self._sealed.names()
+        if names is not self._listed.names:
             files = sorted(file for file in map(Sealed.parse, names) if file is not None)
             spans, evaluations = (
                 without_covered([f for f in files if f.kind == kind]) for kind in (SPANS, EVALUATIONS)
