@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from stackctl.embedded.store.layout import sync_directory, sync_file
 
+from .closed import Samples
 from .family import Family
 from .frame import Exemplar, SampleFrame, damage, scan
 from .layout import SeriesLayout, listed
-from .levels import EMPTY, Floats, Level, Times
+from .levels import EMPTY
 
 log = logging.getLogger("stackctl.series")
 
@@ -86,13 +86,12 @@ def seal(layout: SeriesLayout, number: int) -> None:
         content = _Content()
         for frame, _ in scan(data):
             content.take(frame)
-        samples, level = sum(map(len, content.slots)), content.level()
+        unknown = content.samples.keep(content.known())
         lost = damage(data)
         if lost:
-            unknown = samples - len(level.ids)
             log.error("%s: %d bytes are damaged; beside them %d samples are lost", path.name, lost, unknown)
-        if len(level.ids):
-            _write(layout, number, content, level)
+        if content.samples.counts().any():
+            _write(layout, number, content)
     path.unlink()
 
 
@@ -102,45 +101,32 @@ class _Content:
 
     Attributes:
         families: by their first slot.
-        slots, times, values: samples, an array for each frame.
-        exemplars: of those frames.
+        exemplars: of the frames with samples.
     """
 
     families: dict[int, Family] = field(default_factory=dict)
-    slots: list[npt.NDArray[np.int32]] = field(default_factory=list)
-    times: list[Times] = field(default_factory=list)
-    values: list[Floats] = field(default_factory=list)
+    samples: Samples = field(default_factory=Samples)
     exemplars: list[Exemplar] = field(default_factory=list)
 
     def take(self, frame: SampleFrame) -> None:
         """Add a frame; values of a state frame are no samples."""
         self.families.update(frame.families)
         if not frame.state and len(frame.slots):
-            self.slots.append(frame.slots)
-            self.times.append(frame.times)
-            self.values.append(frame.values)
+            self.samples.add(frame.slots, frame.times, frame.values)
             self.exemplars += frame.exemplars
 
-    def level(self) -> Level:
-        """Return the samples of series that are known, sorted, and keep none of them here."""
-        if not self.slots:
-            return EMPTY
-        ids = np.concatenate(self.slots)
-        every = Level(ids.astype(np.int64), np.concatenate(self.times), np.concatenate(self.values))
-        self.slots, self.times, self.values = [], [], []
-        known = np.isin(ids, [at for slot, one in self.families.items() for at in range(slot, slot + one.width)])
-        if not known.all():
-            every = Level(every.ids[known], every.times[known], every.values[known])
-        return Level.of([every])
+    def known(self) -> list[int]:
+        """The slots of the families."""
+        return [at for slot, one in self.families.items() for at in range(slot, slot + one.width)]
 
 
-def _write(layout: SeriesLayout, number: int, content: _Content, level: Level) -> None:
-    name = BlockName(number, int(level.times.min()), int(level.times.max()))
+def _write(layout: SeriesLayout, number: int, content: _Content) -> None:
+    name = BlockName(number, *content.samples.bounds_ms())
     directory = layout.blocks_dir / f"{name.text}.new"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
-    rows = _write_series(directory, content.families, level)
-    _write_samples(directory, level)
+    rows = _write_series(directory, content.families, content.samples)
+    _write_samples(directory, content.samples)
     _write_exemplars(directory, content.exemplars, rows)
     for file in directory.iterdir():
         sync_file(file)
@@ -149,14 +135,17 @@ def _write(layout: SeriesLayout, number: int, content: _Content, level: Level) -
     sync_directory(layout.blocks_dir)
 
 
-def _write_series(directory: Path, families: Mapping[int, Family], level: Level) -> dict[int, int]:
+def _write_series(directory: Path, families: Mapping[int, Family], samples: Samples) -> dict[int, int]:
     """Write the series that have samples; return slot to row."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     texts = {name: pa.string() for name in ("labels", "name", "kind")}
     schema = pa.schema(texts | {name: pa.int64() for name in ("first", "rows")})
-    slots, first, counts = np.unique(level.ids, return_index=True, return_counts=True)
+    counts = samples.counts()
+    slots = np.flatnonzero(counts)
+    counts = counts[slots]
+    first = counts.cumsum() - counts
     rows = {slot: row for row, slot in enumerate(slots.tolist())}
     done = 0
     with pq.ParquetWriter(directory / "series.parquet", schema, compression="zstd", compression_level=1) as writer:
@@ -186,19 +175,27 @@ def _described(families: Mapping[int, Family], rows: Mapping[int, int]) -> Itera
         yield found
 
 
-def _write_samples(directory: Path, level: Level) -> None:
+def _write_samples(directory: Path, samples: Samples) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(
-        pa.table({"time": level.times, "value": level.values}),
+    waiting = pa.table({"time": EMPTY.times, "value": EMPTY.values})
+    with pq.ParquetWriter(
         directory / "samples.parquet",
-        row_group_size=ROW_GROUP,
+        waiting.schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=False,
         column_encoding={"time": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
-    )
+    ) as writer:
+        for level in samples.sorted():
+            waiting = pa.concat_tables([waiting, pa.table({"time": level.times, "value": level.values})])
+            # Whole row groups: a reader knows by their number which rows they have.
+            while waiting.num_rows >= ROW_GROUP:
+                writer.write_table(waiting.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+                waiting = waiting.slice(ROW_GROUP)
+        if waiting.num_rows:  # none would be a row group too
+            writer.write_table(waiting, row_group_size=ROW_GROUP)
 
 
 def _write_exemplars(directory: Path, exemplars: list[Exemplar], rows: dict[int, int]) -> None:
