@@ -31,6 +31,8 @@ MOST_WORKERS: Final = 2
 _BUSY_SHARE: Final = 0.6
 _QUEUE_BYTES: Final = 4 * 1024**2
 _QUEUE_SECONDS: Final = 0.2
+# So much waits that a worker alone does not keep up: senders would wait ever longer for the sake of who asks.
+_BEHIND_BYTES: Final = 2 * _QUEUE_BYTES
 _WINDOW_SECONDS: Final = 0.3
 # Calm that ends them.
 _CALM_SHARE: Final = 0.3
@@ -152,8 +154,8 @@ class Workforce:
         inside: prepares a group in this process.
         most: how many workers there may be.
         nursery: makes workers, where there is one.
-        asked: whether somebody asks for what is stored. Then one worker at a time prepares: two leave no core to answer
-            with, and Home takes twice as long.
+        asked: whether somebody asks for what is stored. Then one worker at a time prepares, as long as it keeps up: two
+            leave no core to answer with, and Home takes twice as long.
 
     Attributes:
         tally: what workers' rules did not let through.
@@ -177,13 +179,14 @@ class Workforce:
         self._starting: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._load = Load()
+        self._behind = False
         self._not_before = 0.0
         self.tally = Tally(0, Counter())
 
     @property
     def at_once(self) -> int:
         """How many groups may be prepared side by side."""
-        return 1 if self.size < 2 or self._asked() else self.size
+        return 1 if self.size < 2 or (self._asked() and not self._behind) else self.size
 
     @property
     def size(self) -> int:
@@ -214,6 +217,7 @@ class Workforce:
         """
         now = time.monotonic()
         self._load.look(now, queue_bytes)
+        self._behind = queue_bytes >= _BEHIND_BYTES
         calm = self._load.calm_seconds(now) >= _CALM_SECONDS
         if self._ready and calm and len(self._idle) == len(self._ready):
             self._let_go()

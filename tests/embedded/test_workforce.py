@@ -121,7 +121,7 @@ def test_a_reserve_waits_where_copies_are_to_be_had(nursery: Nursery, monkeypatc
 
 
 def test_one_worker_at_a_time_prepares_while_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two workers one is left idle for as long as questions come, and both work when none do."""
+    """Of two workers one is left idle for as long as questions come, and both work when none do, or requests pile up."""
     at_work: list[int] = []
 
     async def run() -> None:
@@ -140,6 +140,9 @@ def test_one_worker_at_a_time_prepares_while_somebody_asks(monkeypatch: pytest.M
         assert force.at_once == 1
         await asyncio.gather(*(force.prepare(group()) for _ in range(6)))
         assert at_work == [1] * 6
+        for queue_bytes, workers_at_work in ((4 * 1024**2, 1), (8 * 1024**2, 2), (4 * 1024**2, 1)):
+            force.look(queue_bytes)
+            assert force.at_once == workers_at_work
         asking = False
         assert force.at_once == 2
         await asyncio.gather(*(force.prepare(group()) for _ in range(6)))
