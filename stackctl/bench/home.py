@@ -1,18 +1,14 @@
 """What the console asks when a person opens Home over the last day, and how long the answers take in all."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Final
-
-import psutil
 
 from stackctl.bench.asking import Answer, Asker
 from stackctl.bench.console import HOURS, SAMPLE_MS
 from stackctl.boards import policy, queries, render
 from stackctl.errors import ComponentUnhealthy
-from stackctl.reports import AnswerReport
 
 NAME: Final = "Home, 24 h, all of its queries"
 BAR_MS: Final = 300.0
@@ -65,16 +61,17 @@ def requests(end_ms: int) -> list[Request]:
     return found
 
 
-def measure(client: Asker, process: psutil.Process, end_ms: int, repetitions: int) -> AnswerReport:
-    """Ask for everything on Home, one request after the other, again and again.
+def visitor(client: Asker, end_ms: int) -> Callable[[], float]:
+    """Return what asks for everything on Home, one request after the other, and tells how many milliseconds that took.
+
+    It raises ComponentUnhealthy where an answer is an error.
 
     Args:
         client: of the Prometheus API.
-        process: answers.
         end_ms: when the samples end, unix milliseconds.
 
     Raises:
-        ComponentUnhealthy: an answer is an error, or there are fewer series than there should be.
+        ComponentUnhealthy: there are fewer series than there should be.
     """
     count: dict[str, str | float] = {"query": 'count({__name__=~".+"})', "time": end_ms / 1000}
     asked = Request("series", f"{_ENDPOINT}query", count)
@@ -82,11 +79,7 @@ def measure(client: Asker, process: psutil.Process, end_ms: int, repetitions: in
     if not series or int(series[0]["value"][1]) < LEAST_SERIES:
         raise ComponentUnhealthy(f"fewer than {LEAST_SERIES} series are stored", next_step="name another directory")
     wanted = requests(end_ms)
-    first = _all(client, wanted)
-    cpu = sum(process.cpu_times()[:2])
-    times = [_all(client, wanted) for _ in range(repetitions)]
-    cpu_ms = (sum(process.cpu_times()[:2]) - cpu) * 1000 / repetitions
-    return AnswerReport(NAME, BAR_MS, repetitions, median(times), max(times), first, cpu_ms, None)
+    return lambda: _all(client, wanted)
 
 
 def _all(client: Asker, wanted: Sequence[Request]) -> float:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -31,7 +31,9 @@ from stackctl.errors import ComponentUnhealthy, Misuse
 from stackctl.reports import AnswerReport, QueryReport
 from stackctl.stack import EngineConfig
 
-LEAST_REPETITIONS: Final = 10
+# As many as the spans that have RARE_KEY: each is asked about once.
+LEAST_REPETITIONS: Final = 25
+_BARE_REPETITIONS: Final = 10
 DAY_SECONDS: Final = 86_400
 _CORPUS_FILE: Final = "corpus.json"
 _TRACE_BAR_MS, _RARE_BAR_MS, _QUANTILE_BAR_MS = 20.0, 20.0, 400.0
@@ -52,6 +54,8 @@ class Question:
         parameters: of the request.
         bare: the same as SQL over `files`; None where there is none.
         rare: asked of spans that have RARE_KEY.
+        alone: asked again and again by itself. Of every segment the process keeps the numbers that a quantile is of,
+            which is too much for two of them.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Question:
     parameters: Callable[[Sample, Corpus], Parameters]
     bare: Callable[[Sample, Corpus], str] | None = None
     rare: bool = False
+    alone: bool = False
 
 
 def _day(corpus: Corpus) -> Parameters:
@@ -118,14 +123,18 @@ QUESTIONS: Final[Sequence[Question]] = (
         lambda *_: "/api/metrics/query",
         lambda _, corpus: {"q": _P95, **_day(corpus)},
         lambda *_: f"""SELECT "s:{semconv.REQUEST_MODEL}:s", quantile_cont(dur_ns, 0.95) FROM files GROUP BY 1""",
+        alone=True,
     ),
     Question(
         "p95 by model, 24 h in 96 steps",
         None,
         lambda *_: "/api/metrics/query_range",
         lambda _, corpus: {"q": _P95, "step": "15m", **_day(corpus)},
+        alone=True,
     ),
 )
+
+_PROMISED: Final = tuple((question.name, question.bar_ms) for question in QUESTIONS)
 
 
 def measure(spans: int, rate: float, runs: int, directory: Path | None, tell: Callable[[str], None]) -> QueryReport:
@@ -150,19 +159,15 @@ def measure(spans: int, rate: float, runs: int, directory: Path | None, tell: Ca
         made = time.monotonic() - began
         with _ingest(data_dir, rate) as taken, _query(data_dir) as (process, clients):
             before = taken()
-            first = {question.name: _first(question, corpus, clients["tempo"]) for question in QUESTIONS}
+            asking = _asking(corpus, clients, repetitions)
+            first = [ask(0) for ask in asking]
             time.sleep(_SETTLE_SECONDS)  # the process reads in the background what it needs the first time
-            answers = [
-                _answer(question, corpus, clients["tempo"], process, repetitions, first, tell) for question in QUESTIONS
-            ]
-            at_home = home.measure(clients["prometheus"], process, corpus.series_end_ms, repetitions)
-            tell(f"{home.NAME}: {at_home.median_ms:.1f} ms")
+            tell(f"asking {repetitions} times for each of {len(asking)} answers")
+            timed = _timed(asking, process, repetitions)
             after = taken()
             asked_seconds = after[1] - before[1]
-            answers = [
-                replace(answer, bare_ms=_bare_ms(question, corpus, repetitions, data_dir))
-                for question, answer in zip(QUESTIONS, answers, strict=True)
-            ]
+            tell("asking bare DuckDB")
+            bare = [_bare_ms(question, corpus, data_dir) for question in QUESTIONS]
             return QueryReport(
                 spans=corpus.spans,
                 disk_bytes=disk_bytes(data_dir),
@@ -171,7 +176,7 @@ def measure(spans: int, rate: float, runs: int, directory: Path | None, tell: Ca
                 ingest_spans_per_second=(after[0] - before[0]) / asked_seconds,
                 load_average=os.getloadavg()[0],
                 query_rss_bytes=process.memory_info().rss,
-                answers=(*answers, at_home),
+                answers=tuple(map(_report, [*_PROMISED, (home.NAME, home.BAR_MS)], timed, first, [*bare, None])),
             )
 
 
@@ -193,32 +198,41 @@ def problems(report: QueryReport, rate: float = 0) -> list[str]:
     return found
 
 
-def _answer(
-    question: Question,
-    corpus: Corpus,
-    client: Asker,
-    process: psutil.Process,
-    repetitions: int,
-    first: Mapping[str, float],
-    tell: Callable[[str], None],
-) -> AnswerReport:
-    """Ask one question as often as told; DuckDB is not asked yet.
+@dataclass
+class _Timed:
+    """Milliseconds that answers to one question took, and processor time of them all."""
 
-    Args:
-        first: by question, how many milliseconds its first answer took.
-    """
-    samples = _samples(corpus, repetitions + 1, question.rare)
-    cpu = sum(process.cpu_times()[:2])
-    times = [_asked(question, sample, corpus, client) for sample in samples[1:]]
-    cpu_ms = (sum(process.cpu_times()[:2]) - cpu) * 1000 / repetitions
-    tell(f"{question.name}: {median(times):.1f} ms")
-    middle, worst = median(times), max(times)
-    return AnswerReport(question.name, question.bar_ms, repetitions, middle, worst, first[question.name], cpu_ms, None)
+    times: list[float] = field(default_factory=list)
+    cpu_ms: float = 0.0
 
 
-def _first(question: Question, corpus: Corpus, client: Asker) -> float:
-    """Ask for the first time, about a span that is not asked about again."""
-    return _asked(question, _samples(corpus, LEAST_REPETITIONS, question.rare)[0], corpus, client)
+def _asking(corpus: Corpus, clients: Mapping[str, Asker], repetitions: int) -> list[Callable[[int], float]]:
+    """What asks each question, Home's behind the others, by number of the round: in each about another span."""
+
+    def one(question: Question) -> Callable[[int], float]:
+        samples = _samples(corpus, repetitions + 1, question.rare)
+        return lambda number: _asked(question, samples[number], corpus, clients["tempo"])
+
+    at_home = home.visitor(clients["prometheus"], corpus.series_end_ms)
+    return [*map(one, QUESTIONS), lambda _: at_home()]
+
+
+def _timed(asking: Sequence[Callable[[int], float]], process: psutil.Process, repetitions: int) -> list[_Timed]:
+    """Ask the short ones in turn, so that each meets whatever the store does meanwhile; then the others, and Home."""
+    found = [_Timed() for _ in asking]
+    short = [place for place, question in enumerate(QUESTIONS) if not question.alone]
+    for turn in (short, *([place] for place in range(len(asking)) if place not in short)):
+        for number in range(1, repetitions + 1):
+            for place in turn:
+                cpu = sum(process.cpu_times()[:2])
+                found[place].times.append(asking[place](number))
+                found[place].cpu_ms += (sum(process.cpu_times()[:2]) - cpu) * 1000
+    return found
+
+
+def _report(promised: tuple[str, float | None], timed: _Timed, first: float, bare: float | None) -> AnswerReport:
+    count = len(timed.times)
+    return AnswerReport(*promised, count, median(timed.times), max(timed.times), first, timed.cpu_ms / count, bare)
 
 
 def _samples(corpus: Corpus, count: int, rare: bool) -> list[Sample]:
@@ -239,7 +253,7 @@ def _asked(question: Question, sample: Sample, corpus: Corpus, client: Asker) ->
     return took
 
 
-def _bare_ms(question: Question, corpus: Corpus, repetitions: int, data_dir: Path) -> float | None:
+def _bare_ms(question: Question, corpus: Corpus, data_dir: Path) -> float | None:
     """Return the median of the same on DuckDB alone, in this process, over sealed segments; None without SQL for it."""
     import duckdb
 
@@ -251,7 +265,7 @@ def _bare_ms(question: Question, corpus: Corpus, repetitions: int, data_dir: Pat
         connection.execute("SET parquet_metadata_cache = true")
         source = f"read_parquet('{data_dir}/spans/spans-*.parquet', union_by_name = true)"
         connection.execute(f"CREATE VIEW files AS SELECT * FROM {source}")
-        for sample in _samples(corpus, repetitions + 1, question.rare)[1:]:
+        for sample in _samples(corpus, _BARE_REPETITIONS, question.rare):
             began = time.perf_counter()
             connection.execute(question.bare(sample, corpus)).fetchall()
             times.append((time.perf_counter() - began) * 1000)

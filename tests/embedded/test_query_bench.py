@@ -51,7 +51,7 @@ def test_a_short_run_answers_every_question(stackctl_cli: Callable, tmp_path: Pa
     assert done.code in (0, 1), done.stderr  # 1: slower than promised, which this machine may be just now
     report = done.json()
     assert [answer["name"] for answer in report["answers"]] == [*(question.name for question in QUESTIONS), home.NAME]
-    assert all(answer["repetitions"] >= 10 and answer["median_ms"] > 0 for answer in report["answers"])
+    assert all(answer["repetitions"] >= 25 and answer["median_ms"] > 0 for answer in report["answers"])
     assert report["ingest_spans_per_second"] > 500
     assert (tmp_path / "bench" / "corpus.json").exists()
 

@@ -121,7 +121,7 @@ def test_a_reserve_waits_where_copies_are_to_be_had(nursery: Nursery, monkeypatc
 
 
 def test_one_worker_at_a_time_prepares_while_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two workers one is left idle for as long as questions come, and both work when none do, or requests pile up."""
+    """Of two workers one is left idle for as long as questions come, unless requests pile up; else both work."""
     at_work: list[int] = []
 
     async def run() -> None:
