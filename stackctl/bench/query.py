@@ -27,6 +27,9 @@ from stackctl.bench.ingest import RATE_TOLERANCE, READY_SECONDS, IngestProcess, 
 from stackctl.bench.ports import free_port
 from stackctl.bench.requests import SPANS_PER_REQUEST
 from stackctl.bench.stored import RARE_KEY, Corpus, Sample, write_corpus
+from stackctl.embedded.series.head import Head
+from stackctl.embedded.series.increments import Increments
+from stackctl.embedded.store.reader import SpanReader
 from stackctl.errors import ComponentUnhealthy, Misuse
 from stackctl.reports import AnswerReport, QueryReport
 from stackctl.stack import EngineConfig
@@ -296,8 +299,17 @@ def _corpus(place: Path, spans: int, tell: Callable[[str], None]) -> Corpus:
     series_end_ms = time.time_ns() // 1_000_000
     make_day(place / "data")
     corpus = replace(write_corpus(place / "data", spans, _SEED, tell), series_end_ms=series_end_ms)
+    _take_as_counted(place / "data")
     corpus.write(file)
     return corpus
+
+
+def _take_as_counted(data_dir: Path) -> None:
+    """Let the counters have seen what was sealed without them: ingest would tell at its start that they lack it."""
+    head = Head(data_dir)
+    head.start()
+    head.apply(Increments(0), SpanReader(data_dir).snapshot().last_seq)
+    head.close()
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .frame import Slots
 from .levels import Floats, Level, Times
 
-Slots: TypeAlias = npt.NDArray[np.int32]
 Counts: TypeAlias = npt.NDArray[np.int64]
 
 # Frames of few series are put together, or the shares would be cut out of thousands of them.
@@ -87,7 +87,7 @@ class Samples:
 
     def _width(self) -> int:
         """One more than the highest slot."""
-        return 1 + max([-1, *(int(piece.slots.max()) for piece in self._pieces)])
+        return 1 + max((int(piece.slots.max()) for piece in self._pieces), default=-1)
 
     def _put_together(self) -> None:
         if self._small:
