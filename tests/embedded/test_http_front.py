@@ -280,6 +280,7 @@ def test_a_stop_answers_what_is_under_way() -> None:
     port.do(port.gate.clear)
     idle, waits, half = Sender(port), Sender(port, post(b"waits")), Sender(port, post(b"half")[:-1])
     until(lambda: len(port.taken) == 1)
+    until(lambda: port.front.unfinished.held == len(b"hal"))  # what is not read yet is not half there
     stopping = port.do(lambda: port.front.loop.create_task(port.front.stop(5)))
     assert idle.closed()
     half.send(b"f")
