@@ -57,8 +57,7 @@ class Question:
         parameters: of the request.
         bare: the same as SQL over `files`; None where there is none.
         rare: asked of spans that have RARE_KEY.
-        alone: asked again and again by itself. Of every segment the process keeps the numbers that a quantile is of,
-            which is too much for two of them.
+        long: asked in turn with the others that take long.
     """
 
     name: str
@@ -67,7 +66,7 @@ class Question:
     parameters: Callable[[Sample, Corpus], Parameters]
     bare: Callable[[Sample, Corpus], str] | None = None
     rare: bool = False
-    alone: bool = False
+    long: bool = False
 
 
 def _day(corpus: Corpus) -> Parameters:
@@ -126,14 +125,14 @@ QUESTIONS: Final[Sequence[Question]] = (
         lambda *_: "/api/metrics/query",
         lambda _, corpus: {"q": _P95, **_day(corpus)},
         lambda *_: f"""SELECT "s:{semconv.REQUEST_MODEL}:s", quantile_cont(dur_ns, 0.95) FROM files GROUP BY 1""",
-        alone=True,
+        long=True,
     ),
     Question(
         "p95 by model, 24 h in 96 steps",
         None,
         lambda *_: "/api/metrics/query_range",
         lambda _, corpus: {"q": _P95, "step": "15m", **_day(corpus)},
-        alone=True,
+        long=True,
     ),
 )
 
@@ -221,10 +220,10 @@ def _asking(corpus: Corpus, clients: Mapping[str, Asker], repetitions: int) -> l
 
 
 def _timed(asking: Sequence[Callable[[int], float]], process: psutil.Process, repetitions: int) -> list[_Timed]:
-    """Ask the short ones in turn, so that each meets whatever the store does meanwhile; then the others, and Home."""
+    """Ask in turn, so that each meets whatever the store does meanwhile: the short ones, then the others and Home."""
     found = [_Timed() for _ in asking]
-    short = [place for place, question in enumerate(QUESTIONS) if not question.alone]
-    for turn in (short, *([place] for place in range(len(asking)) if place not in short)):
+    short = [place for place, question in enumerate(QUESTIONS) if not question.long]
+    for turn in (short, [place for place in range(len(asking)) if place not in short]):
         for number in range(1, repetitions + 1):
             for place in turn:
                 cpu = sum(process.cpu_times()[:2])

@@ -1,6 +1,6 @@
 """Metrics put together from segments are those of one statement over everything, and what was found once is kept."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.measuring import Found, Steps, measured
 from stackctl.embedded.traces.partials import Partial, Partials
-from stackctl.embedded.traces.quantiles import quantile
+from stackctl.embedded.traces.quantiles import Numbers, Sorted, quantile
 from stackctl.embedded.traces.session import Session
 from stackctl.stack import PROBE_SERVICE
 from stackctl.traceql import ast, compile_query
@@ -27,7 +27,7 @@ FUNCTIONS = (
     "max_over_time(.cost)",
     "sum_over_time(duration)",
     "avg_over_time(.cost)",
-    "quantile_over_time(duration, 0, 0.5, 0.95, 1)",
+    "quantile_over_time(duration, 0.95, 0, 1, 0.5)",
 )
 # One interval over everything, twenty-five of a second, and some that begin and end within segments.
 STEPS = (
@@ -91,6 +91,9 @@ def test_segments_are_asked_once(session: Session, monkeypatch: pytest.MonkeyPat
     assert sum(sql.count(".parquet") for sql in asked) == 4
     assert ask(session, query, STEPS[0]) == first
     assert [sql.count(".parquet") for sql in statements[len(asked) :]] == [0]
+    asked = statements[:]
+    assert ask(session, query.replace("0.9", "0.5, 0.99"), STEPS[0]) != first
+    assert [sql.count(".parquet") for sql in statements[len(asked) :]] == [0], "other quantiles of the same numbers"
 
 
 def test_partial_answers_are_bounded(tmp_path: Path) -> None:
@@ -112,11 +115,53 @@ def test_partial_answers_are_bounded(tmp_path: Path) -> None:
     assert (kept("small"), kept("more")) == ([3], [0])
 
 
+def seconds(rng: np.random.Generator, count: int) -> Numbers:
+    return rng.integers(0, 60 * SECOND, count) / SECOND
+
+
+# What is measured: tokens, durations, sums that are no multiples of anything, and what does not fit in four bytes.
+KINDS: dict[str, Callable[[np.random.Generator, int], Numbers]] = {
+    "whole": lambda rng, count: rng.integers(-9, 9, count).astype(float),
+    "seconds": seconds,
+    "long": lambda rng, count: np.rint(rng.lognormal(21, 2, count)),
+    "any": lambda rng, count: rng.lognormal(0, 2, count),
+    "far": lambda rng, count: rng.integers(-(2**53), 2**53, count).astype(float),
+    "endless": lambda rng, count: rng.choice([-np.inf, 0.5, np.inf], count),
+}
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 4000), min_size=1, max_size=40), st.floats(0, 1), st.integers(0, 2**32))
-def test_quantiles_are_those_of_all_numbers(sizes: list[int], q: float, seed: int) -> None:
-    """Numbers in many sorted places, with and without repeats, have the quantile that they have together."""
+@given(st.lists(st.integers(0, 4000), min_size=1, max_size=40), st.floats(0, 1), st.integers(0, 2**32), st.data())
+def test_quantiles_are_those_of_all_numbers(sizes: list[int], q: float, seed: int, data: st.DataObject) -> None:
+    """Numbers in many places, with and without repeats, have the quantile that they have together."""
     rng = np.random.default_rng(seed)
-    places = [np.sort(rng.integers(0, 9, n).astype(float) if n % 2 else rng.lognormal(0, 2, n)) for n in (1, *sizes)]
+    kinds = data.draw(st.lists(st.sampled_from(["whole", "seconds", "long", "any", "far"]), min_size=1))
+    places = [KINDS[kinds[place % len(kinds)]](rng, count) for place, count in enumerate((1, *sizes))]
     expected = np.quantile(np.concatenate(places), q)
-    assert quantile(places, q) == pytest.approx(expected, rel=1e-12)
+    assert quantile(list(map(Sorted, places)), q) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 128, 10_000])
+def test_numbers_are_kept_as_they_were(kind: str, count: int) -> None:
+    """To the last bit, all of them and those between two; NaN comes behind all others."""
+    rng = np.random.default_rng(count)
+    numbers = KINDS[kind](rng, count)
+    place, expected = Sorted(numbers), np.sort(numbers)
+    assert len(place) == count
+    assert (place.numbers() == expected).all()
+    for low, high in np.sort(rng.choice(numbers, (20 if count else 0, 2)), axis=1):
+        below, near = place.between(low, high)
+        assert below == (numbers < low).sum()
+        assert (near == expected[(expected >= low) & (expected <= high)]).all()
+    behind = Sorted(np.append(numbers, np.nan)).numbers()
+    assert (behind[:-1] == expected).all()
+    assert np.isnan(behind[-1])
+
+
+def test_multiples_take_half() -> None:
+    """Durations and tokens take four bytes each and an eighth of one; the few that are far apart, and others, eight."""
+    rng = np.random.default_rng(3)
+    taken = {kind: Sorted(make(rng, 64_000)).size / 64_000 for kind, make in KINDS.items()}
+    assert 4.125 < taken.pop("long") < 4.5
+    assert taken == {"whole": 4.125, "seconds": 4.125, "any": 8.125, "far": 8.125, "endless": 8.125}

@@ -18,7 +18,7 @@ import pyarrow as pa
 from stackctl.embedded.traces.fields import looks_beyond
 from stackctl.embedded.traces.partials import Partial
 from stackctl.embedded.traces.pruning import may_match
-from stackctl.embedded.traces.quantiles import quantile
+from stackctl.embedded.traces.quantiles import Sorted, quantile
 from stackctl.embedded.traces.segments import Segment, Window
 from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
@@ -59,6 +59,10 @@ class Steps:
         return (self.start_ns + index * self.step_ns) // 1_000_000
 
 
+def _as_found(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True)
 class Aggregate:
     """How a function measures.
@@ -67,11 +71,13 @@ class Aggregate:
         whole: SQL of its value over the numbers of a group; `{}` is where parameters go.
         part: SQL of what is kept of some of these numbers.
         join: the value, from what was kept of all of them: at least one, none of them NULL.
+        held: makes what is kept of what the SQL found.
     """
 
     whole: str
     part: str
     join: Callable[[Sequence[Any]], Any]
+    held: Callable[[Any], Any] = _as_found
 
 
 def _mean(kept: Sequence[Mapping[str, Any]]) -> float | None:
@@ -105,12 +111,12 @@ def measured(session: Session, before: ast.Pipeline, stage: ast.Metrics, steps: 
     """
     question = _Question(before, stage, _aggregate(stage))
     if not _by_itself(before, stage):
-        return question.ask(session, steps, question.aggregate.whole)
+        return question.ask(session, steps, whole=True)
     window = _window(steps)
     inside = [part for part in session.segments if window.holds(part)]
     rest = replace(session, segments=tuple(part for part in session.segments if part not in inside))
     parts = [_shifted(found, steps) for found in _kept(session, inside, question, steps)]
-    parts.append(question.ask(rest, steps, question.aggregate.part))
+    parts.append(question.ask(rest, steps))
     return _joined(parts, question.aggregate.join)
 
 
@@ -119,7 +125,7 @@ def _aggregate(stage: ast.Metrics) -> Aggregate:
         return _AGGREGATES[stage.function]
     wanted = _quantiles(stage)
     kept = "list(measured) FILTER (measured IS NOT NULL)"
-    return Aggregate("quantile_cont(measured, {})", kept, lambda places: [quantile(places, q) for q in wanted])
+    return Aggregate("quantile_cont(measured, {})", kept, lambda places: [quantile(places, q) for q in wanted], Sorted)
 
 
 def _quantiles(stage: ast.Metrics) -> list[float]:
@@ -140,7 +146,7 @@ def _window(steps: Steps) -> Window:
 def _kept(session: Session, segments: Sequence[Segment], question: "_Question", steps: Steps) -> Iterator[Found]:
     """Yield what is found in single segments, with intervals counted from the epoch."""
     counted = _since_epoch(steps)
-    key = (repr(question.before), repr(question.stage), counted)
+    key = (repr(question.before), repr(_kept_for(question.stage)), counted)
     filters = (stage.condition for stage in question.before.stages if isinstance(stage, ast.Filter))
     condition = next(filters, None)
     began = time.monotonic()
@@ -151,10 +157,15 @@ def _kept(session: Session, segments: Sequence[Segment], question: "_Question", 
         if partial is None:
             session.check_time(began)
             alone = replace(session, segments=(segment,), hot=())
-            found = question.ask(alone, counted, question.aggregate.part, Window())
+            found = question.ask(alone, counted, Window())
             partial = Partial(found, _size(found))
             session.partials.put(key, segment.path, partial)
         yield partial.found
+
+
+def _kept_for(stage: ast.Metrics) -> ast.Metrics:
+    """Return a function as what is kept for it tells it from others: one quantile needs the numbers of any other."""
+    return replace(stage, arguments=stage.arguments[:1]) if stage.function == QUANTILES else stage
 
 
 def _since_epoch(steps: Steps) -> Steps:
@@ -199,12 +210,12 @@ class _Question:
     stage: ast.Metrics
     aggregate: Aggregate
 
-    def ask(self, session: Session, steps: Steps, value: str, window: Window | None = None) -> Found:
+    def ask(self, session: Session, steps: Steps, window: Window | None = None, *, whole: bool = False) -> Found:
         """Measure in one statement.
 
         Args:
-            value: SQL of what is measured of each group.
             window: which spans count; those of the steps if None.
+            whole: whether to return values, instead of what is kept to make them of.
         """
         parameters = Parameters()
         compiler = SpansetCompiler(session, parameters, Bounds(_window(steps) if window is None else window))
@@ -216,25 +227,26 @@ class _Question:
         seen = f"SELECT {', '.join([*carried, f'{number} AS measured', f'{step} AS step'])} FROM {found}"
         histogram = self.stage.function == HISTOGRAM
         keys = [*carried, "step", *([f"{_BUCKET} AS bucket"] if histogram else [])]
-        if value == self.aggregate.whole:
-            value = value.format(parameters.bind(_quantiles(self.stage)))
+        measure = self.aggregate
+        value = measure.whole.format(parameters.bind(_quantiles(self.stage))) if whole else measure.part
         sql = f"SELECT {', '.join(keys)}, {value} AS value FROM ({seen}){' WHERE measured > 0' if histogram else ''}"
         table = session.table(f"{compiler.statement(f'{sql} GROUP BY ALL ORDER BY ALL')}", parameters.values)
-        return _found(table, groups)
+        return _found(table, groups, _as_found if whole else measure.held)
 
 
-def _found(table: pa.Table, groups: Sequence[Sequence[str]]) -> Found:
+def _found(table: pa.Table, groups: Sequence[Sequence[str]], held: Callable[[Any], Any]) -> Found:
     """Read the rows of an answer.
 
     Args:
         groups: for each thing that is grouped by, the columns in one of which its value is.
+        held: makes what is kept of a value.
     """
     found: Found = defaultdict(dict)
     rows = table.drop_columns(["value"]).to_pylist()
     for row, value in zip(rows, _values(table["value"]), strict=True):
         if value is not None:
             group = tuple(_first(row[name] for name in names) for names in groups)
-            found[*group, row.get("bucket")][row["step"]] = value
+            found[*group, row.get("bucket")][row["step"]] = held(value)
     return dict(found)
 
 
@@ -245,16 +257,16 @@ def _first(values: Iterable[Any]) -> Any:
 
 
 def _values(column: "pa.ChunkedArray[Any]") -> Iterator[Any]:
-    """Yield a column's values; lists of numbers as arrays, sorted."""
+    """Yield a column's values; lists of numbers as arrays."""
     for chunk in column.chunks:
         if not isinstance(chunk, pa.ListArray):
             yield from chunk.to_pylist()
             continue
         numbers, ends = chunk.values.to_numpy(zero_copy_only=False), chunk.offsets.to_numpy()
         for row, (start, end) in enumerate(pairwise(ends)):
-            yield np.sort(numbers[start:end]) if chunk[row].is_valid else None
+            yield numbers[start:end] if chunk[row].is_valid else None
 
 
 def _size(found: Found) -> int:
     values = [value for steps in found.values() for value in steps.values()]
-    return sum(value.nbytes if isinstance(value, np.ndarray) else 0 for value in values) + _GROUP_BYTES * len(values)
+    return sum(value.size if isinstance(value, Sorted) else 0 for value in values) + _GROUP_BYTES * len(values)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-MOST_BYTES: Final = 96 * 1024**2  # a quantile over ten million spans keeps 80 MB
+MOST_BYTES: Final = 128 * 1024**2  # a quantile over ten million spans keeps 41 MB
 
 
 @dataclass(frozen=True)
