@@ -180,6 +180,7 @@ class CostReport:
     Attributes:
         source: where the sums come from, one line for people.
         groups: most expensive first.
+        not_stored: calls that metrics counted and no stored span of the window tells of; they are in no sum.
     """
 
     window_seconds: float
@@ -187,6 +188,7 @@ class CostReport:
     source: str
     total: SpendReport
     groups: tuple[CostGroupReport, ...]
+    not_stored: int = 0
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ class RepriceReport:
         prices: the file of the new prices.
         prices_date: the day on which they were valid; empty where the file does not say.
         groups: most expensive with the new prices first.
+        not_stored: as in `CostReport`.
     """
 
     window_seconds: float
@@ -216,6 +219,7 @@ class RepriceReport:
     old: SpendReport
     new: SpendReport
     groups: tuple[RepriceGroupReport, ...]
+    not_stored: int
 
 
 @dataclass(frozen=True)

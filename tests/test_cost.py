@@ -1,5 +1,6 @@
 """The cost report over real query servers: sums, coverage, cuts from metrics and from spans, and what is refused."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stackctl import cost, semconv
+from stackctl.cli import render_cost
 from stackctl.clients import PrometheusClient, TempoClient
 from stackctl.embedded.api.prometheus import PrometheusApi
 from stackctl.embedded.api.tempo import app as tempo_app
 from stackctl.embedded.series.reader import Chosen, any_number
 from stackctl.errors import Misuse, QueryUnsupported
 from stackctl.promql import Matcher, Series
+from stackctl.reports import CostReport
 from stackctl.stack import EngineConfig
 
 NOW = BASE_NS // 10**9 + 600
@@ -180,6 +183,40 @@ def test_by_user_from_stored_spans(tempo: TempoClient) -> None:
     ]
     assert report.total.cost_usd == Decimal("0.7")
     assert report.source == "stored spans"
+
+
+def test_calls_that_are_not_stored_are_told(tempo: TempoClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few counted calls may be missing at the edges of a window: they are told beside the sum, not passed over."""
+    with prometheus(dict(calls("m", "s", "priced", 6, 0.7))) as client:
+        report = cost.cost(client, tempo, ["user"], 3600, NOW)
+        whole = cost.cost(client, tempo, ["model"], 3600, NOW)
+    assert (report.total.calls, report.not_stored, whole.not_stored) == (4, 2, 0)
+    assert "in no sum: 2 more that metrics counted" in written(report, monkeypatch, 160)
+    assert "in no sum" not in written(whole, monkeypatch, 160)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_names_and_money_stay_whole_where_the_terminal_is_narrow(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are left out instead; nothing is wider than the terminal."""
+    spend = dict(calls("gpt-4o-mini-2024", "checkout", "priced", 123_456, 1.316642)) | dict(
+        calls("claude-sonnet-4-5", "search", "unpriced", 7)
+    )
+    with prometheus(spend) as client:
+        text = written(cost.cost(client, None, ["model", "service"], 3600, NOW), monkeypatch, width)
+    assert "1.316642" in text
+    assert all(part in text.replace("\n", "") for part in ("claude", "gpt-4o", "search")), text
+    assert max(map(len, text.splitlines()[:8])) <= width
+    assert "…" not in text
+    assert ("tokens out" in text) == (width >= 160)
+    assert "7 unpriced" in " ".join(text.split())
+
+
+def written(report: CostReport, monkeypatch: pytest.MonkeyPatch, width: int) -> str:
+    out = io.StringIO()
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout", out)
+    render_cost.cost(report)
+    return out.getvalue()
 
 
 def test_a_cut_from_spans_that_are_not_all_stored_is_refused(tempo: TempoClient) -> None:

@@ -32,24 +32,25 @@ def cost(
     import time
 
     from stackctl import cost as costs
-    from stackctl.cli import render
+    from stackctl.cli import render_cost
 
     opts = options(ctx, data_dir, json)
     names = [name.strip() for name in by.split(",") if name.strip()]
     costs.dimensions(names)
     seconds = window_seconds("--window", window)
     with prometheus_client(opts, prometheus) as metrics:
+        metrics.settle()
         if prices is not None:
             with tempo_client(opts, tempo) as spans, _progress() as progress:
                 repriced = costs.reprice(
                     metrics, spans, names, seconds, time.time(), _repricing(opts, prices), progress
                 )
-            emit(repriced, opts, render.reprice)
+            emit(repriced, opts, render_cost.reprice)
             return
         # Totals need the metrics alone: a Prometheus without a Tempo beside it is enough for them.
         source = tempo_client(opts, tempo) if costs.needs_spans(names) else None
         report = costs.cost(metrics, source, names, seconds, time.time())
-    emit(report, opts, render.cost)
+    emit(report, opts, render_cost.cost)
 
 
 def _repricing(opts: Options, file: Path) -> "Repricing":

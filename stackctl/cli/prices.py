@@ -66,9 +66,10 @@ def check(
     prices = costs.Prices(book, price_hosts(opts))
     with prometheus_client(opts, prometheus) as metrics:
         spans = None if prometheus and not tempo else tempo_client(opts, tempo)
+        metrics.settle()
         report = costs.check(metrics, spans, prices, seconds, time.time(), file)
     emit(report, opts, render_prices.check)
-    if any(not row.priced_now for row in report.models):
+    if report.not_stored or any(not row.priced_now for row in report.models):
         raise typer.Exit(1)
 
 

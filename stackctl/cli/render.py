@@ -8,15 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from stackctl.reports import (
-    CostReport,
     EvaluationReport,
-    RepriceReport,
     SpanReport,
     SpendReport,
     TraceListReport,
@@ -122,55 +119,6 @@ def trace(report: TraceReport) -> None:
         out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 
 
-def cost(report: CostReport) -> None:
-    """Write `cost`: sums with their coverage, and where they come from."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=bool(report.groups))
-    labels = report.by or ("",)
-    for position, name in enumerate(labels):
-        table.add_column(name, "total" if position == 0 else "", footer_style="bold")
-    for name, footer in zip(("cost USD", *_COUNTS), _spend_cells(report.total), strict=True):
-        table.add_column(name, footer, justify="right", no_wrap=True, footer_style="bold")
-    for group in report.groups:
-        names = [Text(group.labels.get(name) or f"(no {name})") for name in report.by]
-        table.add_row(*names, *_spend_cells(group))
-    if not report.groups:
-        table.add_row("total", *_spend_cells(report.total))
-    out = console()
-    out.print(table)
-    out.print(Text(f"source: {report.source}, over the last {_window(report.window_seconds)}", style="dim"))
-    missing = _missing(report.total)
-    if missing:
-        out.print(Text(f"not in the sum: calls without a price: {', '.join(missing)}", style="yellow"))
-    if report.total.unpriced:
-        out.print(Text("unpriced: stackctl prices check tells which, and what would price them", style="dim"))
-    if report.total.no_usage:
-        out.print(Text("no usage: streams tell their tokens under stackctl run --ask-usage", style="dim"))
-
-
-def reprice(report: RepriceReport) -> None:
-    """Write `cost --prices`: each sum as it was and with the other prices, coverage beside both."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=bool(report.groups))
-    total = _repriced_cells(report.old, report.new)
-    for position, name in enumerate(report.by or ("",)):
-        table.add_column(name, "total" if position == 0 else "", footer_style="bold")
-    for name, footer in zip(_REPRICED, total, strict=True):
-        table.add_column(name, footer, justify="right", no_wrap=True, footer_style="bold")
-    for group in report.groups:
-        names = [Text(group.labels.get(name) or f"(no {name})") for name in report.by]
-        table.add_row(*names, *_repriced_cells(group.old, group.new))
-    if not report.groups:
-        table.add_row("total", *total)
-    out = console()
-    out.print(table)
-    book = f"new: {report.prices} of {report.prices_date or 'an unknown day'}"
-    window = f"source: {report.source}, over the last {_window(report.window_seconds)}"
-    out.print(Text(f"{window}; {book}", style="dim"), soft_wrap=True)
-    for side, spend in (("old", report.old), ("new", report.new)):
-        if missing := _missing(spend):
-            text = f"not in the {side} sum: calls without a price: {', '.join(missing)}"
-            out.print(Text(text, style="yellow"))
-
-
 def duration(ms: float) -> str:
     """Return a duration as people read it: 340 us, 41 ms, 2.31 s, 3 min 5 s."""
     if ms < 1:
@@ -193,31 +141,9 @@ def money(value: Decimal | None) -> str:
     return f"${value:.{digits}f}"
 
 
-_COUNTS = ("calls", "priced", "unpriced", "no usage", "tokens in", "tokens out")
-
-
-_REPRICED = ("old USD", "new USD", "change", "calls", "priced old", "priced new", "tokens in", "tokens out")
-
-
-def _repriced_cells(old: SpendReport, new: SpendReport) -> list[str]:
-    change = "-"
-    if old.cost_usd is not None and new.cost_usd is not None:
-        difference = new.cost_usd - old.cost_usd
-        change = ("-" if difference < 0 else "+") + money(abs(difference))
-        if old.cost_usd:
-            change += f" ({difference / old.cost_usd:+.1%})"
-    counts = (new.calls, old.priced, new.priced, new.input_tokens, new.output_tokens)
-    return [money(old.cost_usd), money(new.cost_usd), change, *(f"{count:,}" for count in counts)]
-
-
-def _missing(spend: SpendReport) -> list[str]:
+def not_in_sum(spend: SpendReport) -> list[str]:
     """Return which calls are not in a sum, by the reason."""
     return [f"{count} {what}" for count, what in ((spend.unpriced, "unpriced"), (spend.no_usage, "no usage")) if count]
-
-
-def _spend_cells(spend: SpendReport) -> list[str]:
-    counts = (spend.calls, spend.priced, spend.unpriced, spend.no_usage, spend.input_tokens, spend.output_tokens)
-    return [money(spend.cost_usd), *(f"{count:,}" for count in counts)]
 
 
 def spend_cell(spend: SpendReport) -> str:
@@ -247,13 +173,6 @@ def clock(start: str) -> str:
     return datetime.fromisoformat(start).astimezone().strftime("%m-%d %H:%M:%S")
 
 
-def _window(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size and seconds % size == 0:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:g} s"
-
-
 def _summary(report: TraceReport) -> Text:
     spend = report.spend
     parts = [clock(report.start), duration(report.duration_ms), _plural(len(report.spans), "span")]
@@ -261,7 +180,7 @@ def _summary(report: TraceReport) -> Text:
         parts.append(_plural(spend.calls, "model call"))
         parts.append(f"{spend.input_tokens:,} tokens in, {spend.output_tokens:,} out")
         parts.append(money(spend.cost_usd))
-    missing = _missing(spend)
+    missing = not_in_sum(spend)
     text = Text(" | ".join(parts))
     if missing:
         text.append(f" ({', '.join(missing)})", style="yellow")
@@ -286,24 +205,19 @@ def _waterfall(report: TraceReport, width: int) -> Iterator[Text]:
 
 def tree(spans: Sequence[InTree]) -> Iterator[tuple[str, str]]:
     """Yield, for each span, what stands before its name and before the lines below it."""
-    for place, span in enumerate(spans):
-        rest = spans[place + 1 :]
-        lead = "".join("   " if _last(rest, depth) else "|  " for depth in range(1, span.depth)).replace("|", "│")
-        here = _last(rest, span.depth)
-        has_children = bool(rest) and rest[0].depth > span.depth
-        if not span.depth:
-            yield "", "│" if has_children else " "
-            continue
-        below = lead + ("   " if here else "│  ") + ("│" if has_children else " ")
-        yield lead + ("└─ " if here else "├─ "), below
-
-
-def _last(rest: Sequence[InTree], depth: int) -> bool:
-    """True when no later span hangs on the same line at this depth."""
-    for span in rest:
-        if span.depth <= depth:
-            return span.depth < depth
-    return True
+    found: list[tuple[str, str]] = []
+    later: list[bool] = []  # by depth: whether a span that comes later hangs on the same line
+    below = 0
+    for span in reversed(spans):
+        depth, has_children = span.depth, below > span.depth
+        later += [False] * (depth + 1 - len(later))
+        lead = "".join("│  " if more else "   " for more in later[1:depth])
+        under = "│" if has_children else " "
+        joint, line = ("├─ ", "│  ") if later[depth] else ("└─ ", "   ")
+        found.append((lead + joint, lead + line + under) if depth else ("", under))
+        later[depth:] = [True]
+        below = depth
+    return reversed(found)
 
 
 def _bar(span: SpanReport, total_ms: float, width: int) -> Text:

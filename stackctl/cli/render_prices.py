@@ -51,6 +51,11 @@ def check(report: PriceCheckReport) -> None:
     total = report.total
     covered = f"{total.priced:,} of {total.calls:,} calls are priced, {total.unpriced:,} unpriced"
     out.print(Text(f"{covered}, {total.no_usage:,} without usage (models from {report.source})"))
+    if report.not_stored:
+        text = (
+            f"{report.not_stored:,} of the unpriced are not listed: no span that began in this window is stored of them"
+        )
+        out.print(Text(text, style="yellow"))
     if report.toml:
         out.print(Text("\nthese lines in stackctl.toml would price them, then: stackctl up\n", style="bold"))
         out.print(Text("\n".join(report.toml)), soft_wrap=True)

@@ -2,8 +2,10 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from stackctl import semconv
@@ -81,10 +83,15 @@ class Trace:
 
     def children(self, parent_id: str | None) -> tuple[Span, ...]:
         """Return the spans directly below one; below None those whose parent is not stored."""
-        if parent_id is not None:
-            return tuple(span for span in self.spans if span.parent_id == parent_id)
+        return tuple(self._below.get(parent_id, ()))
+
+    @cached_property
+    def _below(self) -> Mapping[str | None, Sequence[Span]]:
         known = {span.span_id for span in self.spans}
-        return tuple(span for span in self.spans if span.parent_id not in known)
+        below: dict[str | None, list[Span]] = defaultdict(list)
+        for span in self.spans:
+            below[span.parent_id if span.parent_id in known else None].append(span)
+        return below
 
 
 @dataclass(frozen=True)

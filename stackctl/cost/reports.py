@@ -99,6 +99,7 @@ class PriceCheckReport:
 
     Attributes:
         toml: the lines of `stackctl.toml` that would price what is unpriced.
+        not_stored: unpriced calls that metrics counted and no stored span of the window tells of.
     """
 
     book: PriceBookReport
@@ -107,6 +108,7 @@ class PriceCheckReport:
     total: SpendReport
     models: tuple[UnpricedReport, ...]
     toml: tuple[str, ...]
+    not_stored: int
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def reprice(
         old[key].add_call(call, str(call.get(semconv.COST_STATUS)), sums.number(call.get(semconv.COST_USD)))
         new[key].add_call(call, *prices.price(call))
     before, after = sums.total(old), sums.total(new)
-    stored.check(before)
+    not_stored = stored.lacking(before)
     groups = [RepriceGroupReport(old[key].spend(), new[key].spend(), sums.labels(cuts, key)) for key in old if cuts]
     groups.sort(key=lambda group: (-(group.new.cost_usd or 0), -group.new.calls, tuple(group.labels.values())))
     return RepriceReport(
@@ -94,4 +94,5 @@ def reprice(
         old=before,
         new=after,
         groups=tuple(groups),
+        not_stored=not_stored,
     )

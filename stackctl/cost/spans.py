@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from stackctl import semconv
@@ -52,20 +52,23 @@ class Stored:
         for span in every_span(self.tempo, query, start, self.now, self.total.calls, self.progress):
             yield span.attributes
 
-    def check(self, found: SpendReport) -> None:
-        """Require that all counted calls were found.
+    def lacking(self, found: SpendReport) -> int:
+        """Return how many counted calls were not found: a few at the edges of a window, which belong beside its sums.
 
         Raises:
-            QueryUnsupported: spans are sampled, or deleted already.
+            QueryUnsupported: they are more than that: spans are sampled, deleted already, or older than their arrival.
         """
         missing = self.total.calls - found.calls
         if missing > max(_EDGE_CALLS, _EDGE_SHARE * self.total.calls):
-            raise self._refusal(f"only {found.calls} of {self.total.calls} counted calls are stored as spans")
+            raise self._refusal(
+                f"only {found.calls} of {self.total.calls} counted calls are stored as spans that began in this window"
+            )
+        return max(missing, 0)
 
     def _refusal(self, reason: str) -> QueryUnsupported:
         return QueryUnsupported(
             f"{self.asked}: {reason}",
-            next_step="ask for a shorter --window, or split by what the metrics know: --by model,service",
+            next_step="ask for another --window, or split by what the metrics know: --by model,service",
         )
 
 
@@ -81,5 +84,4 @@ def from_spans(stored: Stored, cuts: tuple[Dimension, ...]) -> CostReport:
         status, cost_usd = str(call.get(semconv.COST_STATUS)), sums.number(call.get(semconv.COST_USD))
         tallies[sums.key_of(call, cuts)].add_call(call, status, cost_usd)
     report = sums.report(tallies, cuts, stored.window_seconds, "stored spans")
-    stored.check(report.total)
-    return report
+    return replace(report, not_stored=stored.lacking(report.total))

@@ -83,6 +83,7 @@ def check(
         total=total,
         models=tuple(rows),
         toml=_toml([row for row in rows if not row.priced_now], prices.book),
+        not_stored=max(total.unpriced - counts.total(), 0) if tempo else 0,
     )
 
 

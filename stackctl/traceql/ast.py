@@ -230,6 +230,17 @@ class Rank(Node):
 
 
 @dataclass(frozen=True)
+class Threshold(Node):
+    """`> 5` behind what gives series: the values that a comparison with a number holds for.
+
+    One directly behind a metrics function is its `threshold`.
+    """
+
+    op: str
+    number: Literal
+
+
+@dataclass(frozen=True)
 class Pipeline(Node):
     """Stages from left to right, each working on what the one before it yields."""
 
@@ -237,16 +248,22 @@ class Pipeline(Node):
 
 
 Spanset = Filter | SpansetOperation | Pipeline
-Stage = Filter | SpansetOperation | Pipeline | ScalarFilter | GroupBy | Coalesce | Select | Metrics | Rank
+Ranking = Rank | Threshold
+Stage = Filter | SpansetOperation | Pipeline | ScalarFilter | GroupBy | Coalesce | Select | Metrics | Ranking
 
 
 @dataclass(frozen=True)
 class MetricsMath(Node):
-    """Arithmetic between the series of two metrics pipelines, or of one and a number."""
+    """Arithmetic between the series of two metrics pipelines, or of one and a number.
+
+    Attributes:
+        after: what is done with the series that it gives, from left to right.
+    """
 
     op: str
     left: "Pipeline | MetricsMath"
     right: "Pipeline | MetricsMath | Literal"
+    after: tuple[Ranking, ...] = ()
 
 
 @dataclass(frozen=True)

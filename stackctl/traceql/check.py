@@ -128,10 +128,11 @@ def _check(node: ast.Pipeline | ast.MetricsMath | ast.Literal) -> None:
         return
     measured = False
     for position, stage in enumerate(node.stages):
-        if measured and not isinstance(stage, ast.Rank):
-            raise _wrong(stage.at, "nothing but topk and bottomk may follow a metrics function")
-        if isinstance(stage, ast.Rank) and not measured:
-            raise _wrong(stage.at, f"{stage.function} needs a metrics function before it")
+        if measured and not isinstance(stage, ast.Ranking):
+            raise _wrong(stage.at, "nothing but topk, bottomk and comparisons may follow a metrics function")
+        if isinstance(stage, ast.Ranking) and not measured:
+            name = stage.function if isinstance(stage, ast.Rank) else repr(stage.op)
+            raise _wrong(stage.at, f"{name} needs a metrics function before it")
         if isinstance(stage, ast.Coalesce) and position == 0:
             raise _wrong(stage.at, "a query cannot begin with coalesce()")
         measured = measured or isinstance(stage, ast.Metrics)

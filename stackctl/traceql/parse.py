@@ -1,8 +1,8 @@
 """TraceQL text to syntax tree."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, NoReturn, cast
@@ -144,6 +144,22 @@ def _at(token: Token) -> int:
     return token.start_pos
 
 
+def _measures(pipeline: ast.Pipeline) -> bool:
+    return any(isinstance(stage, ast.Metrics) for stage in pipeline.stages)
+
+
+def _folded(stages: Sequence[ast.Stage]) -> tuple[ast.Stage, ...]:
+    """Make a threshold directly behind a metrics function a part of it."""
+    folded: list[ast.Stage] = []
+    for stage in stages:
+        last = folded[-1] if folded else None
+        if isinstance(stage, ast.Threshold) and isinstance(last, ast.Metrics) and last.threshold is None:
+            folded[-1] = replace(last, threshold=(stage.op, stage.number))
+        else:
+            folded.append(stage)
+    return tuple(folded)
+
+
 @v_args(inline=True)
 class _Build(Transformer[Token, Any]):
     """One method for each rule of the grammar."""
@@ -158,7 +174,10 @@ class _Build(Transformer[Token, Any]):
         return str(name), value
 
     def pipeline(self, *stages: ast.Stage) -> ast.Pipeline:
-        return ast.Pipeline(stages[0].at, stages)
+        first, *rest = stages
+        if isinstance(first, ast.Pipeline) and _measures(first):
+            return ast.Pipeline(first.at, _folded((*first.stages, *rest)))  # parentheses around metrics mean nothing
+        return ast.Pipeline(first.at, _folded(stages))
 
     def group(self, pipeline: ast.Pipeline) -> ast.Spanset:
         only = pipeline.stages[0]
@@ -200,9 +219,9 @@ class _Build(Transformer[Token, Any]):
         return ast.Literal(_at(tokens[0]), signed, value.kind)
 
     def metrics(self, function: Token, *parts: Any) -> ast.Metrics:
-        *arguments, by, threshold = parts
+        *arguments, by = parts
         given = tuple(argument for argument in arguments if argument is not None)
-        return ast.Metrics(_at(function), str(function), given, by or (), threshold)
+        return ast.Metrics(_at(function), str(function), given, by or (), None)
 
     def compare(self, function: Token, selected: ast.Filter, *parameters: ast.Literal) -> ast.Metrics:
         return ast.Metrics(_at(function), str(function), parameters, (), None, selected)
@@ -210,14 +229,17 @@ class _Build(Transformer[Token, Any]):
     def by(self, _: Token, *expressions: ast.Expression) -> tuple[ast.Expression, ...]:
         return expressions
 
-    def threshold(self, op: Token, number: ast.Literal) -> tuple[str, ast.Literal]:
-        return str(op), number
+    def threshold(self, op: Token, number: ast.Literal) -> ast.Threshold:
+        return ast.Threshold(_at(op), str(op), number)
 
     def rank(self, function: Token, count: Token) -> ast.Rank:
         return ast.Rank(_at(function), str(function), int(count))
 
     def metrics_math(self, left: Any, op: Token, right: Any) -> ast.MetricsMath:
         return ast.MetricsMath(_at(op), str(op), left, right)
+
+    def metrics_chain(self, math: ast.MetricsMath, *after: ast.Ranking) -> ast.MetricsMath:
+        return replace(math, after=after)
 
     def binary(self, left: ast.Expression, op: Token, right: ast.Expression) -> ast.Binary:
         return ast.Binary(_at(op), str(op), left, right)

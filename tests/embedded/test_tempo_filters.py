@@ -62,6 +62,19 @@ def corpus() -> list[Given]:
     return spans
 
 
+class Duration(int):
+    """Nanoseconds: Tempo calculates with integers only where they are no durations."""
+
+
+def calculated(op: str, left: object, right: object) -> object:
+    """Calculate as Tempo does: in 64 bits with two integers, else in doubles."""
+    if not (number(left) and number(right)):
+        return None
+    if type(left) is int and type(right) is int:
+        return (ARITHMETIC[op](left, right) + 2**63) % 2**64 - 2**63
+    return ARITHMETIC[op](float(left), float(right))
+
+
 class Evaluator:
     """What a filter means, span by span, as Tempo's documentation has it."""
 
@@ -71,6 +84,8 @@ class Evaluator:
     def value(self, node: ast.Expression) -> object:
         match node:
             case ast.Literal():
+                if node.kind == ast.Kind.DURATION:
+                    return Duration(node.value)
                 return (node.kind, node.value) if node.kind in ast.ENUM_NAMES else node.value
             case ast.Attribute(scope="span"):
                 return self.span.attributes.get(node.name)
@@ -81,7 +96,7 @@ class Evaluator:
             case ast.Intrinsic():
                 return {
                     "span:name": self.span.name,
-                    "span:duration": round(self.span.duration_ms * 1e6),
+                    "span:duration": Duration(round(self.span.duration_ms * 1e6)),
                     "span:status": (ast.Kind.STATUS, self.span.status),
                     "span:kind": (ast.Kind.SPAN_KIND, self.span.kind),
                     "span:statusMessage": self.span.message,
@@ -89,7 +104,9 @@ class Evaluator:
                 }[node.name]
             case ast.Unary(op="-"):
                 value = self.value(node.operand)
-                return -float(value) if number(value) else None
+                if isinstance(value, Duration):
+                    return Duration(-value)
+                return -value if number(value) else None
             case ast.Unary(op="!"):
                 value = self.value(node.operand)
                 return (not value) if isinstance(value, bool) else False
@@ -102,7 +119,7 @@ class Evaluator:
         if node.op == "||":
             return left is True or right is True
         if node.op in ARITHMETIC:
-            return ARITHMETIC[node.op](float(left), float(right)) if number(left) and number(right) else None
+            return calculated(node.op, left, right)
         nil = [side for side in (node.left, node.right) if isinstance(side, ast.Literal) and side.kind == ast.Kind.NIL]
         if nil:
             return (left is None and right is None) == (node.op == "=")

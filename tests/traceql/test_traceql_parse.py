@@ -73,6 +73,8 @@ def test_the_language_is_accepted(text: str) -> None:
         ("{} | by(1)", 8, "must look at the span"),
         ("coalesce() | {}", 0, "cannot begin"),
         ("{} | rate() | {}", 14, "nothing but topk"),
+        ("({} | rate()) | {}", 16, "nothing but topk"),
+        ("({} | count() > 1) > 5", 19, "needs a metrics function"),
         ("{} | topk(3)", 5, "needs a metrics function"),
         ("{} | quantile_over_time(duration)", 5, "number of arguments"),
         ("{} | quantile_over_time(duration, .5, 2)", 38, "between 0 and 1"),
@@ -152,6 +154,46 @@ def test_old_and_scoped_intrinsics_are_the_same() -> None:
     """`name` is `span:name`, `traceDuration` is `trace:duration`, and so on."""
     for old, scoped in (("name", "span:name"), ("status", "span:status"), ("rootServiceName", "trace:rootService")):
         assert condition(f"{old} != nil").left == condition(f"{scoped} != nil").left
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("({} | rate() by (.k))", "{} | rate() by (.k)"),
+        ("(({} | rate()))", "{} | rate()"),
+        ("({} | rate()) > 5", "{} | rate() > 5"),
+        ("({} | rate() | topk(2)) > 5 | bottomk(1)", "{} | rate() | topk(2) > 5 | bottomk(1)"),
+        ("({} | rate() > 1) < 5", "{} | rate() > 1 < 5"),
+        ("(({} | rate()) / ({} | rate())) | topk(1)", "({} | rate()) / ({} | rate()) | topk(1)"),
+        ("(({} | rate())) - (({} | rate() | topk(2)))", "({} | rate()) - ({} | rate() | topk(2))"),
+    ],
+)
+def test_parentheses_around_metrics_mean_nothing(written: str, meant: str) -> None:
+    """A metrics query may stand in parentheses, with more behind them, as in Tempo's grammar."""
+    assert compile_query(written) == compile_query(meant)
+
+
+def test_what_may_follow_metrics() -> None:
+    """Ranks and comparisons follow one another; the first comparison of a function is its own."""
+    metrics, rank, threshold = parse("{} | count_over_time() by (.k) >= 2 | topk(1) > -1.5").body.stages[1:]
+    assert metrics.threshold == (">=", ast.Literal(0, 2, Kind.INT))
+    assert (rank, threshold) == (ast.Rank(0, "topk", 1), ast.Threshold(0, ">", ast.Literal(0, -1.5, Kind.FLOAT)))
+
+
+def test_what_may_follow_arithmetic() -> None:
+    """Ranks and comparisons behind arithmetic are of its series, not of the right side's."""
+    body = compile_query("({} | rate() by (.k)) / ({} | rate() by (.k)) + ({} | rate()) | topk(1) > 5").body
+    assert isinstance(body, ast.MetricsMath)
+    assert body.after == (ast.Rank(0, "topk", 1), ast.Threshold(0, ">", ast.Literal(0, 5, Kind.INT)))
+    assert not body.left.after
+    assert len(body.right.stages) == 2
+
+
+def test_what_stands_in_parentheses_is_told_by_what_follows() -> None:
+    """`>` behind parentheses relates spansets, or compares metrics with a number."""
+    structure = parse("({ .a }) > ({ .b }) > { .c }").body.stages[0]
+    assert (structure.op, structure.left.op) == (">", ">")
+    assert parse("({ .a } | count()) > 5").body.stages[0].op == ">"
 
 
 @given(st.text(alphabet='{}()|&!=<>~."`\\ \nab1smn:-+*/^%,', max_size=40))

@@ -17,7 +17,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from stackctl import __version__
-from stackctl.embedded.api.tempo_parameters import bad, lenient, metrics_request, search_request, trace_id
+from stackctl.embedded.api.tempo_parameters import (
+    lenient,
+    metrics_request,
+    search_request,
+    tags_request,
+    time_window,
+    trace_id,
+)
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.database import SpanDatabase
@@ -26,11 +33,12 @@ from stackctl.embedded.traces.measuring import Steps
 from stackctl.embedded.traces.metrics import MetricSeries, measure, series_json
 from stackctl.embedded.traces.search import search
 from stackctl.embedded.traces.session import Session
-from stackctl.embedded.traces.tags import INTRINSIC_TAGS, tag_field, tag_names, tag_values
+from stackctl.embedded.traces.tags import INTRINSIC_TAGS, LISTS, tag_field, tag_names, tag_values
 from stackctl.embedded.traces.tracejson import trace_json
 from stackctl.errors import NotFound, QueryInvalid, QueryUnsupported, StackctlError, UpstreamFailed
 from stackctl.stack import COMPONENTS, EngineConfig
 
+INTRINSIC: Final = "intrinsic"
 PROTOBUF: Final = "application/protobuf"
 # Statements at one time: each may use both cores and the whole memory limit.
 _AT_ONCE: Final = 2
@@ -136,21 +144,23 @@ class TempoApi:
         return _json({"series": rows, "metrics": {}})
 
     @_answered
-    def tags(self, _: Request) -> Response:
-        """`/api/search/tags`: every attribute key, without scopes."""
-        names = self._run(tag_names)
+    def tags(self, request: Request) -> Response:
+        """`/api/search/tags`: attribute keys without their scopes; the intrinsics only where they are asked for."""
+        scope, asked = tags_request(request)
+        names = self._run(lambda session: tag_names(session, asked))
+        if scope == INTRINSIC:
+            names = {INTRINSIC: INTRINSIC_TAGS}
         return _json({"tagNames": sorted({key for keys in names.values() for key in keys}), "metrics": {}})
 
     @_answered
     def tags_v2(self, request: Request) -> Response:
         """`/api/v2/search/tags`: attribute keys by scope, and the intrinsics."""
-        scopes = {**self._run(tag_names), "intrinsic": list(INTRINSIC_TAGS)}
-        wanted = request.query_params.get("scope", "none")
-        known = {"none", "event", "link", "instrumentation", *scopes}
-        if wanted not in known:
-            raise bad(f"invalid scope: {wanted}")
-        chosen = {name: tags for name, tags in scopes.items() if wanted in ("none", name)}
-        return _json({"scopes": [{"name": name, "tags": tags} for name, tags in chosen.items()], "metrics": {}})
+        scope, asked = tags_request(request)
+        names = self._run(lambda session: tag_names(session, asked))
+        if scope in ("", INTRINSIC):
+            names = {**names, INTRINSIC: INTRINSIC_TAGS}
+        scopes = [{"name": name, "tags": tags} for name, tags in names.items() if tags or name not in LISTS]
+        return _json({"scopes": scopes, "metrics": {}})
 
     @_answered
     def values(self, request: Request) -> Response:
@@ -176,8 +186,8 @@ class TempoApi:
 
     def _values(self, request: Request) -> list[dict[str, str]]:
         field = tag_field(request.path_params["tag"])
-        within = lenient(request.query_params.get("q", ""))
-        values: list[dict[str, str]] = self._run(lambda session: tag_values(session, field, within))
+        condition, window = lenient(request.query_params.get("q", "")), time_window(request)
+        values: list[dict[str, str]] = self._run(lambda session: tag_values(session, field, condition, window))
         return values
 
 

@@ -11,12 +11,26 @@ from stackctl.embedded.traces.measuring import Steps
 from stackctl.embedded.traces.search import SearchRequest
 from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.spansets import Bounds
+from stackctl.embedded.traces.tags import ATTRIBUTE_SCOPES, TagsRequest
 from stackctl.errors import QueryInvalid, QueryUnsupported
 from stackctl.traceql import ast, compile_query
+from stackctl.traceql.parse import MAX_CHARACTERS
 
 MAX_LIMIT: Final = 10_000
 MAX_STEPS: Final = 11_000
-_EVERYTHING: Final = ast.Pipeline(0, (ast.Filter(0, None),))
+_SCOPES: Final = frozenset({"", "none", "intrinsic", "trace", "instrumentation", *ATTRIBUTE_SCOPES})
+_PATIENCE_SECONDS: Final = 0.25
+# Possessive throughout, so that no text takes longer to read than its length.
+_STRING: Final = re.compile(r'"(?:\\.|[^"\\])*+"|`[^`]*+`', re.S)
+_LETTER: Final = r"""[^\s"`{}()=!<>~&|,^]"""
+# A string; a name and an operator with no value behind them; or a string that has no end.
+_UNFINISHED: Final = re.compile(
+    rf"""(?P<string>{_STRING.pattern})
+    |(?P<unfinished>(?<!["`])(?<!{_LETTER}){_LETTER}(?:"(?:\\.|[^"\\])*+"|{_LETTER})*+
+        \s*+(?:=~|!~|!=|>=|<=|=|>|<)\s*+(?=["`][^"`]*+\Z|[)}}]|&&|\||\Z))
+    |["`].*\Z""",
+    re.S | re.X,
+)
 _UNIT_NS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
@@ -41,22 +55,47 @@ def search_request(request: Request) -> SearchRequest:
     parameters = request.query_params
     text = parameters.get("q", "")
     pipeline = _searchable(text) if text else _by_tags(parameters.get("tags", ""))
-    start, end = _count(request, "start", None), _count(request, "end", None)
-    if start is not None and end is not None and end <= start:
-        raise bad(f"invalid start/end: end {end} must be after start {start}")
+    window = time_window(request)
     limit = _count(request, "limit", 20)
     if not limit or limit > MAX_LIMIT:
         raise bad(f"invalid limit: must be a positive number up to {MAX_LIMIT}")
     return SearchRequest(
         pipeline,
-        Bounds(
-            Window(None if start is None else start * 10**9, None if end is None else end * 10**9),
-            _duration(request, "minDuration"),
-            _duration(request, "maxDuration"),
-        ),
+        Bounds(window, _duration(request, "minDuration"), _duration(request, "maxDuration")),
         limit,
         _count(request, "spss", 3) or 0,
     )
+
+
+def time_window(request: Request) -> Window:
+    """Read `start` and `end`, in seconds; without one there is no bound.
+
+    Raises:
+        QueryInvalid: one is no number, or the end is not after the start.
+    """
+    start, end = _count(request, "start", None), _count(request, "end", None)
+    if start is not None and end is not None and end <= start:
+        raise bad(f"invalid start/end: end {end} must be after start {start}")
+    return Window(None if start is None else start * 10**9, None if end is None else end * 10**9)
+
+
+def tags_request(request: Request) -> tuple[str, TagsRequest]:
+    """Read the parameters of `/api/search/tags`.
+
+    Returns:
+        the scope, empty for all of them, and what is asked of attributes.
+
+    Raises:
+        QueryInvalid: a parameter is malformed, or there is no such scope.
+    """
+    scope = request.query_params.get("scope", "")
+    if scope not in _SCOPES:
+        raise bad(f"invalid scope: {scope}")
+    scope = "" if scope == "none" else scope
+    chosen = ATTRIBUTE_SCOPES if not scope else tuple(name for name in ATTRIBUTE_SCOPES if name == scope)
+    # Who asks for no scope in particular shall not wait for the events of the whole store.
+    patience = None if scope else _PATIENCE_SECONDS
+    return scope, TagsRequest(chosen, time_window(request), lenient(request.query_params.get("q", "")), patience)
 
 
 def metrics_request(request: Request, instant: bool = False) -> tuple[ast.Pipeline | ast.MetricsMath, Steps]:
@@ -137,15 +176,34 @@ def _by_tags(text: str) -> ast.Pipeline:
     return ast.Pipeline(0, (ast.Filter(0, condition),))
 
 
-def lenient(text: str) -> ast.Pipeline:
-    """Return the pipeline that narrows a list of values; a query that is still being typed narrows nothing (Tempo)."""
-    if not text:
-        return _EVERYTHING
+def lenient(text: str) -> ast.Expression | None:
+    """Return the condition that narrows a list of keys or values: that of the query's first filter, as in Tempo.
+
+    In a query that is still being typed a comparison without its value holds for everything.
+
+    Returns:
+        None where nothing is narrowed: without a query, or where it cannot be read, or begins with something else.
+    """
+    if not text.strip() or len(text) > MAX_CHARACTERS:
+        return None
     try:
         body = compile_query(text).body
     except QueryInvalid:
-        return _EVERYTHING
-    return body if isinstance(body, ast.Pipeline) else _EVERYTHING
+        try:
+            body = compile_query(_completed(text)).body
+        except QueryInvalid:
+            return None
+    first: ast.Node = body
+    while isinstance(first, ast.Pipeline):
+        first = first.stages[0]
+    return first.condition if isinstance(first, ast.Filter) else None
+
+
+def _completed(text: str) -> str:
+    """Return a query with `true` for each comparison that lacks its value, and with its braces closed."""
+    text = _UNFINISHED.sub(lambda found: found["string"] or (" true " if found["unfinished"] else ""), text)
+    plain = _STRING.sub("", text)
+    return text + " }" * (plain.count("{") - plain.count("}"))
 
 
 def _count(request: Request, name: str, default: int | None) -> int | None:

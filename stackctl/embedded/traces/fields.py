@@ -1,13 +1,15 @@
 """TraceQL field expressions to SQL over one span, its parent, its trace, and its events and links one by one.
 
-An absent attribute compares to nothing but `nil`; `!` turns a condition's two values; arithmetic is on doubles. A
-condition on events or links holds where it holds for one of them; a value of theirs is that of the first that has one.
+An absent attribute compares to nothing but `nil`; `!` turns a condition's two values; arithmetic is that of
+`arithmetic`. A condition on events or links holds where it holds for one of them; a value of theirs is that of the
+first that has one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from stackctl.embedded.traces.arithmetic import calculated, negated
 from stackctl.embedded.traces.schema import JSON_TEXT_ARRAYS, REST_COLUMN, SCOPE_PREFIX, Schema, identifier
 from stackctl.embedded.traces.values import (
     HOLDS,
@@ -19,12 +21,14 @@ from stackctl.embedded.traces.values import (
     coalesced_number,
     comparison,
     guarded,
+    guarded_value,
     json_pointer,
+    json_text_values,
     json_values,
     unsupported,
 )
 from stackctl.traceql import ast
-from stackctl.traceql.ast import Kind
+from stackctl.traceql.ast import NUMERIC, Kind
 from stackctl.traceql.check import ARITHMETIC, LOGICAL, mentions
 
 # Where an intrinsic is found: columns that it needs, and its SQL.
@@ -56,6 +60,7 @@ _ROOT, _BELOW_ROOT = -1, 1  # nestedSetParent of a root; of other spans at least
 # Scopes of which a span has several: to the column that holds them as a JSON array.
 _LISTS: Final = {"event": "events", "link": "links"}
 PARENT_PREFIX: Final = "parent."
+_NUMBER_COLUMNS: Final = (("i", Kind.INT), ("d", Kind.FLOAT))
 
 
 @dataclass
@@ -109,12 +114,12 @@ class FieldCompiler:
 
     def number(self, expression: ast.Expression) -> str:
         """Return SQL of an expression's value as a double, NULL where it has none."""
-        return _of_first(expression, self._number(expression))
+        return _of_first(expression, coalesced_number(self.operand(expression)))
 
     def values(self, expression: ast.Expression) -> tuple[str, ...]:
         """Return SQL of an expression's value, one for each type that it may have; at most one of them is not NULL."""
         return tuple(
-            _of_first(expression, sql if place.guard is None else f"CASE WHEN {place.guard} THEN {sql} END")
+            _of_first(expression, guarded_value(place.guard, sql))
             for place in self.operand(expression)
             for sql in place.present()
         )
@@ -132,16 +137,13 @@ class FieldCompiler:
                 return (self._intrinsic(expression),)
             case ast.Attribute():
                 return self._attribute(expression)
+            case ast.Unary(op="-", operand=ast.Literal(value=int() | float() as value, kind=kind) as literal):
+                return (self._literal(replace(literal, value=-value)),) if kind in NUMERIC else (Typed(),)
             case ast.Unary(op="-"):
-                return (Typed(numbers=(Number(f"(-{self._number(expression.operand)})", double=True),)),)
+                return (negated(self.operand(expression.operand)),)
             case ast.Binary(op=op) if op in ARITHMETIC:
-                left, right = self._number(expression.left), self._number(expression.right)
-                sql = f"pow({left}, {right})" if op == "^" else f"({left} {op} {right})"
-                return (Typed(numbers=(Number(sql, double=True),)),)
+                return (calculated(op, self.operand(expression.left), self.operand(expression.right)),)
         return (Typed(bools=(f"COALESCE({self.condition(expression)}, FALSE)",)),)
-
-    def _number(self, expression: ast.Expression) -> str:
-        return coalesced_number(self.operand(expression))
 
     def _comparison(self, expression: ast.Binary) -> str:
         left, right, op = expression.left, expression.right, expression.op
@@ -172,7 +174,7 @@ class FieldCompiler:
                 return Typed(bools=(place,))
             case Kind.STATUS | Kind.SPAN_KIND:
                 return Typed(enums=((literal.kind, place),))
-        return Typed(numbers=(Number(place, double=False, literal=True),))
+        return Typed(numbers=(Number(place, literal.kind, literal=True),))
 
     def _intrinsic(self, intrinsic: ast.Intrinsic) -> Typed:
         if intrinsic.name not in _INTRINSIC_SQL:
@@ -186,7 +188,7 @@ class FieldCompiler:
                 return Typed(strings=(sql,))
             case Kind.STATUS | Kind.SPAN_KIND:
                 return Typed(enums=((intrinsic.kind, sql),))
-        return Typed(numbers=(Number(sql, double=False),))
+        return Typed(numbers=(Number(sql, intrinsic.kind),))
 
     def _attribute(self, attribute: ast.Attribute) -> Operand:
         if attribute.scope == "instrumentation":
@@ -205,11 +207,13 @@ class FieldCompiler:
     def _scoped(self, attribute: ast.Attribute, scope: str, guard: str | None) -> Typed:
         key, columns = attribute.name, self._columns(attribute, scope)
         strings, numbers, bools, arrays = [], [], [], []
-        if "s" in columns:
-            strings.append(columns["s"])
         if "s" in columns and key in JSON_TEXT_ARRAYS:
-            arrays.append(f"TRY_CAST({columns['s']}::JSON AS VARCHAR[])")
-        numbers += [Number(columns[kind], double=kind == "d") for kind in "id" if kind in columns]
+            string, array = json_text_values(columns["s"])
+            strings.append(string)
+            arrays.append(array)
+        elif "s" in columns:
+            strings.append(columns["s"])
+        numbers += [Number(columns[letter], kind) for letter, kind in _NUMBER_COLUMNS if letter in columns]
         if "b" in columns:
             bools.append(columns["b"])
         if self.schema.in_rest(scope, key):

@@ -10,9 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 
 from stackctl.embedded.traces.fields import looks_beyond
@@ -30,9 +29,29 @@ QUANTILES: Final = "quantile_over_time"
 COUNTING: Final = frozenset({"rate", "count_over_time"})
 # Buckets are powers of two, named by their upper bound, as Tempo's are.
 _BUCKET: Final = "pow(2, ceil(log2(measured)))"
+# NaN is above every number to DuckDB, and wins in none of these to Tempo.
+_NUMBERS: Final = "FILTER (NOT isnan(measured::DOUBLE))"
 _GROUP_BYTES: Final = 500  # of a group's values and numbers as Python holds them, about
+
+
+class Value(NamedTuple):
+    """What spans are grouped by: their value of one thing. Absent ones come last, and those of one type together.
+
+    To Python 1, 1.0 and True are equal; to TraceQL they are not.
+    """
+
+    absent: bool
+    type: str
+    value: Any
+
+    @classmethod
+    def of(cls, value: Any) -> "Value":
+        """Tell a value from those of other types."""
+        return cls(value is None, type(value).__name__, value)
+
+
 # Values by which a series is told from others, and the bucket of a histogram.
-Group: TypeAlias = tuple[Any, ...]
+Group: TypeAlias = tuple[Value, ...]
 Found: TypeAlias = dict[Group, dict[int, Any]]
 
 
@@ -90,9 +109,8 @@ _AGGREGATES: Final = {
     "rate": _COUNT,
     "count_over_time": _COUNT,
     HISTOGRAM: _COUNT,
-    # NaN is above every number to DuckDB.
-    "min_over_time": Aggregate("min(measured)", "min(measured)", lambda kept: float(np.fmin.reduce(kept))),
-    "max_over_time": Aggregate("max(measured)", "max(measured)", lambda kept: float(np.max(kept))),
+    "min_over_time": Aggregate(f"min(measured) {_NUMBERS}", f"min(measured) {_NUMBERS}", lambda kept: float(min(kept))),
+    "max_over_time": Aggregate(f"max(measured) {_NUMBERS}", f"max(measured) {_NUMBERS}", lambda kept: float(max(kept))),
     "sum_over_time": Aggregate("sum(measured)", "sum(measured)", sum),
     "avg_over_time": Aggregate("avg(measured)", "{'sum': sum(measured), 'count': count(measured)}", _mean),
 }
@@ -124,8 +142,12 @@ def _aggregate(stage: ast.Metrics) -> Aggregate:
     if stage.function != QUANTILES:
         return _AGGREGATES[stage.function]
     wanted = _quantiles(stage)
-    kept = "list(measured) FILTER (measured IS NOT NULL)"
-    return Aggregate("quantile_cont(measured, {})", kept, lambda places: [quantile(places, q) for q in wanted], Sorted)
+    return Aggregate(
+        f"quantile_cont(measured, {{}}) {_NUMBERS}",
+        f"list(measured) {_NUMBERS}",
+        lambda places: [quantile(places, q) for q in wanted],
+        Sorted,
+    )
 
 
 def _quantiles(stage: ast.Metrics) -> list[float]:
@@ -191,15 +213,10 @@ def _joined(parts: Sequence[Found], join: Callable[[Sequence[Any]], Any]) -> Fou
             for step, value in values.items():
                 gathered[group][step].append(value)
     joined: Found = {}
-    for group in sorted(gathered, key=_order):
+    for group in sorted(gathered):
         values = {step: join(kept) for step, kept in sorted(gathered[group].items())}
         joined[group] = {step: value for step, value in values.items() if value is not None}
     return joined
-
-
-def _order(group: Group) -> list[tuple[bool, str, Any]]:
-    """Sort values of one type together, and those that are absent last."""
-    return [(value is None, type(value).__name__, value) for value in group]
 
 
 @dataclass(frozen=True)
@@ -245,8 +262,8 @@ def _found(table: pa.Table, groups: Sequence[Sequence[str]], held: Callable[[Any
     rows = table.drop_columns(["value"]).to_pylist()
     for row, value in zip(rows, _values(table["value"]), strict=True):
         if value is not None:
-            group = tuple(_first(row[name] for name in names) for names in groups)
-            found[*group, row.get("bucket")][row["step"]] = held(value)
+            group = (*(_first(row[name] for name in names) for names in groups), row.get("bucket"))
+            found[tuple(map(Value.of, group))][row["step"]] = held(value)
     return dict(found)
 
 

@@ -65,11 +65,8 @@ def pinned(part: Part, condition: ast.Expression | None) -> tuple[str, str] | No
         case ast.Binary(
             op="=", left=ast.Attribute() as field, right=ast.Literal(kind=Kind.STRING, value=str() as text)
         ):
-            if field.parent or field.scope not in ("", *SCOPE_PREFIX) or field.name in JSON_TEXT_ARRAYS:
-                return None
-            columns = [column for column in _attribute_columns(field, "s") if column in part.columns]
-            elsewhere = any(_in_rest(part, scope, field) for scope in _scopes(field))
-            return None if elsewhere or len(columns) != 1 else (columns[0], text)
+            column = _only_column(part, field)
+            return None if column is None else (column, text)
     return None
 
 
@@ -104,6 +101,18 @@ def _may_compare(part: Part, comparison: ast.Binary) -> bool:
     return True
 
 
+def _only_column(part: Part, field: ast.Attribute) -> str | None:
+    """Return the column that alone decides whether an attribute is a text; None for no such."""
+    if field.parent or field.scope not in ("", *SCOPE_PREFIX) or field.name in JSON_TEXT_ARRAYS:
+        return None
+    if any(_in_rest(part, scope, field) for scope in _scopes(field)):
+        return None
+    columns = [column for column in _attribute_columns(field, "sidb") if column in part.columns]
+    # A span's own value wins over its resource's, of whatever type it is: it must be the only one, or come first.
+    texts = [column for column in columns if column.endswith(":s")]
+    return texts[0] if len(texts) == 1 and columns[0].split(":")[0] == texts[0].split(":")[0] else None
+
+
 def _operands(expression: ast.Expression) -> Iterator[ast.Attribute]:
     """Yield the attributes without which a comparison's side has no value."""
     match expression:
@@ -132,10 +141,10 @@ def _may_be(part: Part, field: ast.Expression, op: str, literal: ast.Literal) ->
         return True
     if any(_in_rest(part, scope, field) for scope in _scopes(field)):
         return True
+    if field.name in JSON_TEXT_ARRAYS:
+        return _present(part, field)  # elements are of any type
     kinds = {Kind.STRING: "s", Kind.BOOL: "b"}.get(literal.kind, "id")
     columns = [column for column in _attribute_columns(field, kinds) if column in part.columns]
-    if kinds == "s" and field.name in JSON_TEXT_ARRAYS:
-        return bool(columns)
     return any(_may_stand(part, column, op, literal.value) for column in columns)
 
 

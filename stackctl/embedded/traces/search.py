@@ -8,6 +8,7 @@ from typing import Any, Final
 from stackctl import semconv
 from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.fields import NESTED_SETS, TRACE_FACTS
+from stackctl.embedded.traces.groupfacts import GroupFacts, shown
 from stackctl.embedded.traces.nestedsets import nested_sets
 from stackctl.embedded.traces.session import Session, TraceKey
 from stackctl.embedded.traces.spansets import AROUND_NS, NO_ROOT, Bounds, SpansetCompiler
@@ -52,9 +53,11 @@ def search(session: Session, request: SearchRequest) -> list[dict[str, Any]]:
         QueryUnsupported: the query uses what the engine does not run.
         UpstreamFailed: time or memory ran out.
     """
-    matches, columns = _matches(session, request)
+    facts = GroupFacts(session, request.pipeline, request.bounds)
+    matches, columns = _matches(session, request, facts)
     if not matches:
         return []
+    facts.look_up(list(matches))
     around = request.bounds.window.widened(AROUND_NS)
     spans: dict[TraceKey, dict[int, dict[str, Any]]] = defaultdict(dict)
     for row in session.spans_of(list(matches), _OF_SPAN, around):
@@ -62,7 +65,12 @@ def search(session: Session, request: SearchRequest) -> list[dict[str, Any]]:
     if any(column.key in NESTED_SETS for column in columns):
         for rows in spans.values():
             nested_sets(rows)
-    return [_trace(key, groups, spans[key], columns) for key, groups in matches.items()]
+    return [
+        _trace(
+            key, [_spanset(spans[key], group, columns, facts.attributes(key, group)) for group in groups], spans[key]
+        )
+        for key, groups in matches.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,9 @@ class _Column:
     places: tuple[str, ...]
 
 
-def _matches(session: Session, request: SearchRequest) -> tuple[dict[TraceKey, list[_Spanset]], list[_Column]]:
+def _matches(
+    session: Session, request: SearchRequest, facts: GroupFacts
+) -> tuple[dict[TraceKey, list[_Spanset]], list[_Column]]:
     """Return the spansets of the newest traces, newest trace first, and what the query mentions."""
     parameters = Parameters()
     compiler = SpansetCompiler(session, parameters, request.bounds)
@@ -83,16 +93,19 @@ def _matches(session: Session, request: SearchRequest) -> tuple[dict[TraceKey, l
     looked_up = _looked_up(session, request, columns)
     if looked_up is not None:
         return _grouped(looked_up, request), columns
+    measures = facts.columns(compiler)
     found = compiler.compile(request.pipeline)
-    if session.narrow():
+    if session.narrow() and not measures:
         # Planned in a third of the time that the grouping below takes.
         spans = session.rows(compiler.statement(f"SELECT * FROM {found} LIMIT {_FEW + 1}"), parameters.values)
         if len(spans) <= _FEW:
             return _grouped(spans, request), columns
     grouped = f"""SELECT tid_hi, tid_lo, grp, count(*) AS matched, max(start_ns) AS newest,
+        {"".join(f"{measure} AS {name}, " for name, measure in measures.items())}
         {_earliest(request.spans_per_spanset, values)} AS spans FROM {found} GROUP BY ALL"""
+    kept = "".join(f"'{name}': {name}, " for name in measures)
     sql = f"""SELECT tid_hi, tid_lo, max(newest) AS newest,
-        list({{'grp': grp, 'matched': matched, 'spans': spans}} ORDER BY grp) AS spansets
+        list({{'grp': grp, 'matched': matched, {kept}'spans': spans}} ORDER BY grp) AS spansets
         FROM ({grouped}) GROUP BY ALL ORDER BY newest DESC, tid_hi, tid_lo LIMIT {int(request.limit)}"""
     rows = session.rows(compiler.statement(sql), parameters.values)
     return {(row["tid_hi"], row["tid_lo"]): row["spansets"] for row in rows}, columns
@@ -164,22 +177,23 @@ def _mentioned(compiler: SpansetCompiler, pipeline: ast.Pipeline) -> list[_Colum
     return list(columns.values())
 
 
-def _trace(
-    key: TraceKey,
-    groups: Sequence[_Spanset],
+def _spanset(
     spans: Mapping[int, dict[str, Any]],
+    group: _Spanset,
     columns: Sequence[_Column],
+    attributes: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "spans": [_span(spans[row["span_id"]], row, columns) for row in group["spans"]],
+        "matched": group["matched"],
+    }
+    return found | ({"attributes": attributes} if attributes else {})
+
+
+def _trace(key: TraceKey, spansets: Sequence[dict[str, Any]], spans: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     start = min(row["start_ns"] for row in spans.values())
     end = max(row["start_ns"] + row["dur_ns"] for row in spans.values())
     root = next((row for row in spans.values() if row["parent_id"] == 0), None)
-    spansets = [
-        {
-            "spans": [_span(spans[row["span_id"]], row, columns) for row in spanset["spans"]],
-            "matched": spanset["matched"],
-        }
-        for spanset in groups
-    ]
     return {
         "traceID": otlp.trace_id_hex(*key),
         "rootServiceName": (root[_SERVICE] or "") if root else NO_ROOT,
@@ -204,8 +218,7 @@ def _span(row: Mapping[str, Any], match: Mapping[str, Any], columns: Sequence[_C
         source = row if column.key in NESTED_SETS else match
         value = next((source[place] for place in column.places if source[place] is not None), None)
         if value is not None:
-            named = ast.ENUM_NAMES.get(column.kind)
-            attributes.append(otlp.key_value_json(column.key, named[value] if named else value))
+            attributes.append(otlp.key_value_json(column.key, shown(column.kind, value)))
     found = {
         "spanID": otlp.span_id_hex(row["span_id"]),
         "name": row["name"],

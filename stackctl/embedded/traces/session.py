@@ -20,7 +20,7 @@ from stackctl.embedded.traces.partials import Partials
 from stackctl.embedded.traces.pruning import looked_for, may_match
 from stackctl.embedded.traces.schema import CORE, JUDGED, REST_COLUMN, Schema, identifier, sql_type
 from stackctl.embedded.traces.segments import Part, Segment, Window
-from stackctl.errors import UpstreamFailed
+from stackctl.errors import QueryUnsupported, UpstreamFailed
 from stackctl.stack import PROBE_SERVICE
 from stackctl.traceql import ast
 
@@ -212,6 +212,7 @@ class Session:
 
         Raises:
             UpstreamFailed: it took too long, or more memory than the engine may use.
+            QueryUnsupported: it calculates what fits into no number, or nests deeper than DuckDB takes.
         """
         return self._run(sql, parameters, lambda sql, used: _rows(self.cursor.execute(sql, used)))
 
@@ -252,6 +253,15 @@ class Session:
         except duckdb.OutOfMemoryException as error:
             raise UpstreamFailed(
                 f"the query needs more memory than {MEMORY_LIMIT}", next_step="ask for a shorter time range"
+            ) from error
+        except (duckdb.ParserException, duckdb.BinderException) as error:
+            if "expression depth" not in str(error):
+                raise
+            raise QueryUnsupported("the query nests too deep", next_step="ask a shorter query") from error
+        except duckdb.DataError as error:
+            raise QueryUnsupported(
+                f"the query calculates what fits into no number: {str(error).splitlines()[0]}",
+                next_step="ask with smaller numbers",
             ) from error
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             if not _UNREADABLE.search(str(error)):

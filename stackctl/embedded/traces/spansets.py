@@ -11,16 +11,19 @@ from functools import partial
 from typing import Final
 
 from stackctl import semconv
+from stackctl.embedded.traces.arithmetic import on_doubles
 from stackctl.embedded.traces.fields import PARENT_PREFIX, FieldCompiler, Needs, looks_beyond
 from stackctl.embedded.traces.pruning import weakened
 from stackctl.embedded.traces.schema import identifier
 from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.session import EVERYTHING, Session
-from stackctl.embedded.traces.values import Parameters, unsupported
+from stackctl.embedded.traces.values import Number, Parameters, compare_numbers, unsupported
 from stackctl.traceql import ast
+from stackctl.traceql.ast import Kind
 
 KEYS: Final = "tid_hi, tid_lo, grp, span_id, parent_id, start_ns"
 NO_ROOT: Final = "<root span not yet received>"  # Tempo's own words
+GROUP_SEPARATOR: Final = "\x1f"  # parts the values of one by() after another; JSON has no such character
 # A trace's other spans are looked for this long before and after the time that is asked for.
 AROUND_NS: Final = 3600 * 10**9
 
@@ -147,7 +150,9 @@ class SpansetCompiler:
                 return self._group_by(stage.expressions, source or self._filter(None, None))
             case ast.Coalesce():
                 return self._coalesce(source or self._filter(None, None))
-        raise unsupported(f"{stage.function}() in a search")
+        raise unsupported(
+            f"{'a comparison' if isinstance(stage, ast.Threshold) else f'{stage.function}()'} in a search"
+        )
 
     def _filter(self, condition: ast.Expression | None, source: str | None) -> str:
         if source is None:
@@ -219,10 +224,10 @@ class SpansetCompiler:
     def _group_by(self, expressions: Iterable[ast.Expression], source: str) -> str:
         values = []
         for expression in expressions:
-            texts = ", ".join(f"{name}::VARCHAR" for name in self.carry_values(expression))
-            values.append(f"COALESCE({texts}, 'nil')" if texts else "'nil'")
-        # chr(31), the unit separator, parts the values of one by() after another.
-        group = f"concat_ws(chr(31), nullif(grp, ''), {', '.join(values)}) AS grp"
+            # As JSON: it tells 1 from 1.0 and "1", and what is absent from all of them; `groupfacts` reads it again.
+            texts = "".join(f"to_json({name})::VARCHAR, " for name in self.carry_values(expression))
+            values.append(f"COALESCE({texts}'null')")
+        group = f"concat_ws(chr({ord(GROUP_SEPARATOR)}), nullif(grp, ''), {', '.join(values)}) AS grp"
         return self._define(f"SELECT {KEYS.replace('grp', group)}{self._carried_names()} FROM {source}")
 
     def _scalar_filter(self, stage: ast.ScalarFilter, source: str | None) -> str:
@@ -238,21 +243,20 @@ class SpansetCompiler:
             " USING (tid_hi, tid_lo, grp)"
             for name, measured in terms.items()
         )
-        op = "<>" if stage.op == "!=" else stage.op
-        kept = f"SELECT tid_hi, tid_lo, grp FROM ({groups}){joins} WHERE {left} {op} {right}"
+        kept = f"SELECT tid_hi, tid_lo, grp FROM ({groups}){joins} WHERE {compare_numbers(stage.op, left, right)}"
         spans = " UNION ".join(f"SELECT * FROM {name}" for name in relations)
         return self._define(f"SELECT * FROM ({spans}) WHERE (tid_hi, tid_lo, grp) IN ({kept})")
 
-    def _scalar(self, scalar: ast.Scalar, source: str | None, terms: dict[str, list[str]]) -> str:
-        """Return SQL of a number about a group.
+    def _scalar(self, scalar: ast.Scalar, source: str | None, terms: dict[str, list[str]]) -> Number:
+        """Return a number about a group. What is calculated with such is a double: Tempo does not calculate with them.
 
         Args:
             terms: receives, for each relation, what is measured over the groups of its spans.
         """
         match scalar:
             case ast.ScalarOperation():
-                left, right = self._scalar(scalar.left, source, terms), self._scalar(scalar.right, source, terms)
-                return f"pow({left}, {right})" if scalar.op == "^" else f"({left} {scalar.op} {right})"
+                sides = (self._scalar(side, source, terms).sql for side in (scalar.left, scalar.right))
+                return Number(on_doubles(scalar.op, *(f"{sql}::DOUBLE" for sql in sides)), Kind.FLOAT)
             case ast.ScalarPipeline():
                 found = self._pipeline(ast.Pipeline(scalar.at, scalar.stages), source)
                 return self._measured(scalar.aggregate, found, terms)
@@ -260,15 +264,16 @@ class SpansetCompiler:
                 assert source is not None, "seen to before"
                 return self._measured(scalar, source, terms)
             case ast.Literal():
-                return self.parameters.bind(scalar.value)
+                return Number(self.parameters.bind(scalar.value), scalar.kind, literal=True)
         raise unsupported("a variable")
 
-    def _measured(self, aggregate: ast.Aggregate, relation: str, terms: dict[str, list[str]]) -> str:
+    def _measured(self, aggregate: ast.Aggregate, relation: str, terms: dict[str, list[str]]) -> Number:
         name = f"m{sum(map(len, terms.values()))}"
         operand = "" if aggregate.operand is None else self.carry_number(aggregate.operand)
         terms.setdefault(relation, []).append(f"{_AGGREGATES[aggregate.function].format(operand)} AS {name}")
         # Where a pipeline finds nothing there is nothing to measure, but it found none of them.
-        return f"coalesce({name}, 0)" if aggregate.function == "count" else name
+        counted = aggregate.function == "count"
+        return Number(f"coalesce({name}, 0)", Kind.INT) if counted else Number(name, Kind.FLOAT)
 
     def _operation(self, stage: ast.SpansetOperation, source: str | None) -> str:
         left, right = self._operand(stage.left, source), self._operand(stage.right, source)
