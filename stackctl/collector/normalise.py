@@ -6,13 +6,13 @@ from itertools import chain
 from stackctl import semconv
 from stackctl.collector import ottl
 from stackctl.collector.group import Group
-from stackctl.collector.ottl import Line, is_type, put, span, text
+from stackctl.collector.ottl import Line, cached, is_type, put, span, text
 from stackctl.collector.pricing import OWN_KEYS
 from stackctl.genai import implied, rows
 from stackctl.genai.accounting import counts
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.dialects import DIALECTS
-from stackctl.genai.rows import KEY_TYPES, QUANTITIES, Dialect, Erase, Row
+from stackctl.genai.rows import KEY_TYPES, QUANTITIES, AddTo, Dialect, Erase, Row
 
 # The largest finite float64: what is beyond is infinite.
 _LARGEST = "1.7976931348623157e+308"
@@ -27,6 +27,7 @@ def groups(dialects: Sequence[Dialect] = DIALECTS, exclude_scopes: Iterable[str]
         _canonical_types(),
         *_erased(dialects),
         *(_dialect(dialect) for dialect in dialects if dialect.rows),
+        *_summed([*chain.from_iterable(dialect.sums for dialect in dialects), *implied.SUMS]),
         _implied(),
         _accounted(dialects, exclude_scopes),
     ]
@@ -76,7 +77,7 @@ def _canonical_types() -> Group:
     for key, kind in KEY_TYPES.items():
         other = f"{span(key)} != nil and not {is_type(span(key), kind)}"
         conditions.append(other)
-        lines.append(Line(ottl.typed(span(key), span(key), kind, other)))
+        lines += [Line(statement) for statement in ottl.typed(span(key), span(key), kind, other)]
         lines.append(Line(f"delete_key(span.attributes, {text(key)}) where {other}"))
         if kind == "s":
             conditions.append(f'{span(key)} == ""')
@@ -98,6 +99,33 @@ def _erased(dialects: Iterable[Dialect]) -> list[Group]:
 def _erase(erase: Erase) -> Line:
     where = ottl.every(f"{span(erase.key)} != nil", ottl.of_scope(erase.scope), ottl.holds(erase.when))
     return Line(f"delete_key(span.attributes, {text(erase.key)}) where {where}", erase.why)
+
+
+def _summed(sums: Sequence[AddTo]) -> list[Group]:
+    """A group for each number that is added to, which runs only where one of its parts is known."""
+    keys = dict.fromkeys(one.key for one in sums)
+    return [
+        Group(
+            f"What {key} leaves out (the dialects' sums, then the one of genai/implied.py).",
+            conditions=[
+                f"{span(key)} >= 0 and {span(part)} > 0"
+                for part in dict.fromkeys(chain.from_iterable(one.parts for one in sums if one.key == key))
+            ],
+            lines=list(chain.from_iterable(_add(one) for one in sums if one.key == key)),
+        )
+        for key in keys
+    ]
+
+
+def _add(one: AddTo) -> list[Line]:
+    more, number = cached("more"), span(one.key)
+    where = ottl.every(ottl.of_scope(one.scope), ottl.holds(one.when))
+    enough = f"{more} > {number}" if one.beyond else f"{more} > 0"
+    return [
+        Line(put(more, "0", where), one.why),
+        *(Line(put(more, f"{more} + {span(part)}", where, f"{span(part)} > 0")) for part in one.parts),
+        Line(put(number, f"{number} + {more}", where, enough, f"{number} + {more} >= {more}")),
+    ]
 
 
 def _dialect(dialect: Dialect) -> Group:

@@ -18,6 +18,8 @@ from stackctl.genai.rows import Convert, Row, Scalar, Source, ValueType, When
 LIFTED: Final = "stackctl.lifted."
 
 WHOLE: Final = r"^-?[0-9]{1,18}$"
+# What Int() reads only as a float, and few digits enough to be an exact one.
+WHOLE_WITH_POINT: Final = r"^-?[0-9]{1,15}\.0+$"
 NUMBER: Final = r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 # Beyond it a float64 is no exact whole number.
 _EXACT: Final = "9007199254740992.0"
@@ -163,7 +165,7 @@ def fill(row: Row, scope: bool = True) -> list[Line]:
     source = path(row.source)
     guard = every(
         has(row.source) or "true",
-        f"{span(row.key)} == nil",
+        "" if row.rewrites else f"{span(row.key)} == nil",
         of_scope(row.scope) if scope else "",
         holds(row.when) if row.when != rows.ALWAYS else "",
     )
@@ -175,12 +177,12 @@ def converted(how: Convert, source: str, target: str, to: ValueType, guard: str)
     """Return the statements that set a target to a source's converted value. What cannot be converted sets nothing."""
     match how:
         case rows.Copy():
-            return [typed(target, source, to, guard)]
+            return typed(target, source, to, guard)
         case rows.Scale(factor):
             number = f"(IsDouble({source}) or {matches(source, NUMBER)})"
             scaled = f"Double({source}) * {literal(factor)}"
             exact = f"{scaled} >= -{_EXACT} and {scaled} <= {_EXACT}" if to == "i" else ""
-            return [typed(target, scaled, to, every(guard, number, exact), known=True)]
+            return typed(target, scaled, to, every(guard, number, exact), known=True)
         case rows.Const(value):
             return [put(target, literal(value), guard)]
         case rows.MapValue(pairs, closed):
@@ -189,37 +191,46 @@ def converted(how: Convert, source: str, target: str, to: ValueType, guard: str)
             member = json_cache(source)
             for step in steps:
                 member += f"[{int(step)}]" if step.isdecimal() else f"[{text(step)}]"
-            return [typed(target, member, to, every(guard, f"{member} != nil"))]
+            return typed(target, member, to, every(guard, f"{member} != nil"))
         case rows.JsonList():
             return _json_list(source, target, guard)
         case rows.IsoOffset():
             return _iso_offset(source, target, guard)
         case rows.EventOffset():
-            since = f"(Int({source}) - span.start_time_unix_nano)"
-            known = f"(IsInt({source}) or {matches(source, WHOLE)})"
-            return [put(target, f"Double{since} / 1000000000.0", guard, known)]
+            return [
+                put(target, f"Double({number} - span.start_time_unix_nano) / 1000000000.0", guard, known)
+                for number, known in _whole(source)
+            ]
         case rows.Extract(pattern):
             group = f'ExtractPatterns(String({source}), {text(_named(pattern))})["v"]'
-            return [typed(target, group, to, guard)]
+            return typed(target, group, to, guard)
 
 
-def typed(target: str, value: str, to: ValueType, guard: str = "", known: bool = False) -> str:
-    """Return the statement that sets a target to a value in a type; what has no reading in it sets nothing.
+def typed(target: str, value: str, to: ValueType, guard: str = "", known: bool = False) -> list[str]:
+    """Return the statements that set a target to a value in a type; what has no reading in it sets nothing.
 
     Args:
         known: whether the guard says already that the value is a number.
     """
     match to:
         case "s":
-            return put(target, f"String({value})", guard, readable(value) if value.endswith("]") else "")
+            return [put(target, f"String({value})", guard, readable(value) if value.endswith("]") else "")]
         case "i":
-            return put(target, f"Int({value})", guard, f"(IsInt({value}) or {matches(value, WHOLE)})")
+            readings = _whole(value)
+            return [put(target, number, guard, fits) for number, fits in (readings[:1] if known else readings)]
         case "d":
-            return put(
-                target, f"Double({value})", guard, "" if known else f"(IsDouble({value}) or {matches(value, NUMBER)})"
-            )
+            fits = "" if known else f"(IsDouble({value}) or {matches(value, NUMBER)})"
+            return [put(target, f"Double({value})", guard, fits)]
         case "b":
-            return put(target, f"Bool(ToLowerCase(String({value})))", guard, matches(f"String({value})", TRUTH))
+            return [put(target, f"Bool(ToLowerCase(String({value})))", guard, matches(f"String({value})", TRUTH))]
+
+
+def _whole(value: str) -> list[tuple[str, str]]:
+    """Return how a value is read as a whole number, and the test for each way."""
+    return [
+        (f"Int({value})", f"(IsInt({value}) or {matches(value, WHOLE)})"),
+        (f"Int(Double({value}))", matches(value, WHOLE_WITH_POINT)),
+    ]
 
 
 def readable(value: str) -> str:
@@ -246,7 +257,11 @@ def _mapped(pairs: tuple[tuple[str, str], ...], closed: bool, source: str, targe
 def _json_list(source: str, target: str, guard: str) -> list[str]:
     value = f"String({source})"
     bare = matches(value, r'^\s*([\["{]|-?[0-9][0-9.eE+-]*\s*$|(true|false|null)\s*$)')
+    words, python = cached("words"), matches(value, rows.PYTHON_LIST)
     return [
+        put(words, value, guard, python),
+        f'replace_pattern({words}, "\'", "\\"") where {every(guard, python)}',
+        put(target, f"String(ParseJSON({words}))", guard, python),
         put(target, f"String(ParseJSON({value}))", guard, matches(value, r"^\s*\[")),
         put(target, f'Concat(["[", {value}, "]"], "")', guard, matches(value, r'^".+"$')),
         put(target, f'Concat(["[\\"", {value}, "\\"]"], "")', guard, f"not {bare}"),

@@ -9,7 +9,8 @@ it.
                           gap is long enough to divide by.
     context utilization   input tokens / the context window of the priced model.
     incomplete stream     true where a stream began and brought neither a finish reason nor usage. Libraries call that
-                          OK, unset or an error, each as it likes.
+                          OK, unset or an error, each as it likes. Anthropic's first event brings a usage already, so
+                          of its calls no finish reason tells enough, where the library writes one of every whole one.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ RATE_WHEN: Final[When] = FIRST_TOKEN_KNOWN
 _FIRST: Final = Has(SpanAttr(semconv.TIME_TO_FIRST_CHUNK))
 _FAILED: Final = Any((Has(SpanAttr(semconv.ERROR_TYPE)), Equals(Field("status"), (2,))))
 # JSON text of finish reasons that are none: an empty list, or what libraries write for a stream that just stopped.
-_NO_REASON: Final = r'^\[ ?((""|"error"|"unknown"|null)(, ?)?)* ?\]$'
+_NO_REASON: Final = r'^(null|None|"None"|\[ ?((""|"error"|"unknown"|"None"|"null"|None|null)(, ?)?)* ?\])$'
 _FINISHED: Final = All(
     (
         Has(SpanAttr(semconv.FINISH_REASONS)),
@@ -38,12 +39,24 @@ _FINISHED: Final = All(
 )
 # openai-v2 gives no stream a finish reason, so a whole one whose usage was not asked for looks like a broken one.
 _TELLS_NO_END: Final = All((Matches(Field("scope"), EITHER_SCOPE), Not(_FIRST)))
+_NO_USAGE: Final = All((Not(Has(SpanAttr(semconv.OUTPUT_TOKENS))), Not(Has(SpanAttr(semconv.INPUT_TOKENS)))))
+# OpenInference's writes finish reasons since the release that writes the model asked for.
+_TELLS_EACH_END: Final = Any(
+    (
+        Matches(Field("scope"), r"^openlit\.instrumentation\.anthropic$"),
+        All(
+            (
+                Matches(Field("scope"), r"^openinference\.instrumentation\.anthropic$"),
+                Has(SpanAttr("llm.request.model_name")),
+            )
+        ),
+    )
+)
 
 INCOMPLETE_WHEN: Final[When] = All(
     (
         ACCOUNTED,
-        Not(Has(SpanAttr(semconv.OUTPUT_TOKENS))),
-        Not(Has(SpanAttr(semconv.INPUT_TOKENS))),
+        Any((_NO_USAGE, _TELLS_EACH_END)),
         Equals(SpanAttr(semconv.STREAM), (True,)),
         Not(_FINISHED),
         # What failed before its first chunk never was a stream: an error, and nothing more.

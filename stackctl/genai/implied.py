@@ -10,7 +10,7 @@ a role alone, or the `response.created` of the Responses API.
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import All, Any, Const, Equals, Erase, EventAttr, Field, Has, Not, Row, SpanAttr
+from stackctl.genai.rows import AddTo, All, Any, Const, Equals, Erase, EventAttr, Field, Has, Not, Row, SpanAttr
 
 _INPUT: Final = SpanAttr(semconv.INPUT_TOKENS)
 _NO_INPUT: Final = All(
@@ -28,6 +28,16 @@ def _zero_for_unknown(key: str) -> Erase:
     # The zero first: it is rare, and the rest is then not looked at.
     return Erase(key, All((Equals(SpanAttr(key), (0,)), _NO_INPUT)), why="a zero beside an input that is not known")
 
+
+# Runs after the dialects' own sums, before the erases: an input of 0 beside cached tokens is one that leaves them out.
+SUMS: Final[tuple[AddTo, ...]] = (
+    AddTo(
+        semconv.INPUT_TOKENS,
+        (semconv.CACHE_READ_TOKENS, semconv.CACHE_WRITE_TOKENS),
+        why="more cached than sent: whoever wrote that leaves cached tokens out of the input, as Anthropic's API does",
+        beyond=True,
+    ),
+)
 
 ERASES: Final[tuple[Erase, ...]] = (
     Erase(semconv.TIME_TO_FIRST_CHUNK, Has(SpanAttr(semconv.TIME_TO_FIRST_TEXT)), why="the text's time is known"),

@@ -146,7 +146,14 @@ class JsonField:
 
 @dataclass(frozen=True)
 class JsonList:
-    """One text as JSON text of a list that holds it: `stop` becomes `["stop"]`. A JSON list stays as it is."""
+    """One text as JSON text of a list that holds it: `stop` becomes `["stop"]`. A JSON list stays as it is.
+
+    A list of words as Python shows it, `['stop']`, is read as what it is.
+    """
+
+
+# A list of words as Python shows it.
+PYTHON_LIST: Final = r"^\['[A-Za-z0-9_-]*'(, ?'[A-Za-z0-9_-]*')*\]$"
 
 
 @dataclass(frozen=True)
@@ -224,7 +231,8 @@ ALWAYS: Final = All()
 class Row:
     """How one canonical key is found in one dialect.
 
-    A canonical key that already has a value is never overwritten: of several rows the first that gives a value wins.
+    A canonical key that already has a value is not overwritten: of several rows the first that gives a value wins. A
+    row that reads the very key that it writes rewrites it, where its conversion gives a value and its condition holds.
 
     Attributes:
         key: the canonical span attribute that is written; its type stands in `KEY_TYPES`.
@@ -241,6 +249,11 @@ class Row:
 
     def __post_init__(self) -> None:
         _check_key(self.key)
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether it reads the key that it writes."""
+        return self.source == SpanAttr(self.key)
 
 
 @dataclass(frozen=True)
@@ -264,6 +277,30 @@ class Erase:
         _check_key(self.key)
 
 
+@dataclass(frozen=True)
+class AddTo:
+    """A whole number to which others are added that it leaves out. Runs once the rows have filled all of them.
+
+    Only where it is known; parts that are unknown or below zero add nothing.
+
+    Attributes:
+        key: the canonical key that is written.
+        parts: two canonical keys at most, for which the sum of two wrong numbers is seen to be wrong.
+        beyond: only where the parts together are more than the number, which therefore cannot include them.
+    """
+
+    key: str
+    parts: tuple[str, ...]
+    when: When = ALWAYS
+    scope: str = ""
+    why: str = ""
+    beyond: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.parts) > 2 or any(KEY_TYPES.get(key) != "i" for key in (self.key, *self.parts)):
+            raise ValueError(f"{self.key} and {self.parts}: a sum is of a key and two others, all whole numbers")
+
+
 def _check_key(key: str) -> None:
     if key not in KEY_TYPES:
         raise ValueError(f"{key} has no type in KEY_TYPES: a row cannot write it")
@@ -277,6 +314,7 @@ class Dialect:
         name: as people know the library.
         rows: where the canonical keys come from.
         erases: canonical keys that this dialect fills wrongly.
+        sums: canonical numbers that leave out what they should include.
         wrappers: spans that repeat a call.
         content: RE2 patterns, matched against whole keys, of attributes that carry prompts, answers or documents.
         verbatim: further attribute keys, exact, that hold no free text and may be stored.
@@ -285,6 +323,7 @@ class Dialect:
     name: str
     rows: tuple[Row, ...] = ()
     erases: tuple[Erase, ...] = ()
+    sums: tuple[AddTo, ...] = ()
     wrappers: tuple[Wrapper, ...] = ()
     content: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()

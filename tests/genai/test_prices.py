@@ -140,6 +140,19 @@ def test_every_provider_of_a_host_has_prices() -> None:
         ("google", "models/gemini-2.5-flash", "gemini-2.5-flash"),
         ("openai", "ft:gpt-4o-mini-2024-07-18:acme::Ab12", "ft:gpt-4o-mini-2024-07-18"),
         ("aws", "us.amazon.nova-lite-v1:0", "amazon.nova-lite"),
+        ("aws", "anthropic.claude-3-5-sonnet-20240620-v1:0", "claude-3-5-sonnet-20240620"),
+        ("aws", "anthropic.claude-3-5-sonnet-20241022-v2:0", "claude-3-5-sonnet-20241022"),
+        ("aws", "anthropic.claude-3-haiku-20240307-v1:0", "claude-3-haiku-20240307"),
+        ("aws", "us.anthropic.claude-3-7-sonnet-20250219-v1:0", "us.claude-3-7-sonnet-20250219"),
+        ("aws", "bedrock/eu.anthropic.claude-3-haiku-20240307-v1:0", "eu.claude-3-haiku-20240307"),
+        ("aws", "bedrock/converse/anthropic.claude-3-haiku-20240307-v1:0", "claude-3-haiku-20240307"),
+        ("aws", "anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-4-5-20250929"),
+        (
+            "aws",
+            "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-haiku-20240307-v1:0",
+            "us.claude-3-haiku-20240307",
+        ),
+        ("google", "projects/p/locations/us-central1/publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
     ],
 )
 def test_names_are_brought_into_the_books_spelling(provider: str, model: str, as_if: str) -> None:

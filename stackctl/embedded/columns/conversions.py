@@ -15,11 +15,12 @@ from stackctl.remembering import remembers
 
 from .arrow import ARROW_TYPES, FALSE, NULLS, Column, pc
 from .batch import Batch
-from .conditions import compiled
+from .conditions import compiled, text_matches
 
 T = TypeVar("T", str, int)
-# What Arrow reads, so no plus sign.
-_WHOLE = r"^-?[0-9]{1,18}$"
+# What Arrow reads, so no plus sign. Of a whole number with a point it reads what stands before that.
+_WHOLE = r"^-?([0-9]{1,18}|[0-9]{1,15}\.0+)$"
+_POINT = r"\.0+$"
 _NUMBER = r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _LARGEST_EXACT = pa.scalar(2.0**53, pa.float64())
@@ -77,7 +78,10 @@ def _from_text(column: Column, to: ValueType) -> Column:
         lower = pc.utf8_lower(column)
         return pc.if_else(pc.is_in(lower, _TRUTHS), pc.equal(lower, _TRUE), NULLS[pa.bool_()])
     fits = pc.match_substring_regex(column, _WHOLE if to == "i" else _NUMBER)
-    return pc.if_else(fits, column, NULLS[column.type]).cast(ARROW_TYPES[to])
+    numbers = pc.if_else(fits, column, NULLS[column.type])
+    if to == "i":
+        numbers = pc.replace_substring_regex(numbers, _POINT, "")
+    return numbers.cast(ARROW_TYPES[to])
 
 
 def _seconds_since_start(times: Column, batch: Batch) -> Column:
@@ -122,7 +126,8 @@ def _json_list(text: str) -> str | None:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        value = text  # a bare word, such as stop
+        # A bare word, such as stop, or words as Python shows them.
+        value = orjson.loads(text.replace("'", '"')) if text_matches(rows.PYTHON_LIST, text) else text
     if isinstance(value, str):
         value = [value] if value else None
     return orjson.dumps(value).decode() if isinstance(value, list) else None

@@ -1,17 +1,19 @@
 """Normalise: fill the canonical keys of a batch from the rows of the dialects."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from stackctl.genai.rows import KEY_TYPES, Erase, Row, SpanAttr, ValueType
+from stackctl.genai.rows import KEY_TYPES, AddTo, Erase, Row, SpanAttr, ValueType
 
 from .arrow import NULLS, Column, pc
 from .batch import Batch
 from .conditions import both, inverse, judged, scope_holds
 from .conversions import convert, typed
-from .planning import Plan
+from .planning import Plan, Step
 from .views import Truth
 
 
@@ -29,7 +31,9 @@ def normalise(batch: Batch, plan: Plan) -> None:
         _unite_types(batch, key, kind)
     for step in plan.steps:
         if isinstance(step, Row):
-            _fill(batch, step)
+            _rewrite(batch, step) if step.rewrites else _fill(batch, step)
+        elif isinstance(step, AddTo):
+            _add(batch, step)
         else:
             _erase(batch, step)
     _drop_impossible(batch, plan.quantities)
@@ -63,6 +67,18 @@ def _erase(batch: Batch, erase: Erase) -> None:
         batch.put(name, pc.if_else(pa.array(where), NULLS[column.type], column))
 
 
+def _rewrite(batch: Batch, row: Row) -> None:
+    kind = KEY_TYPES[row.key]
+    present = batch.span(row.key, kind)
+    where = False if present is None else _applies(batch, row)
+    if present is None or where is False:
+        return
+    value = convert(row.convert, present, kind, batch)
+    if where is not True:
+        value = pc.if_else(pa.array(where), value, NULLS[value.type])
+    batch.put(f"s:{row.key}:{kind}", pc.coalesce(value, present))
+
+
 def _fill(batch: Batch, row: Row) -> None:
     kind = KEY_TYPES[row.key]
     name = f"s:{row.key}:{kind}"
@@ -91,7 +107,34 @@ def _fill(batch: Batch, row: Row) -> None:
         batch.put(name, filled)
 
 
-def _applies(batch: Batch, step: Erase | Row) -> Truth:
+def _add(batch: Batch, step: AddTo) -> None:
+    column = batch.span(step.key, "i")
+    parts = [part for part in (batch.span(key, "i") for key in step.parts) if part is not None]
+    if column is None or not parts:
+        return
+    where = _applies(batch, step)
+    if where is False:
+        return
+    number, known = batch.numbers(column)
+    more = functools.reduce(np.add, [_above_zero(batch, part) for part in parts])
+    # What has no value lies in memory as anything, and sums beyond an int64 are below what they are made of.
+    wanted = both(where, (more > number) if step.beyond else (more > 0))
+    if wanted is False:  # as in most batches
+        return
+    enough = (number >= 0) & (number + more >= more)
+    wanted = both(wanted, enough if known is None else enough & known)
+    if wanted is False:
+        return
+    added = np.where(wanted, number + more, number)
+    batch.put(f"s:{step.key}:i", pa.array(added, mask=None if known is None else ~known))
+
+
+def _above_zero(batch: Batch, column: Column) -> npt.NDArray[np.int64]:
+    number, known = batch.numbers(column)
+    return np.maximum(number if known is None else np.where(known, number, 0), 0)
+
+
+def _applies(batch: Batch, step: Step) -> Truth:
     within = scope_holds(step.scope, batch)
     return False if within is False else both(within, judged(step.when, batch))
 

@@ -9,7 +9,7 @@ from stackctl import semconv
 from stackctl.embedded.arrays import Arrays
 from stackctl.genai import prices
 from stackctl.genai.accounting import counts
-from stackctl.genai.derived import DERIVED_TYPES
+from stackctl.genai.derived import DERIVED_TYPES, INCOMPLETE_WHEN
 from stackctl.genai.dialects import DIALECTS
 from stackctl.genai.pricebook import in_force
 from stackctl.genai.rows import KEY_TYPES, Dialect, span_attributes
@@ -49,7 +49,7 @@ class Pipeline:
         self._planner = Planner(dialects, counted)
         self._pricer = Pricer(book or in_force(config.price_book, config.price_rows), config.price_hosts)
         self._redactor = Redactor(checked_patterns(config.allow_keys), config.capture_content)
-        self._read = KEY_TYPES.keys() | DERIVED_TYPES.keys() | set(span_attributes(counted))
+        self._read = KEY_TYPES.keys() | DERIVED_TYPES.keys() | set(span_attributes((counted, INCOMPLETE_WHEN)))
         self.lost = 0
 
     @property

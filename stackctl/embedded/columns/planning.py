@@ -11,6 +11,7 @@ from stackctl.genai.rows import (
     ALWAYS,
     KEY_TYPES,
     QUANTITIES,
+    AddTo,
     Dialect,
     Erase,
     EventAttr,
@@ -28,6 +29,8 @@ from stackctl.remembering import Memory
 
 from .batch import Batch
 from .conditions import text_matches
+
+Step = Erase | Row | AddTo
 
 _NEVER: Final = rows.Any()
 _QUANTITIES: Final = tuple(f"s:{key}:{KEY_TYPES[key]}" for key in QUANTITIES)
@@ -47,7 +50,7 @@ class Plan:
         ours: columns that only the pipeline may write.
         whole: columns that have a canonical key in its own type, which no span has in another.
         mixed: canonical keys that came in another type or without a column, with their own.
-        steps: erases and rows, in the order in which they run, with as much of their conditions as may be open.
+        steps: erases, rows and sums, in the order in which they run, with as much of their conditions as may be open.
         quantities: columns of canonical quantities that there may be then, and may be impossible.
         counts: which spans are accounted, likewise.
         incomplete: which streams broke off, likewise.
@@ -57,7 +60,7 @@ class Plan:
     ours: tuple[str, ...]
     whole: tuple[str, ...]
     mixed: tuple[tuple[str, ValueType], ...]
-    steps: tuple[Erase | Row, ...]
+    steps: tuple[Step, ...]
     quantities: tuple[str, ...]
     counts: When
     incomplete: When
@@ -76,7 +79,8 @@ class Planner:
         dialects = tuple(dialects)
         erases = [erase for dialect in dialects for erase in dialect.erases]
         filling = [row for dialect in dialects for row in dialect.rows]
-        self._steps: tuple[Erase | Row, ...] = (*erases, *filling, *implied.ERASES, *implied.ROWS)
+        sums = [one for dialect in dialects for one in dialect.sums]
+        self._steps: tuple[Step, ...] = (*erases, *filling, *sums, *implied.SUMS, *implied.ERASES, *implied.ROWS)
         self._counts = counts
         self._plans: Memory[_Likeness, Plan] = Memory(_REMEMBERED)
         # The keys that steps of each scope read.
@@ -238,9 +242,11 @@ class _Known:
                 return ALWAYS if ALWAYS in left else left[0] if len(left) == 1 else rows.Any(tuple(left))
         return when
 
-    def step(self, step: Erase | Row) -> Erase | Row | None:
+    def step(self, step: Step) -> Step | None:
         """Return a step with what of its conditions is not decided yet; None for one that does nothing."""
         if not (self.may_find(step.source) if isinstance(step, Row) else step.key in self.keys):
+            return None
+        if isinstance(step, AddTo) and self.keys.isdisjoint(step.parts):
             return None
         inside = self.likeness.fits(lambda scope: text_matches(step.scope, scope)) if step.scope else True
         when = self.open(step.when)
@@ -258,8 +264,8 @@ def _inverse(when: When) -> When:
 
 
 def _narrowed(
-    steps: tuple[Erase | Row, ...], likeness: _Likeness, keys: frozenset[str], filled: frozenset[str] = frozenset()
-) -> tuple[tuple[Erase | Row, ...], _Known]:
+    steps: tuple[Step, ...], likeness: _Likeness, keys: frozenset[str], filled: frozenset[str] = frozenset()
+) -> tuple[tuple[Step, ...], _Known]:
     """Return the steps that may do anything, and what is known of all keys that there may be in their course."""
     known = _Known(likeness, keys, filled)
     left = tuple(step for step in map(known.step, steps) if step is not None)

@@ -9,7 +9,7 @@ from typing import Final
 
 from stackctl import semconv
 from stackctl.genai.dialects.litellm import ESTIMATED
-from stackctl.genai.rows import Dialect, MapValue, Not, Row, SpanAttr
+from stackctl.genai.rows import Dialect, Equals, Erase, JsonList, MapValue, Matches, Not, Row, SpanAttr
 
 # v1.33, v1.35 and v1.37 renamed values along with the key.
 PROVIDER_NAMES: Final = MapValue(
@@ -31,13 +31,52 @@ PROVIDER_NAMES: Final = MapValue(
         ("Groq", "groq"),
     )
 )
+# Words of libraries' own under the conventions' key: pydantic-ai, LiteLLM (semconv opt-in), OpenLIT.
+_WORDS: Final = MapValue(
+    (
+        *PROVIDER_NAMES.pairs,
+        ("azure", "azure.ai.openai"),
+        ("bedrock", "aws.bedrock"),
+        ("bedrock_converse", "aws.bedrock"),
+        ("google", "gcp.gemini"),
+        ("google-gla", "gcp.gemini"),
+        ("google-cloud", "gcp.vertex_ai"),
+        ("google-vertex", "gcp.vertex_ai"),
+        ("vertex_ai_beta", "gcp.vertex_ai"),
+        ("mistral", "mistral_ai"),
+        ("mistralai", "mistral_ai"),
+        ("moonshot", "moonshot_ai"),
+        ("moonshotai", "moonshot_ai"),
+        ("grok", "x_ai"),
+        ("x-ai", "x_ai"),
+    )
+)
+_PROVIDER: Final = SpanAttr(semconv.PROVIDER)
+_REASONS: Final = SpanAttr(semconv.FINISH_REASONS)
 # LiteLLM repeats what it counted itself under the old names.
 _SENT: Final = Not(ESTIMATED)
 
 DIALECT: Final = Dialect(
     name="GenAI conventions",
+    erases=(
+        Erase(semconv.FINISH_REASONS, Matches(_REASONS, r'^("?(null|None)"?|"")$'), why="a text that says `no reason`"),
+    ),
     rows=(
         Row(semconv.PROVIDER, SpanAttr("gen_ai.system"), PROVIDER_NAMES, why="renamed in v1.37"),
+        Row(
+            semconv.PROVIDER,
+            _PROVIDER,
+            _WORDS,
+            Equals(_PROVIDER, tuple(word for word, _ in _WORDS.pairs)),
+            why="a provider has one name, under which it is priced too",
+        ),
+        Row(
+            semconv.FINISH_REASONS,
+            _REASONS,
+            JsonList(),
+            Matches(_REASONS, r"^([^\[]|\[')"),
+            why="bare words, and lists as Python shows them: only a JSON list is told from free text and kept",
+        ),
         Row(semconv.INPUT_TOKENS, SpanAttr("gen_ai.usage.prompt_tokens"), when=_SENT, why="renamed in v1.28"),
         Row(semconv.OUTPUT_TOKENS, SpanAttr("gen_ai.usage.completion_tokens"), when=_SENT, why="renamed in v1.28"),
         Row(

@@ -1,14 +1,19 @@
 """OpenInference (Arize): `llm.*` keys and `openinference.span.kind`, whatever instrumentor wrote them.
 
-`llm.model_name` is the model that answered; the one asked for stands only in the JSON of the call's parameters. The
-OpenAI instrumentor's `Response` spans (Responses API) begin with the model asked for under that key, stamp
-`response.created` as first token, and are written for a read of a stored answer too, which has no parameters.
+`llm.model_name` is the model asked for until an answer begins, and then the one that answered; newer instrumentors
+name each under a key of its own, OpenAI's has the one asked for in the JSON of the call's parameters.
+
+OpenAI's instrumentor wraps every HTTP request of the client and gives it kind LLM and, before an answer is known, the
+name of the type it is to be read as: only `ChatCompletion`, `Response` (Responses API) and `Completion` are calls, and
+those not where a stored answer is read again, which has no parameters. Of `Response` it stamps `response.created` as
+first token. Others' spans that are no call are told by their names too.
 """
 
 from typing import Final
 
 from stackctl import semconv
 from stackctl.genai.rows import (
+    AddTo,
     All,
     Any,
     Const,
@@ -33,12 +38,36 @@ _SCOPE: Final = r"^openinference\."
 _OPENAI: Final = r"^openinference\.instrumentation\.openai$"
 _KIND: Final = SpanAttr("openinference.span.kind")
 _PARAMETERS: Final = SpanAttr("llm.invocation_parameters")
-_RESPONSE: Final = All((Matches(Field("scope"), _OPENAI), Equals(Field("name"), ("Response",))))
-_FIRST_TOKEN: Final = EventTime(FIRST_TOKEN_EVENT)
-_UNANSWERED: Final = All(
+_MODEL: Final = SpanAttr("llm.model_name")
+_NAME: Final = Field("name")
+_RESPONSE: Final = All((Matches(Field("scope"), _OPENAI), Matches(_NAME, r"^(Parsed)?Response(\[|$)")))
+_CHAT: Final = All((Matches(Field("scope"), _OPENAI), Matches(_NAME, r"^(Parsed)?ChatCompletion(\[|$)")))
+# What a chat that is read again or given other metadata has for parameters.
+_NO_PROMPT: Final = r'^\{("metadata": ?(null|\{[^{}]*\}))?\}$'
+_STORED: Final = Any(
+    (All((_RESPONSE, Equals(_PARAMETERS, ("{}",)))), All((_CHAT, Matches(_PARAMETERS, _NO_PROMPT)))),
+)
+_NO_CALL: Final = Any(
     (
-        _RESPONSE,
-        Not(Any((Has(_FIRST_TOKEN), Has(SpanAttr("output.value")), Has(SpanAttr("llm.token_count.prompt"))))),
+        All((Matches(Field("scope"), _OPENAI), Equals(_KIND, ("LLM",)), Not(Any((_CHAT, _RESPONSE))))),
+        *(
+            All((Equals(Field("scope"), (f"openinference.instrumentation.{library}",)), Matches(_NAME, names)))
+            for library, names in (
+                ("anthropic", r"^(beta\.)?messages\.count_tokens$"),
+                ("litellm", r"^a?image_generation$"),
+                ("google_genai", r"^(Async)?InteractionsResource\.get$"),
+            )
+        ),
+    )
+)
+_STREAMS: Final = r"messages\.stream$|GenerateContentStream$|(converse|response)_stream$"
+_FIRST_TOKEN: Final = EventTime(FIRST_TOKEN_EVENT)
+_ANSWERED: Final = Any(
+    (
+        Has(_FIRST_TOKEN),
+        Has(SpanAttr("output.value")),
+        Has(SpanAttr("llm.token_count.prompt")),
+        Has(SpanAttr("llm.token_count.completion")),
     )
 )
 _PROVIDERS: Final = MapValue(
@@ -48,6 +77,7 @@ _PROVIDERS: Final = MapValue(
         ("google", "gcp.gemini"),
         ("vertexai", "gcp.vertex_ai"),
         ("mistralai", "mistral_ai"),
+        ("moonshot", "moonshot_ai"),
         ("xai", "x_ai"),
     )
 )
@@ -59,7 +89,7 @@ DIALECT: Final = Dialect(
             semconv.OPERATION,
             _PARAMETERS,
             Const("fetch_response"),
-            All((_RESPONSE, Equals(_PARAMETERS, ("{}",)))),
+            _STORED,
             why="a stored answer read again repeats its usage; a call has a model or a prompt among its parameters",
         ),
         Row(semconv.OPERATION, _KIND, Const("text_completion"), Equals(Field("name"), ("Completion",)), _OPENAI),
@@ -76,22 +106,30 @@ DIALECT: Final = Dialect(
                 ),
                 closed=True,
             ),
+            Not(_NO_CALL),
+            why="lists of models, moderations, counts of tokens, images and batches have kind LLM as well",
         ),
         Row(semconv.PROVIDER, SpanAttr("llm.provider"), _PROVIDERS),
         Row(semconv.PROVIDER, SpanAttr("llm.system"), _PROVIDERS),
         Row(semconv.API_TYPE, _KIND, Const("responses"), _RESPONSE),
+        Row(semconv.REQUEST_MODEL, SpanAttr("llm.request.model_name")),
         Row(semconv.REQUEST_MODEL, _PARAMETERS, JsonField(("model",))),
         Row(semconv.REQUEST_MODEL, SpanAttr("embedding.invocation_parameters"), JsonField(("model",))),
-        Row(
-            semconv.RESPONSE_MODEL,
-            SpanAttr("llm.model_name"),
-            when=Not(_UNANSWERED),
-            why="until an answer begins it is the model asked for",
-        ),
+        Row(semconv.REQUEST_MODEL, _MODEL, when=Not(_ANSWERED), why="until an answer begins it is the model asked for"),
+        Row(semconv.RESPONSE_MODEL, SpanAttr("llm.response.model_name")),
+        Row(semconv.RESPONSE_MODEL, _MODEL, when=_ANSWERED),
         Row(semconv.RESPONSE_MODEL, SpanAttr("embedding.model_name")),
         Row(semconv.RESPONSE_ID, SpanAttr("output.value"), JsonField(("id",))),
         Row(semconv.STREAM, _PARAMETERS, JsonField(("stream",))),
-        Row(semconv.STREAM, _PARAMETERS, Const(False), Not(Matches(_PARAMETERS, r'"stream": ?true')), _SCOPE),
+        Row(semconv.STREAM, _KIND, Const(True), Matches(_NAME, _STREAMS), _SCOPE, "their parameters do not say it"),
+        Row(
+            semconv.STREAM,
+            _PARAMETERS,
+            Const(False),
+            All((Matches(_PARAMETERS, r"^\{"), Not(Matches(_PARAMETERS, r'"stream": ?true')), Not(Has(_FIRST_TOKEN)))),
+            _OPENAI,
+            "OpenAI's has all parameters, where they are not redacted",
+        ),
         Row(semconv.INPUT_TOKENS, SpanAttr("llm.token_count.prompt")),
         Row(semconv.OUTPUT_TOKENS, SpanAttr("llm.token_count.completion")),
         Row(semconv.CACHE_READ_TOKENS, SpanAttr("llm.token_count.prompt_details.cache_read")),
@@ -101,6 +139,25 @@ DIALECT: Final = Dialect(
         Row(semconv.TIME_TO_FIRST_CHUNK, _FIRST_TOKEN, EventOffset()),
         Row(semconv.SENT_COST_USD, SpanAttr("llm.cost.total")),
         Row(semconv.TOOL_NAME, SpanAttr("tool.name")),
+    ),
+    sums=(
+        AddTo(
+            semconv.INPUT_TOKENS,
+            (semconv.CACHE_READ_TOKENS, semconv.CACHE_WRITE_TOKENS),
+            Any(
+                (
+                    Equals(Field("name"), ("bedrock.invoke_model_with_response_stream",)),
+                    All(
+                        (
+                            Equals(Field("name"), ("bedrock.invoke_model",)),
+                            Matches(SpanAttr("llm.model_name"), "nova"),
+                        )
+                    ),
+                )
+            ),
+            r"^openinference\.instrumentation\.bedrock$",
+            "it copies Nova's inputTokens, which leave cached tokens out; for Converse and Claude it adds them",
+        ),
     ),
     content=(
         r"llm\.(input_messages|output_messages|prompts|prompt_template|invocation_parameters|tools|function_call)(\..*)?",

@@ -9,7 +9,7 @@ exactly where it saw a usage. Other clients' estimates show no sign.
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import All, Dialect, Equals, Erase, Has, Not, Row, SpanAttr
+from stackctl.genai.rows import AddTo, All, Dialect, Equals, Erase, Has, Not, Row, SpanAttr
 
 SCOPE: Final = r"^openlit\."
 _OPENAI: Final = r"^openlit\.instrumentation\.openai$"
@@ -25,6 +25,14 @@ _ESTIMATED: Final = All(
 
 DIALECT: Final = Dialect(
     name="OpenLIT",
+    sums=(
+        AddTo(
+            semconv.INPUT_TOKENS,
+            (semconv.CACHE_READ_TOKENS, semconv.CACHE_WRITE_TOKENS),
+            scope=r"^openlit\.instrumentation\.(anthropic|bedrock)$",
+            why="it copies input_tokens of APIs that leave cached tokens out; for LangChain and Google it adds them",
+        ),
+    ),
     erases=(
         *(
             Erase(key, _ESTIMATED, _OPENAI, "an estimate is no usage")

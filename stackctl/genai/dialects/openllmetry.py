@@ -10,6 +10,7 @@ from typing import Final
 
 from stackctl import semconv
 from stackctl.genai.rows import (
+    AddTo,
     All,
     Any,
     Const,
@@ -39,11 +40,18 @@ _READ_AGAIN: Final = All(
         Any((Not(Has(_MESSAGES)), Equals(_MESSAGES, ("[]",)))),
     )
 )
+_LANGCHAIN: Final = r"^opentelemetry\.instrumentation\.langchain$"
 _HOST: Final = Extract(r"^[a-z]+://([^/:]+)")
 
 DIALECT: Final = Dialect(
     name="OpenLLMetry",
-    erases=(Erase(semconv.OPERATION, _READ_AGAIN, _OPENAI, "it says `chat` of a stored answer that is read again"),),
+    erases=(
+        Erase(semconv.OPERATION, _READ_AGAIN, _OPENAI, "it says `chat` of a stored answer that is read again"),
+        *(
+            Erase(key, Equals(SpanAttr(key), ("unknown",)), _LANGCHAIN, "its word for a model that it was not told")
+            for key in (semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL)
+        ),
+    ),
     rows=(
         Row(semconv.OPERATION, SpanAttr(semconv.RESPONSE_ID), Const("fetch_response"), _READ_AGAIN, _OPENAI),
         Row(
@@ -58,7 +66,26 @@ DIALECT: Final = Dialect(
         Row(
             semconv.OPERATION,
             SpanAttr("llm.request.type"),
+            Const("chat"),
+            Equals(Field("name"), ("anthropic.chat",)),
+            r"^opentelemetry\.instrumentation\.anthropic$",
+            "0.44 says `completion` of the Messages API too",
+        ),
+        Row(
+            semconv.OPERATION,
+            SpanAttr("llm.request.type"),
             MapValue((("chat", "chat"), ("completion", "text_completion"), ("embedding", "embeddings")), closed=True),
+        ),
+        *(
+            Row(
+                semconv.PROVIDER,
+                SpanAttr(key),
+                Const("together"),
+                Equals(SpanAttr(key), ("together_ai",)),
+                _LANGCHAIN,
+                "vendor_detection.py's word; the price book's is another, and the conventions have none",
+            )
+            for key in (semconv.PROVIDER, "gen_ai.system")
         ),
         Row(semconv.SERVER_ADDRESS, SpanAttr("gen_ai.openai.api_base"), _HOST),
         Row(semconv.STREAM, SpanAttr("gen_ai.is_streaming")),
@@ -73,6 +100,14 @@ DIALECT: Final = Dialect(
         Row(semconv.USER_ID, SpanAttr("llm.user")),
         Row(semconv.USER_ID, SpanAttr("traceloop.association.properties.user_id")),
         Row(semconv.SESSION_ID, SpanAttr("traceloop.association.properties.session_id")),
+    ),
+    sums=(
+        AddTo(
+            semconv.INPUT_TOKENS,
+            (semconv.CACHE_READ_TOKENS, semconv.CACHE_WRITE_TOKENS),
+            scope=r"^opentelemetry\.instrumentation\.bedrock$",
+            why="it copies Bedrock's inputTokens, which leave cached tokens out",
+        ),
     ),
     content=(
         r"gen_ai\.(prompt|completion)\..*",

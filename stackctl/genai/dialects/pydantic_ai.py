@@ -35,6 +35,9 @@ DIALECT: Final = Dialect(
         Row(semconv.TIME_TO_FIRST_CHUNK, SpanAttr("gen_ai.client.operation.time_to_first_chunk"), scope=SCOPE),
         Row(semconv.STREAM, SpanAttr(semconv.OPERATION), Const(True), _CUT_OFF, SCOPE, "only a stream ends like that"),
         Row(semconv.REASONING_TOKENS, SpanAttr("gen_ai.usage.details.reasoning_tokens"), scope=SCOPE),
+        Row(
+            semconv.REASONING_TOKENS, SpanAttr("gen_ai.usage.details.thoughts_tokens"), scope=SCOPE, why="Google's word"
+        ),
         Row(semconv.SENT_COST_USD, SpanAttr("operation.cost"), scope=SCOPE),
     ),
     content=(

@@ -61,9 +61,10 @@ DIALECT: Final = Dialect(
     name="Vercel AI SDK",
     rows=(
         Row(semconv.OPERATION, _OPERATION, _OPERATIONS, scope=SCOPE),
-        _provider(r"^google\.vertex", "gcp.vertex_ai"),
+        _provider(r"^(google\.)?vertex(\.|$)", "gcp.vertex_ai"),
         _provider(r"^google", "gcp.gemini"),
-        _provider(r"^amazon-bedrock", "aws.bedrock"),
+        _provider(r"^(amazon-)?bedrock(-mantle)?(\.|$)", "aws.bedrock"),
+        _provider(r"^togetherai(\.|$)", "together"),
         _provider(r"^azure", "azure.ai.openai"),
         _provider(r"^mistral", "mistral_ai"),
         _provider(r"^xai", "x_ai"),
