@@ -78,6 +78,15 @@ def test_labels_of_absent_values_are_left_out(ask: Callable[..., Ask]) -> None:
     assert [one.labels for one in found] == [((".a", "x"), (".b", "y")), ((".b", "y"),), ((".a", "nil"),)]
 
 
+def test_intrinsics_are_named_and_shown_as_tempo_does(ask: Callable[..., Ask]) -> None:
+    """Enums and durations as texts, under the names of old."""
+    asked = ask({}, {})
+    found = asked("{} | count_over_time() by (span:duration, kind, trace:duration)")
+    assert {one.labels for one in found} == {
+        (("duration", "100ms"), ("kind", "internal"), ("traceDuration", "100ms"))
+    }
+
+
 def test_a_series_without_labels_goes_with_each(ask: Callable[..., Ask]) -> None:
     """A share of the total, and what is left of it."""
     asked = ask({"k": "a"}, {"k": "a"}, {"k": "b"}, {"k": "c"})

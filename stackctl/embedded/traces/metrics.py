@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stackctl.embedded.traces import otlp
+from stackctl.embedded.traces.groupfacts import shown
 from stackctl.embedded.traces.measuring import COUNTING, FUNCTIONS, HISTOGRAM, QUANTILES, Found, Steps, measured
 from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.values import HOLDS, unsupported
 from stackctl.traceql import ast
 from stackctl.traceql.check import kind_of
+from stackctl.traceql.spelling import spelled
 
 MAX_SERIES: Final = 1000
 _NAME: Final = "__name__"  # of the function, where a series has no labels
@@ -101,7 +103,7 @@ def _series(found: Found, stage: ast.Metrics, steps: Steps) -> Iterator[MetricSe
     unit = 1e9 if stage.arguments and kind_of(stage.arguments[0]) == ast.Kind.DURATION else 1.0
     for (*values, bucket), points in found.items():
         pairs = zip(stage.by, values, strict=True)
-        labels = tuple((_name(by), _enum(by, one.value)) for by, one in pairs if not one.absent)
+        labels = tuple((_name(by), shown(kind_of(by), one.value)) for by, one in pairs if not one.absent)
         labels += () if bucket.absent else (("__bucket", bucket.value / unit),)
         if stage.by and not labels:
             labels = ((_name(stage.by[0]), "nil"),)
@@ -189,12 +191,7 @@ def _ranked(series: list[MetricSeries], rank: ast.Rank, steps: Steps) -> list[Me
 def _name(expression: ast.Expression) -> str:
     if isinstance(expression, ast.Attribute):
         return str(expression)
-    return expression.name.removeprefix("span:") if isinstance(expression, ast.Intrinsic) else "value"
-
-
-def _enum(expression: ast.Expression, value: Any) -> Any:
-    names = ast.ENUM_NAMES.get(expression.kind) if isinstance(expression, ast.Intrinsic) else None
-    return names[value] if names else value
+    return spelled(expression) if isinstance(expression, ast.Intrinsic) else "value"
 
 
 def _label_name(name: str) -> str:
