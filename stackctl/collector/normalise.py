@@ -12,10 +12,10 @@ from stackctl.genai import implied, rows
 from stackctl.genai.accounting import counts
 from stackctl.genai.derived import DERIVED_TYPES
 from stackctl.genai.dialects import DIALECTS
-from stackctl.genai.rows import KEY_TYPES, QUANTITIES, AddTo, Dialect, Erase, Row
+from stackctl.genai.rows import KEY_TYPES, LARGEST_QUANTITY, QUANTITIES, AddTo, Dialect, Erase, Row
 
 # The largest finite float64: what is beyond is infinite.
-_LARGEST = "1.7976931348623157e+308"
+_POINT = {"i": "", "d": ".0"}
 
 
 def groups(dialects: Sequence[Dialect] = DIALECTS, exclude_scopes: Iterable[str] = ()) -> list[Group]:
@@ -164,9 +164,7 @@ def _implied() -> Group:
     lines = [_erase(erase) for erase in implied.ERASES]
     lines += chain.from_iterable(ottl.fill(row) for row in implied.ROWS)
     for key in QUANTITIES:
-        impossible = f"{span(key)} < 0"
-        if KEY_TYPES[key] == "d":
-            impossible = f"not ({span(key)} >= 0 and {span(key)} <= {_LARGEST})"
+        impossible = f"not ({span(key)} >= 0 and {span(key)} <= {LARGEST_QUANTITY}{_POINT[KEY_TYPES[key]]})"
         lines.append(Line(f"delete_key(span.attributes, {text(key)}) where {span(key)} != nil and {impossible}"))
     return Group(
         "What follows from the canonical keys alone (genai/implied.py), and no impossible quantity.", lines=lines

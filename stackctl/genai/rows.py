@@ -46,7 +46,10 @@ KEY_TYPES: Final[Mapping[str, ValueType]] = {
     semconv.SENT_COST_USD: "d",
 }
 
-# Canonical quantities that cannot be below zero: a negative one is unknown, not a number.
+# No call has so many tokens, or took so many seconds. Sums of larger ones would lose those of every other call: beyond
+# 2^53 a counter, which is a double, no longer sees a thousand tokens.
+LARGEST_QUANTITY: Final = 2**40
+# Canonical quantities that cannot be below zero or above that: such a one is unknown, not a number.
 QUANTITIES: Final = (
     semconv.INPUT_TOKENS,
     semconv.OUTPUT_TOKENS,

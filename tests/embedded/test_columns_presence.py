@@ -1,5 +1,7 @@
 """Which records have a value, worked out once for all columns in which the same do; and what that lets rules skip."""
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,7 +14,7 @@ from stackctl.embedded.columns.batch import Batch
 from stackctl.embedded.columns.kinds import combined
 from stackctl.embedded.columns.planning import Planner
 from stackctl.embedded.columns.presence import Presences
-from stackctl.genai.rows import Dialect, Row, SpanAttr, ValueType
+from stackctl.genai.rows import LARGEST_QUANTITY, Dialect, Row, SpanAttr, ValueType
 from tests.embedded.span_tables import spans_of
 
 INPUT = f"s:{semconv.INPUT_TOKENS}:i"
@@ -53,13 +55,21 @@ def test_codes_that_no_record_has_make_no_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "least"), [([1, 2, None], 1), ([1, 0, None], 0), ([1, -1, 2], -1), ([None, None, 3], 1)]
+    ("tokens", "least"),
+    [
+        ([1, 2, None], 1),
+        ([1, 0, None], 0),
+        ([1, -1, 2], -1),
+        ([1, 2**40 + 1], -math.inf),
+        ([2**40], 2**40),
+        ([None, None, 3], 1),
+    ],
 )
-def test_quantities_above_zero_need_no_second_look(tokens: list[int | None], least: int) -> None:
+def test_quantities_above_zero_need_no_second_look(tokens: list[int | None], least: float) -> None:
     """A batch whose counts are all above 0 has no step for zeros, and one without less none for what cannot be."""
     spans = [{semconv.OPERATION: "chat"} | ({} if one is None else {semconv.INPUT_TOKENS: one}) for one in tokens]
     batch = Batch(spans_of(*spans))
-    assert batch.least([INPUT, "s:not.there:i"]) == {INPUT: least}
+    assert batch.least([INPUT, "s:not.there:i"], LARGEST_QUANTITY) == {INPUT: least}
     plan = Planner(()).of(batch)
     assert (INPUT not in plan.quantities) is (least >= 0)
     assert (semconv.INPUT_TOKENS not in {step.key for step in plan.steps}) is (least > 0)
@@ -71,9 +81,9 @@ def test_what_is_no_quantity_is_seen(seconds: float) -> None:
     name = f"s:{semconv.TIME_TO_FIRST_CHUNK}:d"
     for values in ([seconds, 1.0], [seconds, None], [seconds, seconds]):
         batch = Batch(pa.table({"scope": ["x"] * 2, name: pa.array(values, pa.float64())}))
-        assert not batch.least([name])[name] >= 0
+        assert not batch.least([name], LARGEST_QUANTITY)[name] >= 0
         assert Planner(()).of(batch).quantities == (name,)
-    assert Batch(pa.table({name: pa.array([0.5, None])})).least([name]) == {name: 0.5}
+    assert Batch(pa.table({name: pa.array([0.5, None])})).least([name], LARGEST_QUANTITY) == {name: 0.5}
 
 
 def test_what_a_row_may_fill_is_looked_at_then() -> None:
@@ -82,7 +92,7 @@ def test_what_a_row_may_fill_is_looked_at_then() -> None:
         spans_of({semconv.OPERATION: "chat", semconv.INPUT_TOKENS: 3}, {semconv.OPERATION: "chat", "mine": 0})
     )
     plan = Planner((Dialect("x", (Row(semconv.INPUT_TOKENS, SpanAttr("mine")),)),)).of(batch)
-    assert batch.least([INPUT])[INPUT] > 0
+    assert batch.least([INPUT], LARGEST_QUANTITY)[INPUT] > 0
     assert INPUT in plan.quantities
     assert semconv.INPUT_TOKENS in {step.key for step in plan.steps if not isinstance(step, Row)}
 

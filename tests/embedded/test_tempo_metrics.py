@@ -82,9 +82,7 @@ def test_intrinsics_are_named_and_shown_as_tempo_does(ask: Callable[..., Ask]) -
     """Enums and durations as texts, under the names of old."""
     asked = ask({}, {})
     found = asked("{} | count_over_time() by (span:duration, kind, trace:duration)")
-    assert {one.labels for one in found} == {
-        (("duration", "100ms"), ("kind", "internal"), ("traceDuration", "100ms"))
-    }
+    assert {one.labels for one in found} == {(("duration", "100ms"), ("kind", "internal"), ("traceDuration", "100ms"))}
 
 
 def test_a_series_without_labels_goes_with_each(ask: Callable[..., Ask]) -> None:

@@ -270,10 +270,11 @@ class Batch:
             known = self._floats[id(column)] = column, found
         return known[1]
 
-    def least(self, names: Iterable[str]) -> Mapping[str, float]:
+    def least(self, names: Iterable[str], largest: float) -> Mapping[str, float]:
         """Return the least number of those columns that there are, all looked at together.
 
-        It is below any number where one is not finite, and above 0 where there is no number.
+        It is below any number where one is not finite or above the largest that may be, and above 0 where there is no
+        number.
         """
         columns = {name: self.columns[name] for name in names if name in self.columns}
         if not columns:
@@ -287,7 +288,7 @@ class Batch:
         for column, floats in zip(columns.values(), np.where(known, values, np.nan), strict=True):
             self._floats[id(column)] = column, floats
         ends = zip(columns, lowest, highest, strict=True)
-        return {name: least if most < np.inf else -np.inf for name, least, most in ends}
+        return {name: least if most <= largest else -np.inf for name, least, most in ends}
 
     def has_octet(self, name: str, octet: int) -> bool:
         """Whether a column of octets has one among its values; it may have where that is not seen at once."""

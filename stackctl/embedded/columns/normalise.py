@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stackctl.genai.rows import KEY_TYPES, AddTo, Erase, Row, SpanAttr, ValueType
+from stackctl.genai.rows import KEY_TYPES, LARGEST_QUANTITY, AddTo, Erase, Row, SpanAttr, ValueType
 
 from .arrow import NULLS, Column, pc
 from .batch import Batch
@@ -140,12 +140,12 @@ def _applies(batch: Batch, step: Step) -> Truth:
 
 
 def _drop_impossible(batch: Batch, names: Sequence[str]) -> None:
-    """A negative or non-finite quantity is unknown."""
+    """A quantity that is negative, not finite or larger than any can be is unknown."""
     columns = {name: batch.columns[name] for name in names if name in batch.columns}
     if not columns:
         return
     held = np.array([batch.floats(column) for column in columns.values()])
-    sane = (held >= 0) & (held < np.inf)
+    sane = (held >= 0) & (held <= LARGEST_QUANTITY)
     for (name, column), possible, count in zip(columns.items(), sane, sane.sum(axis=1).tolist(), strict=True):
         if count + column.null_count < batch.rows:
             batch.put(name, pc.if_else(pa.array(possible), column, NULLS[column.type]))

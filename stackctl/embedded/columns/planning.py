@@ -10,6 +10,7 @@ from stackctl.genai.derived import DERIVED_TYPES, INCOMPLETE_WHEN, RATE_WHEN
 from stackctl.genai.rows import (
     ALWAYS,
     KEY_TYPES,
+    LARGEST_QUANTITY,
     QUANTITIES,
     AddTo,
     Dialect,
@@ -142,8 +143,8 @@ class _Likeness(NamedTuple):
         unplaced: keys of span attributes without a column.
         scopes: instrumentation scopes; None where they are many, of which none is looked at.
         events: whether there are any.
-        possible: whether no canonical quantity that came is negative or not finite, as in most batches. Of this and the
-            next two only so much is told, since for each combination there is a plan.
+        possible: whether no canonical quantity that came is impossible, as in most batches. Of this and the next two
+            only so much is told, since for each combination there is a plan.
         used: whether no input or output that came has zero tokens either, likewise.
         failed: whether a span may have failed.
     """
@@ -160,7 +161,7 @@ class _Likeness(NamedTuple):
     def of(cls, batch: Batch) -> "_Likeness":
         rest = batch.rest()
         scopes = batch.coded(batch.columns["scope"]).values
-        least = batch.least(_QUANTITIES)
+        least = batch.least(_QUANTITIES, LARGEST_QUANTITY)
         possible = all(number >= 0 for number in least.values())
         return cls(
             frozenset(batch.columns),
