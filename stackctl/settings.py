@@ -5,7 +5,6 @@ the row's default. Each value remembers where it came from.
 """
 
 import difflib
-import json
 import os
 import re
 import textwrap
@@ -15,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from stackctl.errors import SettingsInvalid
-from stackctl.stack import COMPONENT_BY_NAME, COMPONENTS, ENDPOINT_BY_NAME, OwnPrice
+from stackctl.stack import COMPONENT_BY_NAME, COMPONENTS, ENDPOINT_BY_NAME, OwnPrice, hosts_of
 
 FILE_NAME = "stackctl.toml"
 AUTO = "auto"
@@ -195,7 +196,7 @@ def patterns(raw: Any) -> tuple[str, ...]:
 
 def price_rows(raw: Any) -> tuple[OwnPrice, ...]:
     """Parse an array of tables, or the same as JSON text. Two rows for one model are refused: which holds?"""
-    tables = json.loads(raw) if isinstance(raw, str) else raw
+    tables = orjson.loads(raw) if isinstance(raw, str) else raw
     if not isinstance(tables, list | tuple):
         raise ValueError
     rows: dict[tuple[str, str], OwnPrice] = {}
@@ -345,7 +346,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "prices.hosts",
         "price_hosts",
-        pairs,
+        lambda raw: hosts_of(pairs(raw)),
         {},
         "a table of server address and provider",
         "Whose prices a server address bills.",
@@ -461,7 +462,7 @@ def _file_values(path: Path) -> Iterator[tuple[str, Any]]:
         raise SettingsInvalid(f"{path} cannot be read: {error}", next_step="mend or remove the file") from error
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers too long and tables too deep are no TOMLDecodeError
         raise SettingsInvalid(f"{path} is not TOML: {error}", next_step="mend the file where it says") from error
     yield from _flat(path, tables, "")
 

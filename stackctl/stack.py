@@ -165,10 +165,37 @@ def _price(key: str, raw: Any) -> str:
         value = Decimal(str(raw))  # a float as the decimal number that it prints as
     except InvalidOperation:
         raise wrong from None
-    # The bounds keep the text short: nothing costs a billion USD or a trillionth of one.
-    if not value.is_finite() or value < 0 or not -20 <= value.adjusted() < 9:
+    if not is_price(value):
         raise wrong
     return format(value, "f")
+
+
+def is_price(value: Decimal) -> bool:
+    """Whether a number may be a price in USD per million tokens: not below zero, finite, of a likely size."""
+    # The bounds keep its text short and sums finite: nothing costs a billion USD or a trillionth of one.
+    return value.is_finite() and value >= 0 and -20 <= value.adjusted() < 9
+
+
+def host_of(address: str) -> str:
+    """Return the host of a `server.address`, with a port where one is part of it.
+
+    Args:
+        address: a host name or a URL, in any case.
+    """
+    return re.sub(r"^[a-z+]+://", "", address.lower()).split("/", 1)[0]
+
+
+def hosts_of(pairs: Mapping[str, str]) -> dict[str, str]:
+    """Return rows of `prices.hosts` with addresses as those of spans are compared with them.
+
+    Raises:
+        ValueError: two of them are the same address and name different providers.
+    """
+    hosts: dict[str, str] = {}
+    for address, provider in pairs.items():
+        if hosts.setdefault(host_of(address), provider) != provider:
+            raise ValueError(f"two providers of {host_of(address)}")
+    return hosts
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,9 @@ def test_every_setting_is_read():
         ("[content]\nallow = []", "no setting 'content.allow'", "content.allow_keys"),
         ("[wholly]\nother = 1", "no setting 'wholly'", "known keys: data_dir"),
         ("retention = ", "is not TOML", "mend the file"),
+        ("retention = " + "9" * 5000, "is not TOML", "mend the file"),
+        ("retention = " + "[" * 3000, "is not TOML", "mend the file"),
+        ("[prices.hosts]\nA = 'x'\na = 'y'", "two providers of a", "a table of"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path, text, named, next_step):
@@ -135,6 +138,12 @@ def test_a_bad_variable_is_refused_by_its_name(tmp_path):
     """A person who set a variable months ago learns which one it is."""
     with pytest.raises(SettingsInvalid, match="STACKCTL_CAPTURE_CONTENT: capture_content cannot be 'perhaps'"):
         load(environ={"STACKCTL_CAPTURE_CONTENT": "perhaps"}, directory=tmp_path)
+
+
+def test_rows_too_deep_to_read_are_refused(tmp_path):
+    """A variable that no parser can follow is a wrong value like any other."""
+    with pytest.raises(SettingsInvalid, match=r"STACKCTL_PRICES_ROWS: prices\.rows cannot be"):
+        load(environ={"STACKCTL_PRICES_ROWS": "[" * 100_000}, directory=tmp_path)
 
 
 def test_a_size_and_a_duration_are_counted_in_bytes_and_seconds():

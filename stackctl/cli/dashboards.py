@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stackctl.cli.context import DataDirFlag, JsonFlag, Options, emit, options, say
+from stackctl.cli.traces import window_seconds
 
 if TYPE_CHECKING:
     from stackctl.reports import BoardsReport, PushReport, RenderReport, VerifyReport
@@ -92,7 +93,7 @@ def verify(
     from stackctl.clients import PrometheusClient, TempoClient
 
     boards = rendering.boards(definitions, portable=portable)
-    seconds = _window_seconds(window)
+    seconds = int(window_seconds("--window", window))
     with (
         PrometheusClient(*_server(opts, "prometheus", prometheus)) as metrics,
         TempoClient(*_server(opts, "tempo", tempo)) as traces,
@@ -130,16 +131,6 @@ def _server(opts: Options, endpoint: str, url: str | None) -> tuple[str, str | N
 
     running = find(opts.data_dir)
     return running.url(endpoint), running.token()
-
-
-def _window_seconds(text: str) -> int:
-    from stackctl.errors import Misuse
-    from stackctl.settings import seconds
-
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise Misuse(f"--window {text!r} is no duration", next_step="write it like 15m, 1h or 1d") from error
 
 
 def _show_rendered(report: "RenderReport") -> None:

@@ -1,6 +1,8 @@
 """`stackctl prices`: the price book, what it does not price, and how to renew it."""
 
+import contextlib
 import datetime
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,6 +115,7 @@ def update(
     from stackctl.genai.prices import PriceBook
 
     opts = options(ctx, data_dir, json)
+    _refuse_other(file)
     text, refused = _generated()
     fresh = PriceBook.parse(text)
     change = pricebook.difference(_book(opts, own=False)[0], fresh)
@@ -190,14 +193,34 @@ def _write(file: Path, text: str) -> None:
     """Write the whole book or nothing: an engine may read it at this moment."""
     from stackctl.errors import Misuse
 
-    unfinished = file.with_name(file.name + ".unfinished")
+    # A name of this process's own: another one may write the same file.
+    unfinished = file.parent / f"{file.name}.{os.getpid()}.unfinished"
     try:
         unfinished.write_text(text, encoding="ascii")
         unfinished.replace(file)
-    except OSError as error:
-        raise Misuse(
-            f"{file} cannot be written: {error.strerror}", next_step="give a file in a directory of yours"
-        ) from error
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):
+            unfinished.unlink()
+        why = getattr(error, "strerror", None) or error
+        raise Misuse(f"{file} cannot be written: {why}", next_step="give a file in a directory of yours") from error
+
+
+def _refuse_other(file: Path) -> None:
+    """Refuse to replace what is no price book: most likely a file of the user's that was named by mistake.
+
+    Raises:
+        Misuse: it is something else.
+    """
+    from stackctl.errors import Misuse
+    from stackctl.genai.pricebook import is_book
+
+    try:
+        other = file.is_dir() or (file.exists() and file.stat().st_size > 0 and not is_book(file))
+    except (OSError, ValueError):
+        return  # what cannot be looked at is told when it is written
+    if other:
+        kind = "a directory" if file.is_dir() else "no price book"
+        raise Misuse(f"{file} is {kind} and is left as it is", next_step="name another file for the price book")
 
 
 def _today() -> datetime.date:

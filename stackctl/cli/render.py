@@ -1,6 +1,7 @@
 """Reports as text for people: tables, a trace as a waterfall. What came over the network is text, never markup."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,7 @@ class InTree(Protocol):
 
 def console() -> Console:
     """Return the console of stdout: colour on a terminal only, and none with NO_COLOR."""
-    terminal = sys.stdout.isatty()
-    width = None if terminal else int(os.environ.get("COLUMNS", PIPE_WIDTH))
+    width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns  # of COLUMNS only where that is a width
     return Console(file=sys.stdout, width=width, highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
 
 

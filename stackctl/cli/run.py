@@ -15,7 +15,10 @@ def run(
     ] = False,
     ask_usage: Annotated[
         bool,
-        typer.Option("--ask-usage", help="Ask servers for the tokens of streams; the program sees no difference."),
+        typer.Option(
+            "--ask-usage",
+            help="Ask servers for the tokens of streams; the program sees no usage chunk it did not ask for.",
+        ),
     ] = False,
     data_dir: DataDirFlag = None,
 ) -> None:

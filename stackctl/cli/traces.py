@@ -123,15 +123,20 @@ def window_seconds(flag: str, text: str) -> float:
     """Return a time window in seconds.
 
     Raises:
-        Misuse: the text is no duration; the message names the flag.
+        Misuse: the text is no duration, or one that leads to before 1970; the message names the flag.
     """
+    import time
+
     from stackctl.errors import Misuse
     from stackctl.settings import seconds
 
     try:
-        return float(seconds(text))
+        window = seconds(text)
     except ValueError as error:
         raise Misuse(f"{flag} cannot be {text!r}", next_step=f"use a number with s, m, h or d: {flag} 24h") from error
+    if window > time.time():  # no server takes a time before its epoch
+        raise Misuse(f"{flag} cannot be {text!r}: it leads to before 1970", next_step=f"use a shorter one: {flag} 7d")
+    return float(window)
 
 
 @contextmanager

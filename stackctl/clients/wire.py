@@ -8,6 +8,7 @@ import httpx2
 import orjson
 
 from stackctl.errors import (
+    Misuse,
     NotFound,
     QueryInvalid,
     QueryUnsupported,
@@ -30,11 +31,15 @@ class Wire:
         url: base URL, with or without a trailing slash.
         token: bearer token, where the endpoint wants one.
         timeout: seconds for one request.
+
+    Raises:
+        Misuse: the URL is none of HTTP.
     """
 
     def __init__(self, name: str, url: str, token: str | None = None, timeout: float = TIMEOUT_SECONDS) -> None:
         self.name = name
         self.url = url.rstrip("/")
+        _check(name, self.url)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False)
 
@@ -117,6 +122,18 @@ class Wire:
             f"{self.name} at {self.url} answered HTTP {response.status_code}: {message}",
             next_step="look at its log: stackctl logs",
         )
+
+
+def _check(name: str, url: str) -> None:
+    """Refuse a URL at which no server can be."""
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        usable = False
+    else:
+        usable = parsed.scheme in ("http", "https") and bool(parsed.host)
+    if not usable:
+        raise Misuse(f"{url!r} is no URL of {name}", next_step="write it like http://127.0.0.1:9090")
 
 
 def _message(response: httpx2.Response) -> str:

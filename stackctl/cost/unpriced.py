@@ -1,6 +1,7 @@
 """Which calls have no price, why, and what in `stackctl.toml` would give them one."""
 
 import datetime
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ from stackctl.cost.metrics import from_metrics, increase
 from stackctl.cost.reports import PriceBookReport, PriceCheckReport, UnpricedReport
 from stackctl.genai import pricebook
 from stackctl.genai.prices import CELL, PROVIDERS, PriceBook, provider_of
+from stackctl.stack import host_of
 
+_HOST: Final = re.compile(r"[a-z0-9._:%\[\]-]+")  # what stands in quotes in stackctl.toml as it is
 _NAMES: Final = (
     semconv.SERVER_ADDRESS,
     semconv.SERVER_PORT,
@@ -112,9 +115,17 @@ def _in_spans(tempo: TempoClient, start: float, end: float, expected: int) -> Co
     counts: Counter[_Asked] = Counter()
     for span in every_span(tempo, query, start, end, expected):
         address, port, sent, answered, asked = (span.attributes.get(key) for key in _NAMES)
-        host = f"{address!s}:{sums.count(port)}" if address and port else str(address or "")
+        host = _host(str(address or ""), sums.count(port))
         counts[_Asked(host, *(str(value or "") for value in (sent, answered, asked)))] += 1
     return counts
+
+
+def _host(address: str, port: int | None) -> str:
+    """Return a server as `prices.hosts` names it: the host as `provider_of` reads it, with its port."""
+    host = host_of(address)
+    if not host or not port or host.count(":") == 1 or "]:" in host:
+        return host or address
+    return f"{host}:{port}"
 
 
 def _in_metrics(prometheus: PrometheusClient, window_seconds: float, now: float) -> Counter[_Asked]:
@@ -155,7 +166,7 @@ def _toml(rows: Sequence[UnpricedReport], book: PriceBook) -> tuple[str, ...]:
     own: dict[tuple[str, str], tuple[str, ...]] = {}
     for row in rows:
         provider = row.provider
-        if provider is None and row.host and CELL.fullmatch(row.host):
+        if provider is None and _HOST.fullmatch(row.host):
             provider = hosts.setdefault(row.host, _biller(row, book))
         if provider is None or not row.model or row.model == semconv.OTHER_MODEL or not CELL.fullmatch(row.model):
             continue
@@ -169,4 +180,7 @@ def _toml(rows: Sequence[UnpricedReport], book: PriceBook) -> tuple[str, ...]:
 def _biller(row: UnpricedReport, book: PriceBook) -> str:
     """Return whose prices an unknown server may bill: the provider it was taken for if that one knows the model."""
     sent = PROVIDERS.get(row.sent_provider, row.sent_provider)
-    return sent if book.find(sent, row.model) is not None else row.host.partition(":")[0]
+    if book.find(sent, row.model) is not None:
+        return sent
+    # An IPv6 address has colons of its own, and no price row may name a provider with brackets.
+    return row.host.partition(":")[0] if row.host.count(":") == 1 else re.sub(r"[^a-z0-9.:]", "", row.host)

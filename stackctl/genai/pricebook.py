@@ -5,6 +5,7 @@ A book is a CSV file as `stackctl prices update` writes it. The user's own rows 
 
 import datetime
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from stackctl.errors import SettingsInvalid
-from stackctl.genai.prices import Price, PriceBook, Rates, shipped, spellings
+from stackctl.genai.prices import COLUMNS, Price, PriceBook, Rates, shipped, spellings
 from stackctl.stack import OwnPrice
 
 # Providers change prices and add models within weeks: a book older than this is likely wrong about something.
 OLD_DAYS: Final = 30
 _SIMILAR: Final = 0.6  # difflib's own default: below it two names have little in common
+_AHEAD_DAYS: Final = 1  # of a clock that is wrong or in another zone
 _CELLS: Final = ("input", "cache_read", "cache_write", "output")
 
 
@@ -27,7 +29,7 @@ def read(path: Path) -> PriceBook:
     Raises:
         SettingsInvalid: the file cannot be read or is no price book; the message names file and line.
     """
-    write_one = f"write one: stackctl prices update {path}"
+    write_one = f"write one: stackctl prices update {_free(path)}"
     try:
         return PriceBook.parse(path.read_text(encoding="ascii"))
     except OSError as error:
@@ -36,6 +38,23 @@ def read(path: Path) -> PriceBook:
         raise SettingsInvalid(f"{path} is no price book: it is not ASCII text", next_step=write_one) from error
     except ValueError as error:
         raise SettingsInvalid(f"{path} is no price book: {error}", next_step=write_one) from error
+
+
+def _free(path: Path) -> Path:
+    """Return where a book can be written: never over a file, which may be anything of the user's."""
+    names = (path, *(path.parent / f"prices{number}.csv" for number in ("", *range(2, 100))))
+    return next((name for name in names if name.name and not os.path.lexists(name)), Path("FILE"))
+
+
+def is_book(path: Path) -> bool:
+    """Whether a file is a price book, or the start of one: its first row names the columns.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open(encoding="ascii", errors="replace") as lines:
+        first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    return first.rstrip() == ",".join(COLUMNS)
 
 
 def in_force(book: Path | str | None, rows: Sequence[OwnPrice]) -> PriceBook:
@@ -49,11 +68,12 @@ def in_force(book: Path | str | None, rows: Sequence[OwnPrice]) -> PriceBook:
 
 
 def age_days(book: PriceBook, today: datetime.date) -> int | None:
-    """Return how many days ago the book's prices were valid; None where it does not say."""
+    """Return how many days ago the book's prices were valid; None where it does not say, or says a day to come."""
     try:
-        return (today - datetime.date.fromisoformat(book.date)).days
+        age = (today - datetime.date.fromisoformat(book.date)).days
     except ValueError:
         return None
+    return None if age < -_AHEAD_DAYS else max(0, age)
 
 
 def is_old(book: PriceBook, today: datetime.date) -> bool:
@@ -192,4 +212,8 @@ def toml_lines(provider: str, model: str, like: Price | None) -> tuple[str, ...]
 
 def host_lines(hosts: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Return the lines of `stackctl.toml` that say whose prices some server addresses bill."""
-    return ("[prices.hosts]", *(f'"{host}" = "{provider}"' for host, provider in hosts))
+    # The same header twice is no TOML.
+    return (
+        "[prices.hosts]  # where you have it already, put the lines below it there",
+        *(f'"{host}" = "{provider}"' for host, provider in hosts),
+    )

@@ -11,15 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import resources
+from itertools import pairwise
 from typing import Final, Self
 
 from stackctl import semconv
-from stackctl.stack import PRICE_CELL, OwnPrice
+from stackctl.stack import PRICE_CELL, OwnPrice, host_of, is_price
 
 CSV_NAME: Final = "prices.csv"
 COLUMNS: Final = ("provider", "model", "input", "cache_read", "cache_write", "output", "tiers", "context_window")
 CELL: Final = PRICE_CELL
 PER_TOKENS: Final = Decimal(1_000_000)
+_TOKENS: Final = re.compile(r"0*[1-9][0-9]{0,11}")
 
 
 # --- whom the server's address names ----------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ def provider_of(address: str | None, sent: str | None, hosts: Mapping[str, str],
     """
     if not address:
         return PROVIDERS.get(sent, sent) if sent else None
-    host = re.sub(r"^[a-z+]+://", "", address.lower()).split("/", 1)[0]
+    host = host_of(address)
     name = host if host.count(":") != 1 else host.split(":")[0]
     for key in (host if host != name else f"{name}:{port}", name):
         if key in hosts:
@@ -278,15 +280,20 @@ class PriceBook:
         """Read the CSV text that `generate_prices` wrote.
 
         Raises:
-            ValueError: names the first line that is no price row, or says that there is none.
+            ValueError: names the first line that is no price row or the second price of a model, or says that there is
+                none.
         """
         lines = text.splitlines()
         header = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# ") and ": " in line)
         rows = [(number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
         if not rows or rows[0][1] != ",".join(COLUMNS):
             raise ValueError(f"its first row is not {','.join(COLUMNS)}")
-        prices = [_parsed(number, line) for number, line in rows[1:]]
-        return cls(prices, header.get("source", ""), header.get("date", ""))
+        prices: dict[tuple[str, str], Price] = {}
+        for number, line in rows[1:]:
+            price = _parsed(number, line)
+            if prices.setdefault((price.provider, price.model.lower()), price) is not price:
+                raise ValueError(f"line {number} is a second price of {price.provider} {price.model}")
+        return cls(prices.values(), header.get("source", ""), header.get("date", ""))
 
     def with_own(self, rows: Iterable[OwnPrice]) -> "PriceBook":
         """Return this book with the user's rows before its own."""
@@ -320,13 +327,15 @@ def _parsed(number: int, line: str) -> Price:
     if len(cells) != len(COLUMNS) or not all(CELL.fullmatch(cell) for cell in cells):
         raise ValueError(f"line {number} is no row of {len(COLUMNS)} cells: {line[:80]!r}")
     provider, model, input_, cache_read, cache_write, output, tiers, window = cells
+    if not provider or not model:
+        raise ValueError(f"line {number} names no {'model' if provider else 'provider'}: {line[:80]!r}")
     try:
         return Price(
             provider=provider,
             model=model,
             rates=_rates(input_, cache_read, cache_write, output),
-            tiers=tuple(_tier(tier) for tier in tiers.split("+") if tier),
-            context_window=int(window) if window else None,
+            tiers=_ascending(_tier(tier) for tier in tiers.split("+") if tier),
+            context_window=_tokens(window) if window else None,
         )
     except (ArithmeticError, ValueError, TypeError) as error:
         raise ValueError(f"line {number} holds no price of {provider} {model}: {line[:80]!r}") from error
@@ -334,13 +343,27 @@ def _parsed(number: int, line: str) -> Price:
 
 def _tier(text: str) -> tuple[int, Rates]:
     start, *cells = text.split(":")
-    return int(start), _rates(*cells)
+    return _tokens(start), _rates(*cells)
+
+
+def _ascending(tiers: Iterable[tuple[int, Rates]]) -> tuple[tuple[int, Rates], ...]:
+    """Return the tiers; in another order a call would pay the rates of one that it went beyond."""
+    found = tuple(tiers)
+    if any(later <= earlier for (earlier, _), (later, _) in pairwise(found)):
+        raise ValueError("tiers stand in ascending order")
+    return found
+
+
+def _tokens(text: str) -> int:
+    if not _TOKENS.fullmatch(text):
+        raise ValueError("a number of tokens is a whole one above zero")
+    return int(text)
 
 
 def _rates(input_: str, cache_read: str, cache_write: str, output: str) -> Rates:
     rates = [None if cell == "" else Decimal(cell) for cell in (input_, cache_read, cache_write, output)]
-    if rates[0] is None or any(rate is not None and not (rate.is_finite() and rate >= 0) for rate in rates):
-        raise ValueError("a price is a finite number")
+    if rates[0] is None or not all(rate is None or is_price(rate) for rate in rates):
+        raise ValueError("a price is a number of USD per million tokens, from 0 to a billion")
     return Rates(rates[0], *rates[1:])
 
 

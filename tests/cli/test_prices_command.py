@@ -115,6 +115,55 @@ def test_update_without_the_package_tells_how_to_get_it(stackctl_cli, tmp_path: 
     assert not (tmp_path / "fresh.csv").exists()
 
 
+@pytest.mark.parametrize("name", ["stackctl.toml", ".", ""])
+def test_update_replaces_nothing_but_a_book(stackctl_cli, tmp_path: Path, name: str) -> None:
+    """Another file of the user's, a directory or no name at all is misuse with a next step, and all stays as it was."""
+    (tmp_path / "stackctl.toml").write_text('runtime = "embedded"\n')
+    before = sorted(tmp_path.iterdir())
+    done = stackctl_cli("prices", "update", name)
+    assert (done.code, done.stderr.count("next:")) == (2, 1)
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "stackctl.toml").read_text() == 'runtime = "embedded"\n'
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_update_replaces_a_book_and_leaves_others_work(stackctl_cli, tmp_path: Path) -> None:
+    """An older book, even one that is refused, is renewed, whatever another process has half written beside it."""
+    (tmp_path / "fresh.csv").write_text(HEAD + "openai,gpt-a,cheap,,,,,\n")
+    (tmp_path / "fresh.csv.unfinished").mkdir()  # a name that two processes would share
+    done = stackctl_cli("prices", "update", "fresh.csv")
+    assert done.code == 0, done.stderr
+    names = sorted(path.name for path in tmp_path.iterdir() if "fresh" in path.name)
+    assert names == ["fresh.csv", "fresh.csv.unfinished"]
+
+
+@pytest.mark.parametrize("columns", ["", "abc", "0"])
+def test_a_width_that_is_none_is_not_kept_to(stackctl_cli, columns: str) -> None:
+    """Whatever COLUMNS says, the output is there."""
+    done = stackctl_cli("prices", "show", env={"COLUMNS": columns})
+    assert (done.code, done.stderr) == (0, "")
+    assert "price book: genai-prices" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cost", "--window", "999999999w"),
+        ("prices", "check", "--window", "999999999w"),
+        ("traces", "list", "--since", "999999999w"),
+        ("dashboards", "verify", "--window", "999999999w"),
+        ("cost", "--prometheus", "foo"),
+        ("cost", "--prometheus", ""),
+        ("traces", "list", "--tempo", "http://"),
+    ],
+)
+def test_what_no_server_can_be_asked_is_misuse(stackctl_cli, command: tuple[str, ...]) -> None:
+    """A window of millions of years and an address that is none are told before anybody is asked: exit 2."""
+    done = stackctl_cli(*command)
+    assert (done.code, done.stderr.count("next:")) == (2, 1), done.stderr
+    assert "query" not in done.stderr
+
+
 # --- a running stack --------------------------------------------------------------------------------------------------
 SETTINGS = """
 prices.book = "book.csv"
@@ -150,6 +199,9 @@ CALLS = (
     call(3, "api.openai.com", 443, "gpt-a-2026-05-05"),
     *(call(number, "api.openai.com", 443, "gpt-bb") for number in (4, 5, 6)),
     call(7, "10.0.0.7", 9000, "gpt-a"),
+    call(9, "MyServer.Corp", 8000, "gpt-a"),
+    call(10, "http://vLLM:8000/v1", 8000, "own-model"),
+    call(11, "::1", 8000, "own-model"),
     call(8, "api.openai.com", 443, "gpt-a", None),
 )
 
@@ -193,7 +245,7 @@ def wait_for_calls(home: Path, count: int) -> dict[str, Any]:
 def test_own_book_rows_and_hosts_price_what_comes_in(home: Path) -> None:
     """The engine prices by the book and the rows of stackctl.toml, and leaves unpriced what neither knows."""
     total = stackctl(home, "cost", "--json").json()["total"]
-    assert (total["priced"], total["unpriced"], total["no_usage"]) == (3, 4, 1)
+    assert (total["priced"], total["unpriced"], total["no_usage"]) == (3, 7, 1)
     # Two of the house's calls, and one of gpt-a by the old book.
     assert Decimal(total["cost_usd"]) == 2 * Decimal("0.00013") + Decimal("0.0012")
 
@@ -204,20 +256,32 @@ def test_check_finds_what_is_unpriced_and_how_to_price_it(home: Path) -> None:
     assert done.code == 1
     report = done.json()
     found = [(row["model"], row["host"], row["calls"], row["provider"]) for row in report["models"]]
-    assert found == [("gpt-bb", "api.openai.com:443", 3, "openai"), ("gpt-a", "10.0.0.7:9000", 1, None)]
+    assert found == [
+        ("gpt-bb", "api.openai.com:443", 3, "openai"),
+        ("gpt-a", "10.0.0.7:9000", 1, None),
+        ("gpt-a", "myserver.corp:8000", 1, None),
+        ("own-model", "::1:8000", 1, None),
+        ("own-model", "vllm:8000", 1, None),
+    ]
     assert report["models"][0]["nearest"][0] == "openai gpt-b"
     assert report["models"][1]["reason"] == "nothing says whose prices 10.0.0.7:9000 bills"
     assert report["book"]["old"]
-    assert '"10.0.0.7:9000" = "openai"' in report["toml"]
+    assert report["toml"][1:5] == [
+        '"10.0.0.7:9000" = "openai"',
+        '"myserver.corp:8000" = "openai"',
+        '"::1:8000" = "::1:8000"',
+        '"vllm:8000" = "vllm"',
+    ]
     text = stackctl(home, "prices", "check").stdout
-    assert "3 of 8 calls are priced, 4 unpriced, 1 without usage" in text
+    assert "3 of 11 calls are priced, 7 unpriced, 1 without usage" in text
     assert "[[prices.rows]]" in text
 
 
 def test_the_suggested_lines_price_the_calls(home: Path, tmp_path: Path) -> None:
     """With the lines in a stackctl.toml nothing is left unpriced, and the calls of before are told as priced now."""
     report = stackctl(home, "prices", "check", "--json").json()
-    (tmp_path / "stackctl.toml").write_text("\n".join(report["toml"]))
+    filled = [line.replace('"?"', '"1"') for line in report["toml"]]
+    (tmp_path / "stackctl.toml").write_text("\n".join(filled))
     env = {"STACKCTL_PRICES_BOOK": str(home / "book.csv")}
     done = run_stackctl("prices", "check", "--json", "--data-dir", home / "data", home=tmp_path, env=env)
     assert done.code == 0, done.stderr
@@ -230,7 +294,7 @@ def test_check_without_spans_tells_what_metrics_know(home: Path) -> None:
     prometheus = stackctl(home, "status", "--json").json()["endpoints"]["prometheus"]
     done = stackctl(home, "prices", "check", "--json", "--prometheus", prometheus)
     assert done.code == 1
-    assert {row["model"]: row["calls"] for row in done.json()["models"]} == {"other": 3, "gpt-a": 1}
+    assert {row["model"]: row["calls"] for row in done.json()["models"]} == {"other": 5, "gpt-a": 2}
     assert done.json()["source"] == "metrics"
 
 
@@ -246,10 +310,10 @@ def test_cost_with_other_prices(home: Path) -> None:
     assert (groups["gpt-bb"]["old"]["cost_usd"], groups["gpt-bb"]["old"]["unpriced"]) == (None, 3)
     assert Decimal(groups["gpt-bb"]["new"]["cost_usd"]) == 3 * Decimal("0.0024")
     assert groups["house-model"]["old"]["cost_usd"] == groups["house-model"]["new"]["cost_usd"]
-    assert (report["new"]["priced"], report["new"]["unpriced"], report["new"]["no_usage"]) == (6, 1, 1)
+    assert (report["new"]["priced"], report["new"]["unpriced"], report["new"]["no_usage"]) == (6, 4, 1)
     assert Decimal(report["new"]["cost_usd"]) == Decimal("0.0005") + Decimal("0.0072") + Decimal("0.00026")
     text = stackctl(home, "cost", "--prices", "new.csv", "--by", "user").stdout
-    assert "not in the new sum: calls without a price: 1 unpriced, 1 no usage" in text
+    assert "not in the new sum: calls without a price: 4 unpriced, 1 no usage" in text
     assert "$0.00146" in text
     assert "$0.00796" in text
 

@@ -57,6 +57,17 @@ def test_a_file_is_used_instead_of_the_shipped_book(tmp_path: Path) -> None:
         (HEAD + "openai,gpt,1,,,2,100:3,\n", "line 4 holds no price"),
         (HEAD + "openai,gpt,1,,,2,,many\n", "line 4 holds no price"),
         (HEAD + "openai,${env:HOME},1,,,2,,\n", "line 4 is no row"),
+        (HEAD + "openai,gpt,1e400,,,2,,\n", "line 4 holds no price"),
+        (HEAD + "openai,gpt,1e999999,,,2,,\n", "line 4 holds no price"),
+        (HEAD + "openai,gpt,1000000000,,,2,,\n", "line 4 holds no price"),
+        (HEAD + "openai,gpt,1,,,2,200000:4:::4+100000:2:::2,\n", "line 4 holds no price"),
+        (HEAD + "openai,gpt,1,,,2,100:4:::4+100:2:::2,\n", "line 4 holds no price"),
+        (HEAD + "openai,gpt,1,,,2,-5:4:::4,\n", "line 4 holds no price"),
+        (HEAD + "openai,gpt,1,,,2,,-7\n", "line 4 holds no price"),
+        (HEAD + "openai,gpt,1,,,2,,0\n", "line 4 holds no price"),
+        (HEAD + ",gpt,1,,,2,,\n", "line 4 names no provider"),
+        (HEAD + "openai,,1,,,2,,\n", "line 4 names no model"),
+        (HEAD + "openai,gpt,1,,,2,,\nopenai,GPT,3,,,4,,\n", "line 5 is a second price of openai GPT"),
         ("provider,model\xff", "not ASCII"),
     ],
 )
@@ -68,7 +79,19 @@ def test_a_broken_book_is_refused_by_line(tmp_path: Path, text: str, said: str) 
         pricebook.read(file)
     assert said in refused.value.message
     assert str(file) in refused.value.message
-    assert "stackctl prices update" in refused.value.next_step
+    assert refused.value.next_step == f"write one: stackctl prices update {tmp_path / 'prices2.csv'}"
+
+
+def test_no_file_is_named_to_be_written_over(tmp_path: Path) -> None:
+    """Whoever takes another file for a price book is never told to write one over it."""
+    settings = tmp_path / "stackctl.toml"
+    settings.write_text('runtime = "embedded"\n')
+    with pytest.raises(SettingsInvalid) as refused:
+        pricebook.read(settings)
+    assert refused.value.next_step == f"write one: stackctl prices update {tmp_path / 'prices.csv'}"
+    with pytest.raises(SettingsInvalid) as refused:
+        pricebook.read(tmp_path / "none.csv")
+    assert refused.value.next_step == f"write one: stackctl prices update {tmp_path / 'none.csv'}"
 
 
 def test_a_missing_book_is_refused(tmp_path: Path) -> None:
@@ -84,6 +107,13 @@ def test_a_book_is_old_after_30_days(day: str, old: bool) -> None:
     assert pricebook.is_old(BOOK, today) is old
     undated = PriceBook(())
     assert (pricebook.age_days(undated, today), pricebook.is_old(undated, today)) == (None, True)
+
+
+def test_a_book_of_a_day_to_come_has_no_age() -> None:
+    """A day that cannot be true is no age, and is warned of; a clock that is a day ahead is not."""
+    today = datetime.date(2026, 9, 1)
+    assert (pricebook.age_days(BOOK, today), pricebook.is_old(BOOK, today)) == (None, True)
+    assert pricebook.age_days(BOOK, datetime.date(2026, 9, 30)) == 0
 
 
 def test_every_providers_row_is_found_and_aliases_stand_for_one() -> None:

@@ -3,14 +3,17 @@
 import datetime
 import functools
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from genai_prices import Usage as TheirUsage
 from genai_prices import calc_price
 from genai_prices.data_snapshot import get_snapshot
 
+from stackctl.errors import SettingsInvalid
 from stackctl.genai import generate_prices, prices
 from stackctl.genai.prices import CELL, HOSTS, Price, PriceBook, Rates, Usage, cost_of, provider_of, shipped, spellings
+from stackctl.settings import load
 
 BOOK = shipped()
 DAY = datetime.date.fromisoformat(BOOK.date)
@@ -114,6 +117,18 @@ def test_settings_map_addresses_with_and_without_a_port() -> None:
     assert provider_of("localhost", None, hosts, 8000) == "groq"
     assert provider_of("localhost", None, hosts, 9000) == "openai"
     assert provider_of("http://localhost:8000/v1", None, hosts) == "groq"
+
+
+def test_an_address_matches_in_any_case(tmp_path: Path) -> None:
+    """`prices.hosts` names servers as people write them, capitals and whole URLs included."""
+    file = tmp_path / "stackctl.toml"
+    file.write_text('[prices.hosts]\n"LLM.Example" = "a"\n"http://vLLM:8000/v1" = "b"\n')
+    hosts = load(environ={}, directory=tmp_path).settings.price_hosts
+    assert [provider_of(address, None, hosts) for address in ("llm.example", "https://LLM.EXAMPLE/v1")] == ["a", "a"]
+    assert provider_of("vllm", None, hosts, 8000) == "b"
+    file.write_text('[prices.hosts]\n"LLM" = "a"\nllm = "b"\n')
+    with pytest.raises(SettingsInvalid, match="two providers of llm"):
+        load(environ={}, directory=tmp_path)
 
 
 def test_without_an_address_the_sent_provider_counts() -> None:

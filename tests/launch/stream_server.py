@@ -17,7 +17,9 @@ WORDS = ("Two ", "parcels ", "left.")
 @dataclass
 class StreamServer:
     """Attributes:
-    url: without the path; a path that starts with `/refuses` leads to a server that does not know stream_options.
+    url: without the path; a path that starts with `/refuses` leads to a server that does not know stream_options, one
+        that starts with `/dumb-STATUS` to one that does not say so, `/never-STATUS` to one that refuses everything and
+        `/single-STATUS` to one that has one choice only.
     requests: bodies in order of their arrival.
     """
 
@@ -91,7 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.known.requests.append(body)
-        if self.path.startswith("/refuses") and "stream_options" in body:
+        way, _, status = self.path.split("/")[1].partition("-")
+        if way == "never" or (way == "single" and body.get("n", 1) > 1) or (way == "dumb" and "stream_options" in body):
+            self._send(int(status), json.dumps({"error": {"message": f"no: {sorted(body)[0]}"}}).encode())
+        elif self.path.startswith("/refuses") and "stream_options" in body:
             message = "Unrecognized request argument supplied: stream_options"
             self._send(400, json.dumps({"error": {"message": message, "type": "invalid_request_error"}}).encode())
         elif self.path.endswith("/responses"):
@@ -106,6 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, content: bytes) -> None:
         self.send_response(status)
         self.send_header("content-type", "application/json")
+        self.send_header("x-should-retry", "false")  # the openai client's own repetitions are not what is tested
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -74,6 +74,36 @@ def asks_itself():
     options = {"include_usage": True}
     return [chunk.to_dict() for chunk in client.chat.completions.create(stream=True, stream_options=options, **ASK)]
 
+def asks_in_the_body():
+    extra = {"stream_options": {"include_usage": True}, "top_k": 3}
+    return [chunk.to_dict() for chunk in client.chat.completions.create(stream=True, extra_body=extra, **ASK)]
+
+def other_options_in_the_body():
+    extra = {"stream_options": {"include_obfuscation": False}, "top_k": 3}
+    options = {"include_usage": False}  # the client sends what is in the body instead
+    return [
+        chunk.to_dict()
+        for chunk in client.chat.completions.create(stream=True, stream_options=options, extra_body=extra, **ASK)
+    ]
+
+def refused():
+    try:
+        return plain()
+    except openai.APIStatusError as error:
+        return [error.status_code]
+
+def refused_choices():
+    try:
+        return two_choices()
+    except openai.APIStatusError as error:
+        return [error.status_code]
+
+async def async_refused():
+    try:
+        return await async_plain()
+    except openai.APIStatusError as error:
+        return [error.status_code]
+
 def whole():
     return client.chat.completions.create(**ASK).to_dict()
 
@@ -128,8 +158,10 @@ asyncio.run(main())
 """
 CHAT = (
     *("plain", "stepwise", "within", "helper", "raw", "stops_at_the_end", "two_choices", "other_options"),
+    "other_options_in_the_body",
     *("async_plain", "async_within", "async_helper", "async_raw", "async_stops"),
 )
+ASKING = ("asks_itself", "asks_in_the_body")
 RESPONSES = ("responses", "responses_helper", "async_responses", "async_responses_helper")
 
 
@@ -174,14 +206,14 @@ def _by_way(sink: OtlpSink) -> dict[str, ReceivedSpan]:
 @pytest.fixture(scope="module")
 def silent(server: StreamServer, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The program as it is."""
-    ways = (*CHAT, "streamed_bytes", "asks_itself", "whole", *RESPONSES)
+    ways = (*CHAT, "streamed_bytes", *ASKING, "whole", *RESPONSES)
     return run(tmp_path_factory.mktemp("silent"), server, *ways, ask=False)
 
 
 @pytest.fixture(scope="module")
 def asking(server: StreamServer, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The same program under --ask-usage."""
-    ways = (*CHAT, "streamed_bytes", "asks_itself", "whole", *RESPONSES)
+    ways = (*CHAT, "streamed_bytes", *ASKING, "whole", *RESPONSES)
     return run(tmp_path_factory.mktemp("asking"), server, *ways, ask=True)
 
 
@@ -189,7 +221,7 @@ def test_a_program_sees_what_it_saw_before(silent: Ran, asking: Ran) -> None:
     """However a stream is read, the application gets the same chunks, field for field, with the flag and without."""
     assert asking.seen == silent.seen
     assert [chunk["choices"][0]["finish_reason"] for chunk in silent.seen["plain"]] == [None] * 4 + ["stop"]
-    assert silent.seen["asks_itself"][-1]["usage"]["total_tokens"] == 15
+    assert [silent.seen[way][-1]["usage"]["total_tokens"] for way in ASKING] == [15, 15]
     assert silent.seen["stepwise"][-1] == "end"
 
 
@@ -205,11 +237,14 @@ def test_nothing_is_asked_of_programs_that_did_not_choose_it(silent: Ran, asking
     """Without the flag no request changes; with it only streams do, and a program's own options stay."""
     assert [body["stream_options"] for body in silent.requests if "stream_options" in body] == [
         {"include_obfuscation": False},
+        {"include_obfuscation": False},
+        {"include_usage": True},
         {"include_usage": True},
     ]
     asked = [body for body in asking.requests if "stream_options" in body]
-    assert len(asked) == len(CHAT) + 1
-    assert {"include_obfuscation": False, "include_usage": True} in [body["stream_options"] for body in asked]
+    assert len(asked) == len(CHAT) + len(ASKING)
+    both = {"include_obfuscation": False, "include_usage": True}
+    assert [body.get("top_k") for body in asked if body["stream_options"] == both] == [None, 3]
     assert len(asking.requests) == len(silent.requests)
 
 
@@ -219,6 +254,34 @@ def test_a_server_that_refuses_is_asked_once(server: StreamServer, tmp_path: Pat
     assert ["stream_options" in body for body in ran.requests] == [True, False, False, False]
     assert [len(ran.seen[way]) for way in ("plain", "async_plain", "within")] == [5, 5, 6]
     assert not any("error.type" in span.attributes for span in ran.spans.values())
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+def test_a_server_that_refuses_without_a_word_of_it_is_asked_once(
+    server: StreamServer, tmp_path: Path, status: int
+) -> None:
+    """Strict and broken servers do not name the field: the program and its spans see the answer all the same."""
+    ran = run(tmp_path, server, "async_plain", "plain", ask=True, path=f"/dumb-{status}/v1")
+    assert ["stream_options" in body for body in ran.requests] == [True, False, False]
+    assert [len(ran.seen[way]) for way in ("async_plain", "plain")] == [5, 5]
+    assert not any("error.type" in span.attributes for span in ran.spans.values())
+
+
+@pytest.mark.parametrize(("status", "repeated"), [(401, False), (403, False), (429, False), (422, True), (500, True)])
+def test_a_refusal_that_has_nothing_to_do_with_it_stays(
+    server: StreamServer, tmp_path: Path, status: int, repeated: bool
+) -> None:
+    """The program gets the error, and a server that wants a key or a pause is not asked a second time."""
+    ran = run(tmp_path, server, "refused", "async_refused", ask=True, path=f"/never-{status}/v1")
+    assert ran.seen == {"refused": [status], "async_refused": [status]}
+    assert ["stream_options" in body for body in ran.requests] == ([True, False] if repeated else [True]) * 2
+
+
+def test_a_server_that_has_taken_it_is_not_doubted(server: StreamServer, tmp_path: Path) -> None:
+    """Once a server has told the usage, a refusal that does not speak of it is about something else."""
+    ran = run(tmp_path, server, "plain", "refused_choices", "async_plain", ask=True, path="/single-400/v1")
+    assert ran.seen["refused_choices"] == [400]
+    assert ["stream_options" in body for body in ran.requests] == [True] * 3
 
 
 @pytest.mark.parametrize("way", RESPONSES)

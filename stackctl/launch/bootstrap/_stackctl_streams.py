@@ -4,17 +4,17 @@ Stands alone beside sitecustomize.py, for Pythons from 3.9 on. Two layers lie ar
 
     outside   sees events as the application will, stamps the first one with text on the span, and swallows the extra
               chunk that carries the usage, so that the application sees what it saw before;
-    inside    (`stackctl run --ask-usage`) adds `stream_options.include_usage` to requests that do not have it, so that
-              the instrumentation sees the usage. A server that refuses is asked again without, unseen by the
-              instrumentation, and not asked a second time.
+    inside    (`stackctl run --ask-usage`) asks servers for the usage: _stackctl_asking.py.
 
-Not asked: `with_streaming_response`, whose bytes are the application's own.
+Not asked: `with_streaming_response`, whose bytes are the application's own. A usage chunk that a server would have sent
+unasked is swallowed like one that it was asked for: one request does not tell them apart.
 """
 
 from __future__ import annotations
 
 import inspect
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 from importlib import import_module
 
@@ -22,7 +22,7 @@ from opentelemetry import trace
 from wrapt import ObjectProxy, wrap_function_wrapper  # what every instrumentation of OpenTelemetry needs anyway
 
 if False:  # for the type checker; costs an application nothing
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
 FIRST_TEXT = "stackctl.time_to_first_text"
@@ -45,8 +45,6 @@ _CLIENTS = (
     (_RESPONSES, "AsyncResponses", False),
 )
 _RAW_HEADER = "x-stainless-raw-response"  # how the client marks a call for a response with its headers
-_REFUSALS = (400, 422)  # statuses of servers that do not know a field
-_refusing: set[str] = set()  # base URLs of such servers
 
 
 def is_inference(span: Any) -> bool:
@@ -59,23 +57,19 @@ def is_inference(span: Any) -> bool:
     return name.partition(" ")[0] in _OPERATIONS and " " in name
 
 
-def ask_inside() -> None:
-    """Lay the inner layer around the client; the instrumentation must come after it."""
-    _wrap_clients(_ask, _ask_async, only_asked=True)
-
-
 def watch_outside() -> None:
     """Lay the outer layer around the client; the instrumentation must have come before it."""
-    _wrap_clients(_watch, _watch_async, only_asked=False)
+    wrap_clients(_watch, _watch_async, only_asked=False)
 
 
-def _wrap_clients(plain: Callable[..., Any], coroutine: Callable[..., Any], *, only_asked: bool) -> None:
+def wrap_clients(plain: Callable[..., Any], coroutine: Callable[..., Any], *, only_asked: bool) -> None:
+    """Lay functions around the client's ways to create an answer, or only around those that can be asked for usage."""
     for module, name, asked in _CLIENTS:
         if (asked or not only_asked) and hasattr(import_module(module), name):
             wrap_function_wrapper(module, f"{name}.create", coroutine if name.startswith("Async") else plain)
 
 
-class _Call:
+class Call:
     """One streamed call under way: its spans, and what of its stream is not the application's."""
 
     def __init__(self) -> None:
@@ -118,12 +112,12 @@ class _Call:
         return not choices
 
 
-_call: ContextVar[_Call | None] = ContextVar("stackctl_call", default=None)
+under_way: ContextVar[Call | None] = ContextVar("stackctl_call", default=None)
 
 
 def opened(span: Any) -> None:
     """Take notice of an inference span that starts while a call begins."""
-    call = _call.get()
+    call = under_way.get()
     if call is not None:
         call.spans.append(span)
 
@@ -138,65 +132,6 @@ def _has_text(event: Any) -> bool:
     return any(getattr(delta, part, None) for delta in deltas for part in parts)
 
 
-# --- inside the instrumentation ---------------------------------------------------------------------------------------
-def _with_usage(kwargs: Mapping[str, Any], server: str) -> dict[str, Any] | None:
-    """Return a request's arguments with the wish for usage; None where it must stay as it is."""
-    call, options = _call.get(), kwargs.get("stream_options")
-    given = options if isinstance(options, dict) else {}
-    if call is None or server in _refusing or "include_usage" in given:
-        return None
-    if options is not None and not given and type(options).__name__ not in ("Omit", "NotGiven", "dict"):
-        return None
-    return {**kwargs, "stream_options": {**given, "include_usage": True}}
-
-
-def _refused(error: BaseException) -> bool:
-    """Tell whether a server refused the wish itself."""
-    return getattr(error, "status_code", None) in _REFUSALS and any(
-        word in f"{error} {getattr(error, 'body', '')}" for word in ("stream_options", "include_usage")
-    )
-
-
-def _server(instance: Any) -> str:
-    return str(getattr(getattr(instance, "_client", None), "base_url", ""))
-
-
-def _ask(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    asking = _with_usage(kwargs, _server(instance))
-    if asking is not None:
-        try:
-            result = wrapped(*args, **asking)
-        except Exception as error:  # of any HTTP library; all but one kind go on as they came
-            if not _refused(error):
-                raise
-            _refusing.add(_server(instance))
-        else:
-            _mark_asked()
-            return result
-    return wrapped(*args, **kwargs)
-
-
-async def _ask_async(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    asking = _with_usage(kwargs, _server(instance))
-    if asking is not None:
-        try:
-            result = await wrapped(*args, **asking)
-        except Exception as error:  # as above
-            if not _refused(error):
-                raise
-            _refusing.add(_server(instance))
-        else:
-            _mark_asked()
-            return result
-    return await wrapped(*args, **kwargs)
-
-
-def _mark_asked() -> None:
-    call = _call.get()
-    if call is not None:
-        call.asked = True
-
-
 # --- outside the instrumentation --------------------------------------------------------------------------------------
 def _watches(kwargs: Mapping[str, Any]) -> bool:
     """Tell whether a call's events pass through here: streams, but those whose bytes the application reads itself."""
@@ -205,9 +140,9 @@ def _watches(kwargs: Mapping[str, Any]) -> bool:
     return kwargs.get("stream") is True and raw.get(_RAW_HEADER) != "stream"
 
 
-def _begin() -> _Call:
+def _begin() -> Call:
     """Return the call that begins, with the span in which it does where that is the call's own or a framework's."""
-    call, around = _Call(), trace.get_current_span()
+    call, around = Call(), trace.get_current_span()
     if around.is_recording() and is_inference(around):
         call.spans.append(around)
     return call
@@ -217,11 +152,11 @@ def _watch(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) 
     if not _watches(kwargs):
         return wrapped(*args, **kwargs)
     call = _begin()
-    token = _call.set(call)
+    token = under_way.set(call)
     try:
         result = wrapped(*args, **kwargs)
     finally:
-        _call.reset(token)
+        under_way.reset(token)
     return _proxied(result, _Stream, call)
 
 
@@ -229,15 +164,15 @@ async def _watch_async(wrapped: Callable[..., Any], _instance: Any, args: Any, k
     if not _watches(kwargs):
         return await wrapped(*args, **kwargs)
     call = _begin()
-    token = _call.set(call)
+    token = under_way.set(call)
     try:
         result = await wrapped(*args, **kwargs)
     finally:
-        _call.reset(token)
+        under_way.reset(token)
     return _proxied(result, _AsyncStream, call)
 
 
-def _proxied(result: Any, stream_type: type[Any], call: _Call) -> Any:
+def _proxied(result: Any, stream_type: type[Any], call: Call) -> Any:
     """Return what the application gets in place of a stream, or of a raw response that will give one.
 
     Args:
@@ -257,7 +192,7 @@ def _proxied(result: Any, stream_type: type[Any], call: _Call) -> Any:
 class _Held:
     """What was read ahead of the application: events, or the error that ended the reading."""
 
-    def __init__(self, call: _Call) -> None:
+    def __init__(self, call: Call) -> None:
         self.call = call
         self._events: list[Any] = []
         self._error: BaseException | None = None
@@ -290,7 +225,7 @@ class _Stream(ObjectProxy):  # type: ignore[type-arg]
     would leave the usage unread.
     """
 
-    def __init__(self, stream: Any, call: _Call) -> None:
+    def __init__(self, stream: Any, call: Call) -> None:
         super().__init__(stream)
         self._self_held = _Held(call)
         self._self_iterator: Any = None
@@ -328,7 +263,7 @@ class _Stream(ObjectProxy):  # type: ignore[type-arg]
 class _AsyncStream(ObjectProxy):  # type: ignore[type-arg]
     """The same of an asynchronous stream."""
 
-    def __init__(self, stream: Any, call: _Call) -> None:
+    def __init__(self, stream: Any, call: Call) -> None:
         super().__init__(stream)
         self._self_held = _Held(call)
         self._self_iterator: Any = None

@@ -1,6 +1,6 @@
 """What `stackctl run` puts first on PYTHONPATH: Python imports this file before the application's first line.
 
-It stands alone, with `_stackctl_streams.py` beside it: the application's environment need not have stackctl, and its
+It stands alone, with the `_stackctl_*.py` beside it: the application's environment need not have stackctl, and its
 Python may be older. It starts OpenTelemetry as `opentelemetry-instrument` does, with exactly one instrumentation of the
 openai client, marks inference spans inside inference spans, watches streams, flushes when the process ends, and then
 runs the sitecustomize that the environment had before.
@@ -107,7 +107,7 @@ def _instrument_openai(streams: Any) -> None:
     if not found or find_spec("openai") is None:
         return
     if os.environ.get("STACKCTL_ASK_USAGE"):
-        streams.ask_inside()
+        import_module("_stackctl_asking").ask_inside()
     failures = []
     for distribution in _OPENAI_INSTRUMENTATIONS:
         if distribution not in found:
