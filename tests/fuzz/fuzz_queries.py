@@ -286,7 +286,7 @@ def when(chance: random.Random, now: float) -> Sequence[tuple[str, str]]:
     if chance.random() < 0.6:
         start, end = now - chance.choice((60, 600, 3600, 86_400)), now
         return (
-            ("start", f"{start:.3f}"),
+            ("start", f"{start:.{chance.choice((0, 0, 3))}f}"),  # a search takes whole seconds only
             ("end", f"{end:.0f}"),
             ("step", chance.choice(("15", "60", "1m", "7.5", "300"))),
         )
@@ -363,8 +363,8 @@ def _tags(chance: random.Random, query: TraceQl, now: float) -> tuple[str, Seque
     path = chance.choice((f"/api/v2/search/tag/{tag}/values", f"/api/search/tag/{tag}/values", "/api/v2/search/tags"))
     return path, (
         ("q", query.text()),
-        ("scope", chance.choice(("span", "resource", "none", "x"))),
-        *when(chance, now)[:2],
+        ("scope", chance.choice(("span", "resource", "event", "link", "none", "", "x"))),
+        *(when(chance, now)[:2] if chance.random() < 0.5 else ()),
     )
 
 
