@@ -1,11 +1,13 @@
 """`stackctl traces` and `stackctl cost` as a person runs them, against real servers over a real store."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from span_store import Given, evaluation_request, served, trace_hex, write_store
 
+from stackctl.cli import render
 from stackctl.embedded.api.tempo import app
 from stackctl.stack import EngineConfig
 from tests.conftest import Finished, run_stackctl
@@ -221,3 +223,19 @@ def test_nobody_listens(tmp_path: Path) -> None:
     done = run_stackctl("traces", "list", "--tempo", "http://127.0.0.1:9", home=tmp_path)
     assert done.code == 3
     assert "stackctl up" in done.stderr
+
+
+def test_lines_lead_from_each_span_to_those_below() -> None:
+    """A line goes on as long as a later span hangs on it, however deep the spans between lie."""
+    depths = [0, 1, 2, 3, 1, 2, 0, 1]
+    drawn = [f"{lead}{number}" for number, (lead, _) in enumerate(render.tree([Depth(depth) for depth in depths]))]
+    assert drawn == ["0", "├─ 1", "│  └─ 2", "│     └─ 3", "└─ 4", "   └─ 5", "6", "└─ 7"]
+    below = [below for _, below in render.tree([Depth(depth) for depth in depths])]
+    assert below == ["│", "│  │", "│     │", "│         ", "   │", "       ", "│", "    "]
+
+
+@dataclass(frozen=True)
+class Depth:
+    """A span as a tree sees it."""
+
+    depth: int
