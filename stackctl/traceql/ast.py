@@ -210,14 +210,12 @@ class Metrics(Node):
     Attributes:
         arguments: the expression measured, then parameters such as quantiles.
         by: what the series are split by.
-        threshold: comparison operator and number that a series' value must meet, or None.
         selected: the spans that `compare` sets against the others.
     """
 
     function: str
     arguments: tuple[Expression, ...]
     by: tuple[Expression, ...]
-    threshold: tuple[str, Literal] | None
     selected: Filter | None = None
 
 
@@ -231,10 +229,7 @@ class Rank(Node):
 
 @dataclass(frozen=True)
 class Threshold(Node):
-    """`> 5` behind what gives series: the values that a comparison with a number holds for.
-
-    One directly behind a metrics function is its `threshold`.
-    """
+    """`> 5` behind what gives series: the values that a comparison with a number holds for."""
 
     op: str
     number: Literal

@@ -1,7 +1,7 @@
 """TraceQL text to syntax tree."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import cache
 from importlib.resources import files
@@ -148,18 +148,6 @@ def _measures(pipeline: ast.Pipeline) -> bool:
     return any(isinstance(stage, ast.Metrics) for stage in pipeline.stages)
 
 
-def _folded(stages: Sequence[ast.Stage]) -> tuple[ast.Stage, ...]:
-    """Make a threshold directly behind a metrics function a part of it."""
-    folded: list[ast.Stage] = []
-    for stage in stages:
-        last = folded[-1] if folded else None
-        if isinstance(stage, ast.Threshold) and isinstance(last, ast.Metrics) and last.threshold is None:
-            folded[-1] = replace(last, threshold=(stage.op, stage.number))
-        else:
-            folded.append(stage)
-    return tuple(folded)
-
-
 @v_args(inline=True)
 class _Build(Transformer[Token, Any]):
     """One method for each rule of the grammar."""
@@ -176,8 +164,8 @@ class _Build(Transformer[Token, Any]):
     def pipeline(self, *stages: ast.Stage) -> ast.Pipeline:
         first, *rest = stages
         if isinstance(first, ast.Pipeline) and _measures(first):
-            return ast.Pipeline(first.at, _folded((*first.stages, *rest)))  # parentheses around metrics mean nothing
-        return ast.Pipeline(first.at, _folded(stages))
+            return ast.Pipeline(first.at, (*first.stages, *rest))  # parentheses around metrics mean nothing
+        return ast.Pipeline(first.at, stages)
 
     def group(self, pipeline: ast.Pipeline) -> ast.Spanset:
         only = pipeline.stages[0]
@@ -221,10 +209,10 @@ class _Build(Transformer[Token, Any]):
     def metrics(self, function: Token, *parts: Any) -> ast.Metrics:
         *arguments, by = parts
         given = tuple(argument for argument in arguments if argument is not None)
-        return ast.Metrics(_at(function), str(function), given, by or (), None)
+        return ast.Metrics(_at(function), str(function), given, by or ())
 
     def compare(self, function: Token, selected: ast.Filter, *parameters: ast.Literal) -> ast.Metrics:
-        return ast.Metrics(_at(function), str(function), parameters, (), None, selected)
+        return ast.Metrics(_at(function), str(function), parameters, (), selected)
 
     def by(self, _: Token, *expressions: ast.Expression) -> tuple[ast.Expression, ...]:
         return expressions

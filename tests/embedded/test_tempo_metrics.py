@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from span_store import BASE_NS, Given, write_store
+from span_store import BASE_NS, Given, served, write_store
 
+from stackctl.embedded.api.tempo import app
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.measuring import Steps
 from stackctl.embedded.traces.metrics import MetricSeries, measure, series_json
+from stackctl.stack import EngineConfig
 from stackctl.traceql import compile_query
 
 SECOND = 10**9
@@ -136,3 +139,16 @@ def test_labels_are_written_as_go_does(ask: Callable[..., Ask]) -> None:
     """Truth in small letters, whole floats without a point, letters as they are."""
     asked = ask({"x": True}, {"x": 2.0}, {"x": "é"})
     assert sorted(told(asked("{} | count_over_time() by (.x)"))) == ['{".x"="2"}', '{".x"="true"}', '{".x"="é"}']
+
+
+def test_numbers_without_an_end_are_told(tmp_path: Path) -> None:
+    """As protobuf's JSON has them; null would be no number at all."""
+    attributes = ({"x": float("inf"), "y": float("-inf")}, {"x": 1.0, "y": 1.0})
+    write_store(tmp_path, hot=[Given(n, 1, start_ms=1.0, attributes=given) for n, given in enumerate(attributes)])
+    times = {"start": BASE_NS // SECOND - 10, "end": BASE_NS // SECOND + 10, "step": "30s"}
+    with served(app(EngineConfig(str(tmp_path)))) as url, httpx2.Client(base_url=url, trust_env=False) as http:
+        for query, value in (("max_over_time(.x)", "Infinity"), ("min_over_time(.y)", "-Infinity")):
+            asked = {"q": f"{{}} | {query}", **times}
+            (whole,) = http.get("/api/metrics/query", params=asked).json()["series"]
+            (series,) = http.get("/api/metrics/query_range", params=asked).json()["series"]
+            assert {whole["value"], *(one["value"] for one in series["samples"])} == {value}

@@ -174,10 +174,12 @@ def test_parentheses_around_metrics_mean_nothing(written: str, meant: str) -> No
 
 
 def test_what_may_follow_metrics() -> None:
-    """Ranks and comparisons follow one another; the first comparison of a function is its own."""
-    metrics, rank, threshold = parse("{} | count_over_time() by (.k) >= 2 | topk(1) > -1.5").body.stages[1:]
-    assert metrics.threshold == (">=", ast.Literal(0, 2, Kind.INT))
-    assert (rank, threshold) == (ast.Rank(0, "topk", 1), ast.Threshold(0, ">", ast.Literal(0, -1.5, Kind.FLOAT)))
+    """Ranks and comparisons follow one another."""
+    assert parse("{} | count_over_time() by (.k) >= 2 | topk(1) > -1.5").body.stages[2:] == (
+        ast.Threshold(0, ">=", ast.Literal(0, 2, Kind.INT)),
+        ast.Rank(0, "topk", 1),
+        ast.Threshold(0, ">", ast.Literal(0, -1.5, Kind.FLOAT)),
+    )
 
 
 def test_what_may_follow_arithmetic() -> None:

@@ -4,6 +4,7 @@ Paths, parameters, JSON shapes and status codes are Tempo's; errors are plain te
 is valid TraceQL and not built.
 """
 
+import math
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -28,12 +29,13 @@ from stackctl.embedded.api.tempo_parameters import (
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.database import SpanDatabase
+from stackctl.embedded.traces.fields import LISTS
 from stackctl.embedded.traces.following import Following
 from stackctl.embedded.traces.measuring import Steps
 from stackctl.embedded.traces.metrics import MetricSeries, measure, series_json
 from stackctl.embedded.traces.search import search
 from stackctl.embedded.traces.session import Session
-from stackctl.embedded.traces.tags import INTRINSIC_TAGS, LISTS, tag_field, tag_names, tag_values
+from stackctl.embedded.traces.tags import INTRINSIC_TAGS, tag_field, tag_names, tag_values
 from stackctl.embedded.traces.tracejson import trace_json
 from stackctl.errors import NotFound, QueryInvalid, QueryUnsupported, StackctlError, UpstreamFailed
 from stackctl.stack import COMPONENTS, EngineConfig
@@ -140,7 +142,7 @@ class TempoApi:
         """`/api/metrics/query`: a TraceQL metrics query over the whole range at once."""
         body, steps = metrics_request(request, instant=True)
         found = self._run(lambda session: measure(session, body, steps))
-        rows = [{**series_json(series), "value": value} for series in found for value in series.points.values()]
+        rows = [{**series_json(one), "value": _double(value)} for one in found for value in one.points.values()]
         return _json({"series": rows, "metrics": {}})
 
     @_answered
@@ -199,9 +201,15 @@ def _build_info(_: Request) -> Response:
 
 def _range_json(series: MetricSeries, steps: Steps) -> dict[str, Any]:
     samples = [
-        {"timestampMs": str(steps.end_ms(step)), "value": value} for step, value in sorted(series.points.items())
+        {"timestampMs": str(steps.end_ms(step)), "value": _double(value)}
+        for step, value in sorted(series.points.items())
     ]
     return {**series_json(series), "samples": samples, "exemplars": []}
+
+
+def _double(value: float) -> float | str:
+    """Return a double as protobuf's JSON has it: a number without an end is a text."""
+    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _json(content: Any) -> Response:

@@ -273,8 +273,7 @@ class Batch:
     def least(self, names: Iterable[str], largest: float) -> Mapping[str, float]:
         """Return the least number of those columns that there are, all looked at together.
 
-        It is below any number where one is not finite or above the largest that may be, and above 0 where there is no
-        number.
+        It is below any number where one is not finite or above the largest, and above 0 where there is no number.
         """
         columns = {name: self.columns[name] for name in names if name in self.columns}
         if not columns:

@@ -58,7 +58,7 @@ CHILD_COUNT: Final = "span:childCount"
 NESTED_SETS: Final = frozenset({"nestedSetLeft", "nestedSetRight", "nestedSetParent"})
 _ROOT, _BELOW_ROOT = -1, 1  # nestedSetParent of a root; of other spans at least the second
 # Scopes of which a span has several: to the column that holds them as a JSON array.
-_LISTS: Final = {"event": "events", "link": "links"}
+LISTS: Final = {"event": "events", "link": "links"}
 PARENT_PREFIX: Final = "parent."
 _NUMBER_COLUMNS: Final = (("i", Kind.INT), ("d", Kind.FLOAT))
 
@@ -193,8 +193,8 @@ class FieldCompiler:
     def _attribute(self, attribute: ast.Attribute) -> Operand:
         if attribute.scope == "instrumentation":
             raise unsupported(f"attributes of instrumentation scopes ({attribute})")
-        if attribute.scope in _LISTS:
-            self.needs.columns.add(_LISTS[attribute.scope])
+        if attribute.scope in LISTS:
+            self.needs.columns.add(LISTS[attribute.scope])
             pointer = self.parameters.bind(json_pointer("attributes", attribute.name))
             return (Typed(None, *json_values(f"json_extract({attribute.scope}, {pointer})")),)
         if attribute.scope:
@@ -246,13 +246,13 @@ def looks_beyond(node: ast.Node) -> bool:
 def _lists(node: ast.Node) -> Sequence[str]:
     """Return which of a span's lists an expression looks into."""
     found = {node.scope if isinstance(node, ast.Attribute) else node.name.split(":")[0] for node in mentions(node)}
-    return [scope for scope in _LISTS if scope in found]
+    return [scope for scope in LISTS if scope in found]
 
 
 def _for_some(node: ast.Node, condition: str) -> str:
     """Return a condition that holds where it holds for one of the events or links that an expression mentions."""
     for scope in _lists(node):
-        items = f"json_extract({_LISTS[scope]}, '$[*]')"
+        items = f"json_extract({LISTS[scope]}, '$[*]')"
         condition = f"COALESCE(list_bool_or(list_transform({items}, lambda {scope}: {condition})), FALSE)"
     return condition
 
@@ -260,7 +260,7 @@ def _for_some(node: ast.Node, condition: str) -> str:
 def _of_first(node: ast.Node, value: str) -> str:
     """Return a value of the first event or link that has it."""
     for scope in _lists(node):
-        items = f"json_extract({_LISTS[scope]}, '$[*]')"
+        items = f"json_extract({LISTS[scope]}, '$[*]')"
         value = f"list_filter(list_transform({items}, lambda {scope}: {value}), lambda v: v IS NOT NULL)[1]"
     return value
 

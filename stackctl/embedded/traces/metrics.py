@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.groupfacts import shown
-from stackctl.embedded.traces.measuring import COUNTING, FUNCTIONS, HISTOGRAM, QUANTILES, Found, Steps, measured
+from stackctl.embedded.traces.measuring import COUNTING, FUNCTIONS, HISTOGRAM, QUANTILES, Found, Steps, Value, measured
 from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.values import HOLDS, unsupported
 from stackctl.traceql import ast
@@ -68,9 +68,10 @@ def _series_of(session: Session, body: ast.Pipeline | ast.MetricsMath, steps: St
         raise unsupported(f"{stage.function}()")
     before = ast.Pipeline(body.at, body.stages[:place] or (ast.Filter(0, None),))
     series = list(_series(measured(session, before, stage, steps), stage, steps))
+    series = _after(series, body.stages[place + 1 :], steps)
     if sum(1 for one in series if one.points) > MAX_SERIES:
         raise unsupported(f"more than {MAX_SERIES} series")
-    return _after(series, body.stages[place + 1 :], steps)
+    return series
 
 
 def _after(series: list[MetricSeries], stages: Sequence[ast.Stage], steps: Steps) -> list[MetricSeries]:
@@ -80,7 +81,7 @@ def _after(series: list[MetricSeries], stages: Sequence[ast.Stage], steps: Steps
             series = _ranked(series, stage, steps)
         else:
             assert isinstance(stage, ast.Threshold), "nothing else may follow, says the check"
-            series = [MetricSeries(one.labels, _above((stage.op, stage.number), one.points)) for one in series]
+            series = [MetricSeries(one.labels, _above(stage, one.points)) for one in series]
     return series
 
 
@@ -109,7 +110,7 @@ def _series(found: Found, stage: ast.Metrics, steps: Steps) -> Iterator[MetricSe
             labels = ((_name(stage.by[0]), "nil"),)
         for extra, split in _split(stage, points, steps, unit):
             named = labels + extra or ((_NAME, stage.function),)
-            yield MetricSeries(named, _above(stage.threshold, split))
+            yield MetricSeries(named, split)
 
 
 def _split(
@@ -128,9 +129,9 @@ def _split(
         yield (), {step: value / unit for step, value in points.items() if not math.isnan(value)}
 
 
-def _matched(series: MetricSeries) -> frozenset[tuple[str, str, Any]]:
-    """Return the labels by which series are paired: all but the name of the function; 1 and true are not equal."""
-    return frozenset((name, type(value).__name__, value) for name, value in series.labels if name != _NAME)
+def _matched(series: MetricSeries) -> frozenset[tuple[str, Value]]:
+    """Return the labels by which series are paired: all but the name of the function."""
+    return frozenset((name, Value.of(value)) for name, value in series.labels if name != _NAME)
 
 
 def _combined(op: str, left: Sequence[MetricSeries], right: Sequence[MetricSeries], steps: Steps) -> list[MetricSeries]:
@@ -139,7 +140,7 @@ def _combined(op: str, left: Sequence[MetricSeries], right: Sequence[MetricSerie
     A series of the side with labels is in the answer as often as it is in that side, as in Tempo's applyBinaryOp.
     """
     lefts, rights = ({_matched(one): one for one in side} for side in (left, right))
-    alone: frozenset[tuple[str, str, Any]] = frozenset()
+    alone: frozenset[tuple[str, Value]] = frozenset()
     found = []
     for key in lefts if alone in rights else rights:
         one, other = lefts.get(key, lefts.get(alone)), rights.get(key, rights.get(alone))
@@ -168,10 +169,8 @@ def _finite(points: Mapping[int, float]) -> dict[int, float]:
     return {step: value for step, value in points.items() if math.isfinite(value)}
 
 
-def _above(threshold: tuple[str, ast.Literal] | None, values: Mapping[int, float]) -> Mapping[int, float]:
-    if threshold is None:
-        return values
-    holds, number = HOLDS[threshold[0]], threshold[1]
+def _above(threshold: ast.Threshold, values: Mapping[int, float]) -> dict[int, float]:
+    holds, number = HOLDS[threshold.op], threshold.number
     # Answers are in seconds, durations of a query in nanoseconds.
     limit = float(number.value or 0) / (1e9 if number.kind == ast.Kind.DURATION else 1.0)
     return {step: value for step, value in values.items() if holds(value, limit)}
@@ -189,9 +188,7 @@ def _ranked(series: list[MetricSeries], rank: ast.Rank, steps: Steps) -> list[Me
 
 
 def _name(expression: ast.Expression) -> str:
-    if isinstance(expression, ast.Attribute):
-        return str(expression)
-    return spelled(expression) if isinstance(expression, ast.Intrinsic) else "value"
+    return spelled(expression) if isinstance(expression, ast.Attribute | ast.Intrinsic) else "value"
 
 
 def _label_name(name: str) -> str:

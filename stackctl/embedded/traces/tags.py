@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from stackctl.embedded.traces.fields import FieldCompiler
+from stackctl.embedded.traces.fields import LISTS, FieldCompiler
 from stackctl.embedded.traces.hot import HotPiece
 from stackctl.embedded.traces.partials import Partial
 from stackctl.embedded.traces.schema import REST_COLUMN, identifier
@@ -20,8 +20,6 @@ from stackctl.traceql import ast, parse
 from stackctl.traceql.spelling import duration_text
 
 MAX_VALUES: Final = 1000
-# Scopes of which a span has several: to the column that holds them as a JSON array.
-LISTS: Final = {"event": "events", "link": "links"}
 ATTRIBUTE_SCOPES: Final = ("resource", "span", *LISTS)
 _SPAN: Final = ("tid_hi", "tid_lo", "span_id")
 _SPAN_KEY: Final = ", ".join(_SPAN)

@@ -8,7 +8,7 @@ non-normative/migration.md.
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.dialects.litellm import ESTIMATED
+from stackctl.genai.dialects.litellm import ESTIMATED, RENAMED
 from stackctl.genai.rows import Dialect, Equals, Erase, JsonList, MapValue, Matches, Not, Row, SpanAttr
 
 # v1.33, v1.35 and v1.37 renamed values along with the key.
@@ -31,24 +31,21 @@ PROVIDER_NAMES: Final = MapValue(
         ("Groq", "groq"),
     )
 )
-# Words of libraries' own under the conventions' key: pydantic-ai, LiteLLM (semconv opt-in), OpenLIT.
+# Words of libraries' own under the conventions' key: LiteLLM and who took its words, pydantic-ai, OpenLIT.
 _WORDS: Final = MapValue(
-    (
-        *PROVIDER_NAMES.pairs,
-        ("azure", "azure.ai.openai"),
-        ("bedrock", "aws.bedrock"),
-        ("bedrock_converse", "aws.bedrock"),
-        ("google", "gcp.gemini"),
-        ("google-gla", "gcp.gemini"),
-        ("google-cloud", "gcp.vertex_ai"),
-        ("google-vertex", "gcp.vertex_ai"),
-        ("vertex_ai_beta", "gcp.vertex_ai"),
-        ("mistral", "mistral_ai"),
-        ("mistralai", "mistral_ai"),
-        ("moonshot", "moonshot_ai"),
-        ("moonshotai", "moonshot_ai"),
-        ("grok", "x_ai"),
-        ("x-ai", "x_ai"),
+    tuple(
+        {
+            **dict(RENAMED),
+            **dict(PROVIDER_NAMES.pairs),
+            "google": "gcp.gemini",
+            "google-gla": "gcp.gemini",
+            "google-cloud": "gcp.vertex_ai",
+            "google-vertex": "gcp.vertex_ai",
+            "mistralai": "mistral_ai",
+            "moonshotai": "moonshot_ai",
+            "grok": "x_ai",
+            "x-ai": "x_ai",
+        }.items()
     )
 )
 _PROVIDER: Final = SpanAttr(semconv.PROVIDER)

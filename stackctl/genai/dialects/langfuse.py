@@ -1,10 +1,10 @@
 """Langfuse's Python SDK 5: `langfuse.observation.*`, usage as JSON in the shape of the provider that was called.
 
 It sends neither provider nor address; its OpenAI drop-in names its spans `OpenAI-generation` and `OpenAI-embedding`.
-Its LangChain handler takes each detail of a
-usage off the input or output and puts it beside (`input_cache_read`), and names its spans after LangChain's classes.
-The model's name is that of the model asked for until an answer begins. On the Responses API the first token is
-`response.created`; only streams tell that API, by what they keep of the answer as metadata.
+Its LangChain handler takes each detail of a usage off the input or output and puts it beside (`input_cache_read`), and
+names its spans after LangChain's classes. The model's name is that of the model asked for until an answer begins. On
+the Responses API the first token is `response.created`; only streams tell that API, by what they keep of the answer as
+metadata.
 """
 
 from typing import Final

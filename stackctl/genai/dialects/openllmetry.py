@@ -76,17 +76,6 @@ DIALECT: Final = Dialect(
             SpanAttr("llm.request.type"),
             MapValue((("chat", "chat"), ("completion", "text_completion"), ("embedding", "embeddings")), closed=True),
         ),
-        *(
-            Row(
-                semconv.PROVIDER,
-                SpanAttr(key),
-                Const("together"),
-                Equals(SpanAttr(key), ("together_ai",)),
-                _LANGCHAIN,
-                "vendor_detection.py's word; the price book's is another, and the conventions have none",
-            )
-            for key in (semconv.PROVIDER, "gen_ai.system")
-        ),
         Row(semconv.SERVER_ADDRESS, SpanAttr("gen_ai.openai.api_base"), _HOST),
         Row(semconv.STREAM, SpanAttr("gen_ai.is_streaming")),
         Row(semconv.STREAM, SpanAttr("llm.is_streaming")),
