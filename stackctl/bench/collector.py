@@ -24,10 +24,10 @@ from stackctl import semconv
 from stackctl.bench import collector_server
 from stackctl.bench.collector_server import RealCollector
 from stackctl.bench.realstack import program
+from stackctl.bench.reports import CollectorReport
 from stackctl.bench.requests import add_attribute
 from stackctl.collector.render import CollectorSettings
 from stackctl.genai.prices import Price, PriceBook, shipped
-from stackctl.reports import CollectorReport
 
 MOST_TIMES: Final = 1.5
 SPANS_PER_REQUEST: Final = 100

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import orjson
 
+from stackctl.bench.reports import ConsoleReport
 from stackctl.clients import PrometheusClient
 from stackctl.errors import ComponentUnhealthy, PackageMissing, UpstreamFailed
 from stackctl.files import console_pages
-from stackctl.reports import ConsoleReport
 from stackctl.runtime import browser
 
 HOURS: Final = 24

@@ -17,12 +17,12 @@ import psutil
 
 from stackctl import semconv
 from stackctl.bench.ports import free_port
+from stackctl.bench.reports import IngestReport, OneSpanRun
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.store.retention import Retention
 from stackctl.embedded.store.writer import SealLimits, SpanStore
 from stackctl.errors import ComponentUnhealthy
-from stackctl.reports import IngestReport, OneSpanRun
 from stackctl.stack import EngineConfig
 
 READY_SECONDS: Final = 20.0

@@ -16,7 +16,7 @@ from stackctl.bench import promql_compare, promql_corpus, promql_features, promq
 from stackctl.bench.promql_compare import Verdict
 from stackctl.bench.promql_corpus import Query
 from stackctl.bench.realstack import program
-from stackctl.reports import PromqlReport
+from stackctl.bench.reports import PromqlReport
 
 QUERIES: Final = 5_000
 MOST_REFUSED: Final = 0.01

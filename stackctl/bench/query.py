@@ -25,13 +25,13 @@ from stackctl.bench.asking import Asker
 from stackctl.bench.console import make_day
 from stackctl.bench.ingest import RATE_TOLERANCE, READY_SECONDS, IngestProcess, disk_bytes
 from stackctl.bench.ports import free_port
+from stackctl.bench.reports import AnswerReport, QueryReport
 from stackctl.bench.requests import SPANS_PER_REQUEST
 from stackctl.bench.stored import RARE_KEY, Corpus, Sample, write_corpus
 from stackctl.embedded.series.head import Head
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.errors import ComponentUnhealthy, Misuse
-from stackctl.reports import AnswerReport, QueryReport
 from stackctl.stack import EngineConfig
 
 # As many as the spans that have RARE_KEY: each is asked about once.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+from stackctl.bench.reports import StartReport
 from stackctl.errors import ComponentUnhealthy
-from stackctl.reports import StartReport
 
 TIMEOUT_SECONDS = 120.0
 

@@ -11,7 +11,14 @@ from stackctl.cli.context import DataDirFlag, JsonFlag, emit, options, say
 from stackctl.errors import Misuse, ProblemFound
 
 if TYPE_CHECKING:
-    from stackctl.reports import CollectorReport, ConsoleReport, IngestReport, PromqlReport, QueryReport, StartReport
+    from stackctl.bench.reports import (
+        CollectorReport,
+        ConsoleReport,
+        IngestReport,
+        PromqlReport,
+        QueryReport,
+        StartReport,
+    )
 
 
 @dataclass(frozen=True)

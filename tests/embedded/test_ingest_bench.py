@@ -15,11 +15,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from stackctl import semconv
 from stackctl.bench.ingest import IngestProcess, Watch, _stolen_share, compact, count_spans, problems
+from stackctl.bench.reports import IngestReport, OneSpanRun
 from stackctl.bench.requests import CALLS_PER_REQUEST, SPANS_PER_REQUEST, RequestSource
 from stackctl.bench.singles import SingleSource
 from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.otlp import decode
-from stackctl.reports import IngestReport, OneSpanRun
 from stackctl.stack import EngineConfig
 
 FIELDS = IngestReport(50_000.0, 1024, 1024, 640, 640, 640.0, 0, 0, {}, 0.0, 1.0, 0.2, 1, 1, False, 100.0)

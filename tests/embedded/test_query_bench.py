@@ -7,6 +7,7 @@ import pytest
 
 from stackctl.bench import home
 from stackctl.bench.query import QUESTIONS, problems
+from stackctl.bench.reports import AnswerReport, QueryReport
 from stackctl.bench.stored import POOL_ROWS, Corpus, write_corpus
 from stackctl.boards import policy, render
 from stackctl.embedded.store.reader import SpanReader
@@ -14,7 +15,6 @@ from stackctl.embedded.traces import otlp
 from stackctl.embedded.traces.database import SpanDatabase
 from stackctl.embedded.traces.search import SearchRequest, search
 from stackctl.promql.parse import parse
-from stackctl.reports import AnswerReport, QueryReport
 from stackctl.traceql import compile_query
 
 
