@@ -365,7 +365,7 @@ ROWS: tuple[Row, ...] = (
         price_rows,
         (),
         "[[prices.rows]] tables of provider, model, input and, where known, output, cache_read, cache_write, window",
-        "Your own prices in USD per million tokens; they win over the book.",
+        "Your own prices in USD per million tokens; they win over the book. One of a service tier: model:tier.",
     ),
     Row(
         "accounting.exclude_scopes",

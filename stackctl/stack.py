@@ -176,13 +176,20 @@ def is_price(value: Decimal) -> bool:
     return value.is_finite() and value >= 0 and -20 <= value.adjusted() < 9
 
 
-def host_of(address: str) -> str:
-    """Return the host of a `server.address`, with a port where one is part of it.
+# An IPv6 address with its port is written in brackets, in URLs without one too: RFC 3986, 3.2.2.
+BRACKETED: Final = r"(?s)^\[([^\]]*)\](:[^:]*)?$"
+WITH_PORT: Final = r"(?s)^([^:\[]*)(:[^:]*)$"
+
+
+def host_of(address: str) -> tuple[str, str]:
+    """Return the host that a `server.address` names, without brackets, and its port with the colon, or nothing.
 
     Args:
         address: a host name or a URL, in any case.
     """
-    return re.sub(r"^[a-z+]+://", "", address.lower()).split("/", 1)[0]
+    host = re.sub(r"^[a-z+]+://", "", address.lower()).split("/", 1)[0]
+    found = re.fullmatch(BRACKETED, host) or re.fullmatch(WITH_PORT, host)
+    return (found[1], found[2] or "") if found else (host, "")
 
 
 def hosts_of(pairs: Mapping[str, str]) -> dict[str, str]:
@@ -193,8 +200,9 @@ def hosts_of(pairs: Mapping[str, str]) -> dict[str, str]:
     """
     hosts: dict[str, str] = {}
     for address, provider in pairs.items():
-        if hosts.setdefault(host_of(address), provider) != provider:
-            raise ValueError(f"two providers of {host_of(address)}")
+        host = "".join(host_of(address))
+        if hosts.setdefault(host, provider) != provider:
+            raise ValueError(f"two providers of {host}")
     return hosts
 
 

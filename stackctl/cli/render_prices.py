@@ -19,6 +19,8 @@ from stackctl.cost.reports import (
 )
 
 _PER = "USD per million tokens"
+# Metrics do not tell the service tier, by which a known model can be unpriced.
+_NOW = {"metrics": "priced from now on, unless in another service tier"}
 
 
 def show(report: PriceShowReport) -> None:
@@ -44,8 +46,8 @@ def check(report: PriceCheckReport) -> None:
     if report.models:
         table = _table(("model", "server", "why", "nearest known"), ("calls",))
         for row in report.models:
-            why = "priced from now on" if row.priced_now else row.reason
-            cells = (row.model or "(no model)", row.host or row.sent_provider, why, ", ".join(row.nearest))
+            why = _NOW.get(report.source, "priced from now on") if row.priced_now else row.reason
+            cells = (row.priced_as or "(no model)", row.host or row.sent_provider, why, ", ".join(row.nearest))
             table.add_row(*map(Text, cells), f"{row.calls:,}", style="dim" if row.priced_now else "")
         out.print(table)
     total = report.total

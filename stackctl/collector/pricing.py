@@ -3,6 +3,7 @@
 The arithmetic is `genai.prices.cost_of` in float64. Values in the making lie in the span's cache:
 
     provider        whose prices apply; absent where nothing tells
+    tier            a colon and the service tier that is billed; empty where that is the list price's
     response, request   a model's name in the spelling reached so far
     row             the cells of the price row; absent where none fits
     known           per model: whether any provider has it, so that the name may stand on metrics
@@ -18,7 +19,7 @@ from stackctl.collector.group import Group
 from stackctl.collector.ottl import Line, cached, every, matches, put, span, text
 from stackctl.genai import prices
 from stackctl.genai.prices import PriceBook
-from stackctl.stack import PRICE_CELL
+from stackctl.stack import BRACKETED, PRICE_CELL, WITH_PORT
 
 # Marks a model that may not stand on metrics; the branch that stores spans takes it off again.
 UNLISTED: Final = {
@@ -28,7 +29,7 @@ UNLISTED: Final = {
 _SLOTS: Final = (("response", semconv.RESPONSE_MODEL), ("request", semconv.REQUEST_MODEL))
 _WAY_KEYS: Final = tuple(
     f"stackctl.pricing.{name}"
-    for name in ("provider", "row", "own", *(name for slot, _ in _SLOTS for name in (slot, f"{slot} known")))
+    for name in ("provider", "tier", "row", "own", *(name for slot, _ in _SLOTS for name in (slot, f"{slot} known")))
 )
 # What is found lies under one key until the redaction behind is done: it need not be vetted, nobody sent it.
 FOUND_KEY: Final = "stackctl.found"
@@ -50,7 +51,7 @@ def _shared(name: str) -> str:
 
 
 _SHARED: Final = "stackctl.pricing."
-_PROVIDER, _ROW, _OWN = _shared("provider"), _shared("row"), _shared("own")
+_PROVIDER, _TIER, _ROW, _OWN = (_shared(name) for name in ("provider", "tier", "row", "own"))
 # The book lies beside the spans of a request while they are priced. As a literal in a statement it would be parsed by
 # OTTL, which takes time by the square of its length; a processor before this one sets it, and the last group here
 # takes it off. Text before the file's keeps the Collector from reading it as YAML.
@@ -77,6 +78,7 @@ def groups(book: PriceBook, hosts: Mapping[str, str], extra_models: Iterable[str
     return [
         _group(f"{why}whom the server's address names.", _address(hosts), f"{_ADDRESS} != nil"),
         _group(f"{why}without an address, who was said.", _said(), f"{_ADDRESS} == nil"),
+        _group(f"{why}the service tier, the granted one before the one asked for.", _tier()),
         *(group for slot, key in _SLOTS for group in _slot(slot, key, book)),
         _group(
             f"{why}which models stand on metrics: those with a price, and models.extra.", _listed(any(extra_models))
@@ -103,10 +105,11 @@ def _address(hosts: Mapping[str, str]) -> list[Line]:
         Line(f'replace_pattern({_HOST}, "^[a-z+]+://", "")'),
         Line(f'replace_pattern({_HOST}, "(?s)/.*$", "")'),
         Line(put(_NAME, _HOST)),
-        Line(f'replace_pattern({_NAME}, "(?s)^([^:]*):[^:]*$", "${{1}}")'),
+        *(Line(f'replace_pattern({_NAME}, {text(port)}, "${{1}}")') for port in (WITH_PORT, BRACKETED)),
     ]
     if hosts:
         lines += [
+            Line(f'replace_pattern({_HOST}, {text(BRACKETED)}, "${{1}}${{2}}")'),
             Line(put(_KEY, _HOST, f"{_HOST} != {_NAME}"), "The user's own addresses (prices.hosts) first."),
             Line(put(_KEY, f'Concat([{_NAME}, {port}], ":")', f"{_HOST} == {_NAME}", f"{port} != nil")),
         ]
@@ -128,6 +131,18 @@ def _said() -> list[Line]:
     ]
     other = put(_PROVIDER, sent, f"{_PROVIDER} == nil", f"{sent} != nil", matches(sent, f"^{PRICE_CELL.pattern}$"))
     return [*lines, Line(other)]
+
+
+def _tier() -> list[Line]:
+    answered, asked = span(semconv.RESPONSE_TIER), span(semconv.REQUEST_TIER)
+    return [
+        Line(put(_TIER, '""')),
+        Line(put(_TIER, f"ToLowerCase({asked})", f"{asked} != nil")),
+        Line(put(_TIER, f"ToLowerCase({answered})", f"{answered} != nil", f'{answered} != ""')),
+        Line(put(_TIER, '""', matches(_TIER, f"^({'|'.join(prices.LIST_TIERS)})$")), "Billed at the list price."),
+        Line(f'replace_pattern({_TIER}, ",", " ")', "No cell of a row holds a comma."),
+        Line(put(_TIER, f'Concat([":", {_TIER}], "")', f'{_TIER} != ""')),
+    ]
 
 
 # --- which row --------------------------------------------------------------------------------------------------------
@@ -163,16 +178,18 @@ def _known(slot: str) -> str:
 
 def _lookup(slot: str, own: bool) -> list[Line]:
     """Look the spelling reached so far up, where it is a new one."""
-    name, before = _shared(slot), cached("before")
+    name, before, tiered = _shared(slot), cached("before"), cached("tiered")
     fresh = f"{name} != {before}"
     named = f'Index({_ROWS}, Concat(["\\n", {name}, ","], "")) >= 0'
     lines = [
         *_section(name, fresh),
         Line(put(_known(slot), "true", fresh, f"{_known(slot)} == nil", named)),
-        *_row(_ROW, _ROWS, name, fresh),
+        Line(put(tiered, f'Concat([{name}, {_TIER}], "")', fresh)),
+        *_section(tiered, every(fresh, f'{_TIER} != ""')),
+        *_row(_ROW, _ROWS, tiered, fresh),
     ]
     if own:
-        lines += _row(_OWN, _OWN_ROWS, name, fresh)
+        lines += _row(_OWN, _OWN_ROWS, tiered, fresh)
     return [*lines, Line(put(before, name, fresh))]
 
 

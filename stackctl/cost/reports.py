@@ -79,6 +79,7 @@ class UnpricedReport:
     Attributes:
         host: server address with its port, empty where none was sent, as `sent_provider`.
         provider: whose prices apply; None where nothing tells.
+        tier: the service tier that is billed; empty for that of the list price, and where metrics are all there is.
         priced_now: the settings in force would price such a call; the stack did not when these came in.
         nearest: provider and name of known models with names like this one.
     """
@@ -91,6 +92,12 @@ class UnpricedReport:
     reason: str
     priced_now: bool
     nearest: tuple[str, ...]
+    tier: str = ""
+
+    @property
+    def priced_as(self) -> str:
+        """The model as a price row names it: with a service tier that has a price of its own."""
+        return f"{self.model}:{self.tier}" if self.tier else self.model
 
 
 @dataclass(frozen=True)

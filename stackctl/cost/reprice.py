@@ -12,12 +12,19 @@ from stackctl.cost import sums
 from stackctl.cost.dimensions import dimensions
 from stackctl.cost.metrics import from_metrics
 from stackctl.cost.spans import Stored
-from stackctl.genai.prices import PriceBook, Usage, priced, provider_of
+from stackctl.genai.prices import PriceBook, Usage, priced, provider_of, tier_of
 from stackctl.reports import RepriceGroupReport, RepriceReport
 
 # What a stored call is priced by, in the order of `Usage`, then of `provider_of` and `PriceBook.find`.
 _USAGE: Final = (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS, semconv.CACHE_READ_TOKENS, semconv.CACHE_WRITE_TOKENS)
-_NAMES: Final = (semconv.SERVER_ADDRESS, semconv.PROVIDER, semconv.RESPONSE_MODEL, semconv.REQUEST_MODEL)
+_NAMES: Final = (
+    semconv.SERVER_ADDRESS,
+    semconv.PROVIDER,
+    semconv.RESPONSE_MODEL,
+    semconv.REQUEST_MODEL,
+    semconv.RESPONSE_TIER,
+    semconv.REQUEST_TIER,
+)
 _KEYS: Final = (
     semconv.COST_STATUS,
     semconv.COST_USD,
@@ -45,9 +52,9 @@ class Repricing:
     def price(self, call: sums.Attributes) -> tuple[str, Decimal | None]:
         """Return a stored call's cost status and cost in USD with these prices."""
         usage = Usage(*(sums.count(call.get(key)) for key in _USAGE))
-        address, sent, answered, asked = (None if call.get(key) is None else str(call[key]) for key in _NAMES)
+        address, sent, answered, asked, *tiers = (None if call.get(key) is None else str(call[key]) for key in _NAMES)
         provider = provider_of(address, sent, self.hosts, sums.count(call.get(semconv.SERVER_PORT)))
-        price = self.book.find(provider, answered, asked)
+        price = self.book.find(provider, answered, asked, tier=tier_of(*tiers))
         status, parts = priced(usage, price, call.get(semconv.OPERATION) == "embeddings")
         return status, None if parts is None else parts.total
 

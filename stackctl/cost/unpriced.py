@@ -14,7 +14,7 @@ from stackctl.cost import sums
 from stackctl.cost.metrics import from_metrics, increase
 from stackctl.cost.reports import PriceBookReport, PriceCheckReport, UnpricedReport
 from stackctl.genai import pricebook
-from stackctl.genai.prices import CELL, PROVIDERS, PriceBook, provider_of
+from stackctl.genai.prices import CELL, PROVIDERS, Price, PriceBook, provider_of, tier_of
 from stackctl.stack import host_of
 
 _HOST: Final = re.compile(r"[a-z0-9._:%\[\]-]+")  # what stands in quotes in stackctl.toml as it is
@@ -24,6 +24,8 @@ _NAMES: Final = (
     semconv.PROVIDER,
     semconv.RESPONSE_MODEL,
     semconv.REQUEST_MODEL,
+    semconv.RESPONSE_TIER,
+    semconv.REQUEST_TIER,
 )
 
 
@@ -33,12 +35,14 @@ class _Asked:
 
     Attributes:
         host: server address, with its port where there is one.
+        tier: the service tier that is billed, empty for the list price's.
     """
 
     host: str
     sent: str
     answered: str
     asked: str
+    tier: str = ""
 
     @property
     def model(self) -> str:
@@ -114,18 +118,19 @@ def _in_spans(tempo: TempoClient, start: float, end: float, expected: int) -> Co
     query = f"{{ span.{semconv.ACCOUNTED} = true && {status} }} | select({selected})"
     counts: Counter[_Asked] = Counter()
     for span in every_span(tempo, query, start, end, expected):
-        address, port, sent, answered, asked = (span.attributes.get(key) for key in _NAMES)
+        address, port, *others = (span.attributes.get(key) for key in _NAMES)
         host = _host(str(address or ""), sums.count(port))
-        counts[_Asked(host, *(str(value or "") for value in (sent, answered, asked)))] += 1
+        sent, answered, asked, *tiers = (str(value or "") for value in others)
+        counts[_Asked(host, sent, answered, asked, tier_of(*tiers))] += 1
     return counts
 
 
 def _host(address: str, port: int | None) -> str:
-    """Return a server as `prices.hosts` names it: the host as `provider_of` reads it, with its port."""
-    host = host_of(address)
-    if not host or not port or host.count(":") == 1 or "]:" in host:
-        return host or address
-    return f"{host}:{port}"
+    """Return a server as `prices.hosts` may name it: with its port, an IPv6 address before a port in brackets."""
+    name, own_port = host_of(address)
+    port_text = own_port or (f":{port}" if port else "")
+    host = f"[{name}]" if port_text and ":" in name else name
+    return f"{host}{port_text}" if name else address
 
 
 def _in_metrics(prometheus: PrometheusClient, window_seconds: float, now: float) -> Counter[_Asked]:
@@ -140,10 +145,10 @@ def _in_metrics(prometheus: PrometheusClient, window_seconds: float, now: float)
 
 def _row(asked: _Asked, calls: int, prices: Prices) -> UnpricedReport:
     provider = provider_of(asked.host or None, asked.sent or None, prices.hosts)
-    found = prices.book.find(provider, asked.answered, asked.asked)
-    nearest = pricebook.nearest(prices.book, asked.model, provider) if found is None else ()
+    found = prices.book.find(provider, asked.answered, asked.asked, tier=asked.tier)
+    nearest = _nearest(prices.book, asked.model, provider, asked.tier) if found is None else ()
     if provider is not None:
-        reason = f"{provider} has no price for it"
+        reason = f"{provider} has no price for {f'its service tier {asked.tier}' if asked.tier else 'it'}"
     elif asked.host:
         reason = f"nothing says whose prices {asked.host} bills"
     else:
@@ -153,11 +158,18 @@ def _row(asked: _Asked, calls: int, prices: Prices) -> UnpricedReport:
         sent_provider=asked.sent,
         provider=provider,
         model=asked.model,
+        tier=asked.tier,
         calls=calls,
         reason=reason,
         priced_now=found is not None,
         nearest=tuple(f"{price.provider} {price.model}" for price in nearest),
     )
+
+
+def _nearest(book: PriceBook, model: str, provider: str | None, tier: str, count: int = 3) -> tuple[Price, ...]:
+    """Return the known rows that come nearest: of a model in a tier without a price its own at the list price."""
+    of_model = book.find(provider, model) if tier else None
+    return (of_model,) if of_model else pricebook.nearest(book, model, provider, count)
 
 
 def _toml(rows: Sequence[UnpricedReport], book: PriceBook) -> tuple[str, ...]:
@@ -168,11 +180,12 @@ def _toml(rows: Sequence[UnpricedReport], book: PriceBook) -> tuple[str, ...]:
         provider = row.provider
         if provider is None and _HOST.fullmatch(row.host):
             provider = hosts.setdefault(row.host, _biller(row, book))
-        if provider is None or not row.model or row.model == semconv.OTHER_MODEL or not CELL.fullmatch(row.model):
+        if provider is None or not row.model or row.model == semconv.OTHER_MODEL or not CELL.fullmatch(row.priced_as):
             continue
-        if book.find(provider, row.model) is None:
-            near = pricebook.nearest(book, row.model, provider, count=1)
-            own[provider, row.model.lower()] = pricebook.toml_lines(provider, row.model, near[0] if near else None)
+        if book.find(provider, row.model, tier=row.tier) is None:
+            near = _nearest(book, row.model, provider, row.tier, count=1)
+            lines = pricebook.toml_lines(provider, row.priced_as, near[0] if near else None)
+            own[provider, row.priced_as.lower()] = lines
     blocks = [pricebook.host_lines(hosts.items())] if hosts else []
     return tuple(line for block in (*blocks, *own.values()) for line in block)
 

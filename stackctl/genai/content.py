@@ -44,6 +44,11 @@ class Form(enum.Enum):
     # An identifier: no white space, so no sentence.
     WORD = r"^[A-Za-z0-9._:/@+=#-]*$"
     MODEL = r"^[A-Za-z0-9._:/@+-]+$"
+    # A host or a URL: an identifier, or an IPv6 address, in brackets before a port (RFC 3986, 3.2.2), with a zone.
+    ADDRESS = (
+        r"^([A-Za-z0-9._:/@+=#-]*|([a-z+]+://)?\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\](:[0-9]+)?(/[A-Za-z0-9._/-]*)?|"
+        r"[0-9A-Fa-f:.]+%[A-Za-z0-9._-]+)$"
+    )
     # A word that code gives, such as an operation or an error's class: letters, a number at most at the end of a part.
     CLASS = r"^([A-Za-z_]+[0-9]{0,5}([._:$/-]{1,2}[A-Za-z][A-Za-z_]*[0-9]{0,5})*|[0-9]{3}|)$"
     # An identifier in any language.
@@ -61,6 +66,7 @@ class Form(enum.Enum):
 # Characters that a text of the form may have; of the other forms as many as are stored.
 FORM_CAPS: Final[Mapping[Form, int]] = {
     Form.WORD: 256,
+    Form.ADDRESS: 256,
     Form.MODEL: 128,
     Form.CLASS: 128,
     Form.ID: 256,
@@ -130,7 +136,7 @@ _GEN_AI_KEYS: Final = (
 KEYS: Final[frozenset[str]] = frozenset(
     {
         *(f"gen_ai.{key}" for key in _GEN_AI_KEYS),
-        *("openai.api.type", "openai.request.service_tier", "openai.response.service_tier"),
+        *(semconv.API_TYPE, semconv.REQUEST_TIER, semconv.RESPONSE_TIER),
         "openai.response.system_fingerprint",
         *("telemetry.sdk.name", "telemetry.sdk.language", "telemetry.sdk.version", "telemetry.auto.version"),
         *("telemetry.distro.name", "telemetry.distro.version"),
@@ -199,7 +205,7 @@ FAMILIES: Final = rf"{USAGE}|{_PLATFORM}|otel\.(status_code|(scope|library)\.(na
 _CLASSES: Final = (
     *(semconv.OPERATION, semconv.PROVIDER, semconv.API_TYPE, semconv.ERROR_TYPE, semconv.COST_STATUS),
     *("gen_ai.system", "gen_ai.output.type", "gen_ai.tool.type", "gen_ai.token.type", "gen_ai.response.status"),
-    *("gen_ai.request.reasoning.level", "openai.request.service_tier", "openai.response.service_tier"),
+    *("gen_ai.request.reasoning.level", semconv.REQUEST_TIER, semconv.RESPONSE_TIER),
     *("exception.type", "url.scheme", "http.scheme", "http.method", "http.request.method"),
     *("network.transport", "network.type", "network.protocol.name", "rpc.system", "db.system", "db.system.name"),
     *("db.operation", "db.operation.name", "messaging.system", "messaging.operation.name", "messaging.operation.type"),
@@ -211,6 +217,7 @@ FORMS: Final[Mapping[str, Form]] = {
     **dict.fromkeys(_CLASSES, Form.CLASS),
     semconv.REQUEST_MODEL: Form.MODEL,
     semconv.RESPONSE_MODEL: Form.MODEL,
+    **dict.fromkeys((semconv.SERVER_ADDRESS, "client.address", "network.peer.address"), Form.ADDRESS),
     semconv.FINISH_REASONS: Form.WORDS,
     "gen_ai.request.encoding_formats": Form.WORDS,
     semconv.SERVICE_NAME: Form.NAME,

@@ -125,6 +125,9 @@ REWRITES: Final[tuple[Rewrite, ...]] = (
         "Bedrock's region; rows with prices of their own are found before",
     ),
 )
+# Service tiers that are billed at the list price: OpenAI's and Bedrock's, Anthropic's, Groq's. Any other has a price of
+# its own, in a row whose model ends with it behind a colon (`gpt-5:flex`), as OpenRouter spells such; or none is known.
+LIST_TIERS: Final = ("auto", "default", "standard", "standard_only", "on_demand")
 _REWRITES: Final = tuple((re.compile(row.pattern), row.replacement) for row in REWRITES)
 _HOSTS: Final = tuple((re.compile(row.host), row.provider) for row in HOSTS)
 
@@ -236,6 +239,17 @@ def spellings(model: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def tier_of(answered: str | None, asked: str | None) -> str:
+    """Return the service tier that a call is billed by where that is not the list price's, else an empty text.
+
+    Args:
+        answered: the tier that served it, which decides: what was asked for is not always granted.
+        asked: the tier asked for.
+    """
+    tier = (answered or asked or "").lower()
+    return "" if tier in LIST_TIERS else tier
+
+
 def provider_of(address: str | None, sent: str | None, hosts: Mapping[str, str], port: int | None = None) -> str | None:
     """Return whose prices apply, or None where nothing tells.
 
@@ -248,9 +262,8 @@ def provider_of(address: str | None, sent: str | None, hosts: Mapping[str, str],
     """
     if not address:
         return PROVIDERS.get(sent, sent) if sent else None
-    host = host_of(address)
-    name = host if host.count(":") != 1 else host.split(":")[0]
-    for key in (host if host != name else f"{name}:{port}", name):
+    name, own_port = host_of(address)
+    for key in (f"{name}{own_port or f':{port}'}", name):
         if key in hosts:
             return hosts[key]
     return next((provider for pattern, provider in _HOSTS if pattern.fullmatch(name)), None)
@@ -299,15 +312,20 @@ class PriceBook:
         """Return this book with the user's rows before its own."""
         return PriceBook(self.by_key.values(), self.source, self.date, map(_of_own, rows))
 
-    def find(self, provider: str | None, *models: str | None) -> Price | None:
-        """Return the price of the first of the models that the provider has a price for, or None."""
+    def find(self, provider: str | None, *models: str | None, tier: str = "") -> Price | None:
+        """Return the price of the first of the models that the provider has a price for, or None.
+
+        Args:
+            tier: as `tier_of` tells it; the price is that of a row that names it.
+        """
         if provider is None:
             return None
+        suffix = f":{tier}" if tier else ""
         for rows in (self.own, self.by_key):
             for model in models if rows else ():
                 for name in spellings(model) if model else ():
-                    if (provider, name) in rows:
-                        return rows[provider, name]
+                    if (provider, name + suffix) in rows:
+                        return rows[provider, name + suffix]
         return None
 
     def knows(self, model: str) -> bool:

@@ -32,6 +32,8 @@ KEY_TYPES: Final[Mapping[str, ValueType]] = {
     semconv.REASONING_TOKENS: "i",
     semconv.CONVERSATION_ID: "s",
     semconv.API_TYPE: "s",
+    semconv.REQUEST_TIER: "s",
+    semconv.RESPONSE_TIER: "s",
     semconv.SERVER_ADDRESS: "s",
     semconv.SERVER_PORT: "i",
     semconv.ERROR_TYPE: "s",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -260,7 +261,7 @@ def test_check_finds_what_is_unpriced_and_how_to_price_it(home: Path) -> None:
         ("gpt-bb", "api.openai.com:443", 3, "openai"),
         ("gpt-a", "10.0.0.7:9000", 1, None),
         ("gpt-a", "myserver.corp:8000", 1, None),
-        ("own-model", "::1:8000", 1, None),
+        ("own-model", "[::1]:8000", 1, None),
         ("own-model", "vllm:8000", 1, None),
     ]
     assert report["models"][0]["nearest"][0] == "openai gpt-b"
@@ -269,7 +270,7 @@ def test_check_finds_what_is_unpriced_and_how_to_price_it(home: Path) -> None:
     assert report["toml"][1:5] == [
         '"10.0.0.7:9000" = "openai"',
         '"myserver.corp:8000" = "openai"',
-        '"::1:8000" = "::1:8000"',
+        '"[::1]:8000" = "::1:8000"',
         '"vllm:8000" = "vllm"',
     ]
     text = stackctl(home, "prices", "check").stdout
@@ -328,3 +329,32 @@ def test_changed_prices_reach_a_running_stack(home: Path) -> None:
     send(stackctl(home, "status", "--json").json()["endpoints"], [call(20, "api.openai.com", 443, "gpt-a")])
     after = wait_for_calls(home, before["calls"] + 1)
     assert Decimal(after["cost_usd"]) - Decimal(before["cost_usd"]) == Decimal("0.0042")
+
+
+def test_a_service_tier_and_an_ipv6_host_get_rows_of_their_own(home: Path) -> None:
+    """A flex call is not priced at the list price: `check` says why, and its line prices the next one."""
+    before = stackctl(home, "cost", "--json").json()["total"]
+    endpoints = stackctl(home, "status", "--json").json()["endpoints"]
+    of_flex = {semconv.REQUEST_TIER: "flex", semconv.RESPONSE_TIER: "flex"}
+    flex = call(21, "api.openai.com", 443, "gpt-a")
+    send(endpoints, [replace(flex, attributes=flex.attributes | of_flex), call(22, "[::1]", 1234, "own-model")])
+    after = wait_for_calls(home, before["calls"] + 2)
+    assert (after["unpriced"] - before["unpriced"], after["cost_usd"]) == (2, before["cost_usd"])
+    report = stackctl(home, "prices", "check", "--json").json()
+    rows = {(row["model"], row["tier"], row["host"]): row for row in report["models"]}
+    row = rows["gpt-a", "flex", "api.openai.com:443"]
+    assert (row["reason"], row["nearest"]) == ("openai has no price for its service tier flex", ["openai gpt-a"])
+    assert "gpt-a:flex" in stackctl(home, "prices", "check").stdout
+    at = report["toml"].index('model = "gpt-a:flex"')
+    own = [*report["toml"][at - 2 : at + 1], "input = 0.5", "output = 1"]
+    v6 = ["[[prices.rows]]", 'provider = "mine"', 'model = "own-model"', "input = 1", "output = 0"]
+    hosts = SETTINGS.replace('"house"}', '"house", "::1" = "mine"}')
+    (home / "stackctl.toml").write_text("\n".join([hosts, *own, *v6]))
+    now = {
+        (r["model"], r["host"]) for r in stackctl(home, "prices", "check", "--json").json()["models"] if r["priced_now"]
+    }
+    assert now == {("gpt-a", "api.openai.com:443"), ("own-model", "[::1]:1234"), ("own-model", "[::1]:8000")}
+    assert stackctl(home, "up").code == 0
+    send(endpoints, [replace(flex, span=23, attributes=flex.attributes | of_flex), call(24, "::1", 99, "own-model")])
+    last = wait_for_calls(home, after["calls"] + 2)
+    assert Decimal(last["cost_usd"]) - Decimal(after["cost_usd"]) == Decimal("0.0006") + Decimal("0.001")

@@ -14,6 +14,7 @@ from stackctl.errors import SettingsInvalid
 from stackctl.genai import generate_prices, prices
 from stackctl.genai.prices import CELL, HOSTS, Price, PriceBook, Rates, Usage, cost_of, provider_of, shipped, spellings
 from stackctl.settings import load
+from stackctl.stack import hosts_of
 
 BOOK = shipped()
 DAY = datetime.date.fromisoformat(BOOK.date)
@@ -117,6 +118,33 @@ def test_settings_map_addresses_with_and_without_a_port() -> None:
     assert provider_of("localhost", None, hosts, 8000) == "groq"
     assert provider_of("localhost", None, hosts, 9000) == "openai"
     assert provider_of("http://localhost:8000/v1", None, hosts) == "groq"
+
+
+# Addresses and ports as spans carry them, and whose prices they bill by the rows above them.
+HOSTS_OF_THE_USER = {"::1": "openai", "[::1]:8000": "azure", "[2001:db8::1]": "openai", "http://[::2]:80/v1": "openai"}
+ADDRESSES: tuple[tuple[str, int | None, str | None], ...] = (
+    ("::1", None, "openai"),
+    ("::1", 9, "openai"),
+    ("[::1]", 9, "openai"),
+    ("http://[::1]/v1", None, "openai"),
+    ("[::1]:9", 9, "openai"),
+    ("::1", 8000, "azure"),
+    ("[::1]", 8000, "azure"),
+    ("[::1]:8000", None, "azure"),
+    ("http://[::1]:8000/v1", 8000, "azure"),
+    ("2001:DB8::1", 443, "openai"),
+    ("[2001:db8::1]:443", None, "openai"),
+    ("::2", 80, "openai"),
+    ("::2", 81, None),
+    ("[::2", 80, None),
+    ("::3", None, None),
+)
+
+
+@pytest.mark.parametrize(("address", "port", "provider"), ADDRESSES)
+def test_an_ipv6_address_is_one_address_in_every_spelling(address: str, port: int | None, provider: str | None) -> None:
+    """With brackets, as in URLs and before a port, or without them: the user's row is found."""
+    assert provider_of(address, "openai", hosts_of(HOSTS_OF_THE_USER), port) == provider
 
 
 def test_an_address_matches_in_any_case(tmp_path: Path) -> None:

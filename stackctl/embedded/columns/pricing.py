@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stackctl import semconv
 from stackctl.embedded.arrays import Coded, Codes
-from stackctl.genai.prices import Price, PriceBook, Rates, provider_of
+from stackctl.genai.prices import Price, PriceBook, Rates, provider_of, tier_of
 from stackctl.genai.rows import Equals, SpanAttr
 
 from .arrow import Column
@@ -23,7 +23,7 @@ from .kinds import NOTHING, combined
 from .views import Floats, Mask, Truth
 
 Ints = npt.NDArray[np.int64]
-_Key = tuple[str | None, int | None, str | None, str | None, str | None]
+_Key = tuple[str | None, int | None, str | None, str | None, str | None, str | None, str | None]
 
 _UNPRICED: Final = 0
 _KEY_COLUMNS: Final = (
@@ -32,6 +32,8 @@ _KEY_COLUMNS: Final = (
     f"s:{semconv.PROVIDER}:s",
     f"s:{semconv.RESPONSE_MODEL}:s",
     f"s:{semconv.REQUEST_MODEL}:s",
+    f"s:{semconv.RESPONSE_TIER}:s",
+    f"s:{semconv.REQUEST_TIER}:s",
 )
 _STATUSES: Final = (None, semconv.STATUS_PRICED, semconv.STATUS_UNPRICED, semconv.STATUS_NO_USAGE)
 _NONE, _PRICED, _UNKNOWN_MODEL, _NO_USAGE = range(4)
@@ -142,8 +144,8 @@ class Pricer:
     def _row(self, key: _Key) -> int:
         known = self._known.get(key)
         if known is None:
-            address, port, sent, response_model, request_model = key
-            price = self._find(provider_of(address, sent, self._hosts, port), response_model, request_model)
+            address, port, sent, *models, answered, asked = key
+            price = self._find(provider_of(address, sent, self._hosts, port), *models, tier=tier_of(answered, asked))
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             known = _UNPRICED if price is None else self._row_of[id(price)]

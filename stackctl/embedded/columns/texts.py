@@ -23,6 +23,7 @@ _DIGITS: Final = "0123456789"
 # Bytes of which any sequence within the form's length has it. Text of other bytes may have it too: looked at closer.
 _PLAIN_BYTES: Final = {
     Form.WORD: _LETTERS + _DIGITS + "._:/@+=#-",
+    Form.ADDRESS: _LETTERS + _DIGITS + "._:/@+=#-",
     Form.CLASS: _LETTERS + "_",
     Form.ID: _LETTERS + _DIGITS + "._:/@+=#()|-",
     Form.MODEL: _LETTERS + _DIGITS + "._:/@+-",

@@ -81,6 +81,10 @@ DIALECT: Final = Dialect(
             SpanAttr("gen_ai.usage.cache_creation.input_tokens"),
             why="v1.40 and v1.41 name, renamed on main",
         ),
+        Row(semconv.REQUEST_TIER, SpanAttr("gen_ai.openai.request.service_tier"), why="renamed in v1.37"),
+        Row(semconv.REQUEST_TIER, SpanAttr("gen_ai.request.service_tier"), why="as OpenLIT and others write it"),
+        Row(semconv.RESPONSE_TIER, SpanAttr("gen_ai.openai.response.service_tier"), why="renamed in v1.37"),
+        Row(semconv.RESPONSE_TIER, SpanAttr("gen_ai.response.service_tier"), why="as OpenLIT and others write it"),
     ),
     content=(
         r"gen_ai\.(input|output)\.messages",

@@ -120,6 +120,8 @@ DIALECT: Final = Dialect(
         Row(semconv.RESPONSE_MODEL, _MODEL, when=_ANSWERED),
         Row(semconv.RESPONSE_MODEL, SpanAttr("embedding.model_name")),
         Row(semconv.RESPONSE_ID, SpanAttr("output.value"), JsonField(("id",))),
+        Row(semconv.REQUEST_TIER, _PARAMETERS, JsonField(("service_tier",))),
+        Row(semconv.RESPONSE_TIER, SpanAttr("output.value"), JsonField(("service_tier",))),
         Row(semconv.STREAM, _PARAMETERS, JsonField(("stream",))),
         Row(semconv.STREAM, _KIND, Const(True), Matches(_NAME, _STREAMS), _SCOPE, "their parameters do not say it"),
         Row(

@@ -9,7 +9,7 @@ import { callOf, evaluationsOf } from "./model.js";
 import { duration, seconds, tokens, usdExact } from "./text.js";
 
 const LONGEST_VALUE = 2000;
-const STATUS_WORDS = { priced: "priced", unpriced: "no price is known for this model", no_usage: "the answer carried no usage" };
+const STATUS_WORDS = { priced: "priced", unpriced: "no price is known for this model, or not for its service tier", no_usage: "the answer carried no usage" };
 // Shown above in their own form.
 const CONTENT = new Set([names.INPUT_MESSAGES, names.OUTPUT_MESSAGES, names.SYSTEM_INSTRUCTIONS, names.RETRIEVAL_DOCUMENTS]);
 
