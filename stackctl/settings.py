@@ -309,7 +309,7 @@ ROWS: tuple[Row, ...] = (
         seconds,
         "7d",
         "a number with s, m, h, d or w",
-        "Telemetry that arrived longer ago is deleted.",
+        "Telemetry that arrived longer ago is deleted, a third of it later at most.",
     ),
     Row(
         "retention_size",

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +24,11 @@ from stackctl.embedded.prepare import Line, Prepared
 from stackctl.embedded.sealing import L, Sealer
 from stackctl.embedded.series import blocks
 from stackctl.embedded.series.derive import Derivation
-from stackctl.embedded.series.head import Head
+from stackctl.embedded.series.head import Head, Pace
 from stackctl.embedded.series.increments import Increments
 from stackctl.embedded.sidethread import SideThread
 from stackctl.embedded.store.asked import Asked
+from stackctl.embedded.store.grain import grain_ms
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.removal import shrink_away
 from stackctl.embedded.store.retention import Retention
@@ -71,8 +73,10 @@ class Ingest:
         self._config, self._setup, self._nursery = config, setup, nursery
         data_dir = Path(config.data_dir)
         self._lock = lock_writer(data_dir)
-        self.store = SpanStore(data_dir, limits, clock_ms=now_ms)
-        self.head = Head(data_dir, clock_ms=now_ms)
+        grain = grain_ms(config.retention_seconds)
+        self._retain_seconds = min(_RETAIN_EVERY_SECONDS, grain / 1000)
+        self.store = SpanStore(data_dir, replace(limits, age_ms=min(limits.age_ms, grain)), clock_ms=now_ms)
+        self.head = Head(data_dir, pace=Pace.within(grain), clock_ms=now_ms)
         self.store.skip_to(self.head.applied_seq)
         self._uncounted = self.store.missing(self.head.applied_seq)
         self._tell_damage()
@@ -190,7 +194,7 @@ class Ingest:
     async def _beat(self) -> None:
         """Ticks, sealing and retention, each at its time."""
         seal = Every(_SEAL_EVERY_SECONDS)
-        retain = Every(_RETAIN_EVERY_SECONDS)
+        retain = Every(self._retain_seconds)
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
             self._workforce.look(self.intake.queue_bytes)

@@ -1,17 +1,21 @@
 """`up`, `down`, `status`, `logs`: the stack as a person at a terminal meets it, over the real engine."""
 
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
 import pytest
+from span_store import BASE_NS, Given, otlp_request, trace_hex
 
+from stackctl import semconv
 from stackctl.runtime import state
 from tests.conftest import COMMAND, hostile_environment, run_stackctl
 
@@ -83,6 +87,64 @@ def test_changed_settings_are_applied_and_said(tmp_path, data_dir):
     assert changed.code == 0, changed.stderr
     assert changed.json()["endpoints"] == first["endpoints"]
     assert "applied: retention_seconds: 604800 -> 172800" in changed.stderr
+
+
+def test_a_short_retention_is_kept_to(tmp_path, data_dir):
+    """What came in is on the disk no longer than said, three tenths and half a minute: spans, samples, evaluations."""
+    endpoints = up(tmp_path, data_dir, "--ports", "auto", "--retention", "5s", "--json").json()["endpoints"]
+    mark = "r3t3nt10n"
+    attributes = {
+        semconv.OPERATION: "chat",
+        semconv.REQUEST_MODEL: "gpt-4o",
+        semconv.CONVERSATION_ID: mark,
+        semconv.INPUT_TOKENS: 1,
+    }
+    start = (time.time_ns() - BASE_NS) / 1e6
+    given = [Given(1, 1, name="chat gpt-4o", start_ms=start, attributes=attributes)]
+    post(endpoints["otlp_http"] + "/v1/traces", otlp_request(given), "application/x-protobuf")
+    score = [
+        {"key": semconv.EVALUATION_NAME, "value": {"stringValue": "grounded"}},
+        {"key": semconv.EVALUATION_SCORE, "value": {"doubleValue": 0.5}},
+    ]
+    record = {"eventName": semconv.EVALUATION_EVENT, "traceId": trace_hex(1), "attributes": score}
+    logs = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}
+    post(endpoints["otlp_http"] + "/v1/logs", json.dumps(logs).encode(), "application/json")
+    sent = time.monotonic()
+    query = urllib.parse.urlencode({"q": f'{{ span.{semconv.CONVERSATION_ID} = "{mark}" }}'})
+    samples = f"{endpoints['prometheus']}/api/v1/query?" + urllib.parse.urlencode({"query": "llm_requests_total[1h]"})
+
+    def spans() -> bool:
+        return bool(get(f"{endpoints['tempo']}/api/search?{query}")["traces"])
+
+    def oldest() -> float:
+        return min((float(at) for row in get(samples)["data"]["result"] for at, _ in row["values"]), default=math.inf)
+
+    def judgements() -> bool:
+        return any((data_dir / "spans").glob("evals-*"))
+
+    assert spans()
+    assert until(lambda: oldest() < math.inf, 20)
+    assert until(judgements, 20)
+    first = oldest()
+    assert until(
+        lambda: not spans() and not judgements() and oldest() > first, 5 * 1.3 + 30 - (time.monotonic() - sent)
+    )
+    assert not [path for path in data_dir.rglob("*") if path.is_file() and mark.encode() in path.read_bytes()]
+
+
+def post(url: str, body: bytes, kind: str) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener.open(urllib.request.Request(url, body, {"content-type": kind}), timeout=10).close()
+
+
+def until(condition, seconds: float) -> bool:
+    """Wait for what another process does; False when it did not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def test_two_ups_at_once_are_one_stack(tmp_path, data_dir):

@@ -32,7 +32,7 @@ _SETTINGS: tuple[tuple[Any, str, Any], ...] = (
     (workers, "_WINDOW_SECONDS", 0.2),
     (workers, "_BUSY_SHARE", 0.02),
     (workers, "_CALM_SHARE", 0.0),
-    (process, "Head", functools.partial(head.Head, pace=head.Pace(full_ms=500, wanted_ms=50, roll_ms=1500))),
+    (head.Pace, "within", lambda roll_ms: head.Pace(full_ms=500, wanted_ms=50, roll_ms=1500)),
 )
 
 

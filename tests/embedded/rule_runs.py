@@ -33,7 +33,7 @@ class Run:
         self.file.write_text(textwrap.dedent(rules))
         self._head = Head(directory, clock_ms=lambda: self.now)
         self.reader = SampleReader(directory)
-        self.recorded = Recorded(directory, self.reader, lambda: self.now)
+        self.recorded = Recorded(directory, self.reader, lambda: self.now, 3600)
         self.rules = Rules(
             load(self.file.parent),
             self.recorded,

@@ -466,6 +466,28 @@ def test_retention_by_size_forgets_the_oldest_first(tmp_path: Path) -> None:
     assert found(tmp_path) == [4, 5, 6, 7, 8, 9, 10, 11]
 
 
+def test_merging_keeps_nothing_from_growing_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few spans an hour for days: small files are merged again and again, and yet the oldest spans go in time."""
+    monkeypatch.setattr("stackctl.embedded.store.retention.GRACE_SECONDS", -1.0)
+    days, step_ms = 2, 20 * 60_000
+    store, marks = open_store(tmp_path, rows=1), []
+    retention = Retention(store.layout, days * 86_400, 10**12)
+    for n in range(3 * 72):
+        now = NOW_MS + n * step_ms
+        table = spans(n).set_column(CORE.names.index("arrival_ms"), "arrival_ms", pa.array([now]))
+        store.append(Frame(now, (digest("trace", str(n).encode()),), table, None, b"inc"))
+        store.roll_if_due()
+        store.seal_closed()
+        store.trim(store.last_seq)
+        retention.run(now)
+        if n % 8 == 0:
+            assert (n - min(found(tmp_path))) * step_ms <= days * 86_400_000 * 1.2
+        marks.append(len(store.layout.sealed(SPANS)))
+    store.close()
+    assert len(found(tmp_path)) >= days * 72
+    assert max(marks) < days * 72 / 2, "nothing was merged"
+
+
 def test_merging_small_segments_keeps_every_span_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbours become one file that readers prefer at once; its sources go after the queries that read them."""
     layout = sealed_segments(tmp_path, MERGE_AT_FILES + 3, step_ms=1000)

@@ -99,7 +99,7 @@ def app(config: EngineConfig) -> Starlette:
     reader = SampleReader(data_dir)
     rules = Rules(
         load(shipped("provisioning") / "prometheus" / "rules"),
-        Recorded(data_dir, reader, _now_ms),
+        Recorded(data_dir, reader, _now_ms, config.retention_seconds),
         retention_seconds=config.retention_seconds,
         most_bytes=config.retention_bytes // RECORDED_SHARE,
     )

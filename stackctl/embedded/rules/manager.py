@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from stackctl.embedded.store.grain import grain_ms
 from stackctl.errors import StoreUnusable
 
 from .group import Group
@@ -45,6 +46,7 @@ class Rules:
         self.groups = sorted((Group(one, recorded, clock_ns) for one in groups), key=_place)
         self._clock_ns = clock_ns
         self._retention_ms, self._most_bytes = retention_seconds * 1000, most_bytes
+        self._maintain_every_ms = min(_MAINTAIN_EVERY_MS, grain_ms(retention_seconds))
         now = self._now_ms()
         self._due = [group.slot_after(now) for group in self.groups]
         self._maintained_ms = now
@@ -66,7 +68,7 @@ class Rules:
                 self._due[at] = slot + group.group.interval_ms
             elif -late > group.group.interval_ms:  # the clock was set back
                 self._due[at] = group.slot_after(now)
-        if abs(now - self._maintained_ms) >= _MAINTAIN_EVERY_MS:
+        if abs(now - self._maintained_ms) >= self._maintain_every_ms:
             self._maintain(now)
         waiting = min(self._due, default=now + 1000) - self._now_ms()
         return min(max(waiting / 1000, 0.0), _LONGEST_SLEEP_SECONDS)

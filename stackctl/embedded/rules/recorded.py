@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stackctl.embedded.series.family import Family, label_set
-from stackctl.embedded.series.head import Head
+from stackctl.embedded.series.head import Head, Pace
 from stackctl.embedded.series.points import Points
 from stackctl.embedded.series.reader import SampleReader
+from stackctl.embedded.store.grain import grain_ms
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.promql import Labels
 from stackctl.promql.values import NAME, drop
@@ -23,6 +24,7 @@ class Recorded:
         data_dir: the stack's data directory; everything lies below `rules/`.
         ingested: the other samples.
         clock_ms: unix milliseconds.
+        retention_seconds: how long samples are kept, by which files are as fine as they need to be.
 
     Raises:
         StoreUnusable: the directory cannot be used, or another process writes there.
@@ -31,10 +33,12 @@ class Recorded:
         storage: these samples and the ingested ones.
     """
 
-    def __init__(self, data_dir: Path, ingested: SampleReader, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, data_dir: Path, ingested: SampleReader, clock_ms: Callable[[], int], retention_seconds: int
+    ) -> None:
         root = data_dir / "rules"
         self._lock = lock_writer(root)
-        self._head = Head(root, clock_ms=clock_ms)
+        self._head = Head(root, pace=Pace.within(grain_ms(retention_seconds)), clock_ms=clock_ms)
         self.storage = BothStorages(ingested, SampleReader(root))
 
     def append(self, samples: Sequence[Sample], ended: Sequence[Labels], at_ms: int) -> None:

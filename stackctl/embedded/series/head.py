@@ -54,6 +54,11 @@ class Pace:
     roll_bytes: int = 64 * 1024**2
     roll_samples: int = 4_000_000
 
+    @classmethod
+    def within(cls, roll_ms: int) -> "Pace":
+        """Return the usual pace, with files that are closed after so long at the latest."""
+        return cls(roll_ms=min(cls.roll_ms, roll_ms))
+
 
 def _clock_ms() -> int:
     return time.time_ns() // 1_000_000

@@ -5,9 +5,10 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from stackctl.embedded.store.digests import WINDOW_MS
+from stackctl.embedded.store.grain import grain_ms
 from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, without_covered
 from stackctl.embedded.store.seal import Part, place_parts
 
@@ -19,6 +20,7 @@ MAX_MERGED_BYTES: Final = 48 * 1024**2
 MAX_MERGED_SPAN_MS: Final = 6 * 3600 * 1000
 # A query that began before a merge may still open the merged files.
 GRACE_SECONDS: Final = 120.0
+_ARRIVAL: Final = "arrival_ms"
 
 
 class Retention:
@@ -32,7 +34,9 @@ class Retention:
 
     def __init__(self, layout: Layout, seconds: int, size_bytes: int) -> None:
         self._layout, self._seconds, self._size_bytes = layout, seconds, size_bytes
+        self._merged_span_ms = min(MAX_MERGED_SPAN_MS, grain_ms(seconds))
         self._damaged: set[Sealed] = set()
+        self._oldest: dict[Sealed, int] = {}
 
     def run(self, now_ms: int) -> None:
         """Forget what is too old or too much, merge what is too small.
@@ -81,6 +85,7 @@ class Retention:
 
     def _delete(self, file: Sealed, why: str) -> None:
         self._layout.path(file).unlink(missing_ok=True)
+        self._oldest.pop(file, None)
         log.info("deleted %s for %s", file.filename, why)
 
     def _merge(self, kind: str) -> None:
@@ -99,7 +104,7 @@ class Retention:
         size = 0
         for file in files:
             bytes_here = self._layout.path(file).stat().st_size
-            late = bool(run) and file.newest_ms - run[0].newest_ms > MAX_MERGED_SPAN_MS
+            late = bool(run) and file.newest_ms - self._oldest_ms(run[0]) > self._merged_span_ms
             if late or size + bytes_here > MAX_MERGED_BYTES or file in self._damaged:
                 if len(run) >= MERGE_AT_FILES:
                     return run
@@ -108,6 +113,15 @@ class Retention:
                 run.append(file)
                 size += bytes_here
         return run
+
+    def _oldest_ms(self, file: Sealed) -> int:
+        """The first arrival in a segment. By its newest, one that grows by merging would never be old enough to go."""
+        if file not in self._oldest:
+            try:
+                self._oldest[file] = _first_arrival(self._layout.path(file), file.newest_ms)
+            except (OSError, ValueError):  # it is told as damaged where it is read
+                return file.newest_ms
+        return self._oldest[file]
 
     def _parts(self, file: Sealed) -> list[Part]:
         """The row groups of a segment; none of one that cannot be read, which is left as it is from now on."""
@@ -140,6 +154,19 @@ def _parts(path: Path) -> list[Part]:
         Part(schema, metadata.row_group(n).num_rows, partial(file.read_row_group, n))
         for n in range(metadata.num_row_groups)
     ]
+
+
+def _first_arrival(path: Path, otherwise: int) -> int:
+    """The smallest arrival by the statistics of a segment; `otherwise` where it has none."""
+    import pyarrow.parquet as pq  # as in `seal`
+
+    metadata = pq.ParquetFile(path).metadata
+    columns = [metadata.schema.column(n).path for n in range(metadata.num_columns)]
+    if _ARRIVAL not in columns:
+        return otherwise
+    groups = (metadata.row_group(n).column(columns.index(_ARRIVAL)) for n in range(metadata.num_row_groups))
+    found: list[Any] = [one.statistics.min for one in groups if one.statistics and one.statistics.has_min_max]
+    return int(min(found, default=otherwise))
 
 
 def _size(directory: Path) -> int:
