@@ -120,7 +120,9 @@ def trace(report: TraceReport) -> None:
 
 
 def duration(ms: float) -> str:
-    """Return a duration as people read it: 340 us, 41 ms, 2.31 s, 3 min 5 s."""
+    """Return a duration as people read it: 340 us, 41 ms, 2.31 s, 3 min 5 s; -2.31 s where a span ends too early."""
+    if ms < 0:
+        return f"-{duration(-ms)}"
     if ms < 1:
         return f"{ms * 1000:.0f} us"
     if ms < 1000:

@@ -36,7 +36,7 @@ def trace_row(trace: Trace) -> TraceRowReport:
         start=datetime.fromtimestamp(start / 1e9, UTC).isoformat(timespec="milliseconds"),
         service=root.service,
         name=root.name,
-        duration_ms=(max(span.end_ns for span in trace.spans) - start) / 1e6,
+        duration_ms=(max(max(span.start_ns, span.end_ns) for span in trace.spans) - start) / 1e6,
         spans=len(trace.spans),
         errors=sum(span.status == "error" for span in trace.spans),
         models=tuple(dict.fromkeys(model for span in sorted(calls, key=_embeds) if (model := model_of(span)))),

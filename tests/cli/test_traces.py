@@ -239,3 +239,16 @@ class Depth:
     """A span as a tree sees it."""
 
     depth: int
+
+
+def test_a_span_that_ends_too_early_says_by_how_much(tmp_path: Path) -> None:
+    """A clock that was set back: the span's length has a sign in its own unit, and the trace has none."""
+    write_store(tmp_path, hot=[Given(1, 2, 0, "late", 5000, -3000)])
+    with served(app(EngineConfig(str(tmp_path)))) as url:
+        shown = run_stackctl("traces", "show", trace_hex(1), "--tempo", url, home=tmp_path)
+        assert "-3.00 s" in shown.stdout
+        listed = run_stackctl("traces", "list", "--tempo", url, "--since", SINCE, home=tmp_path)
+        assert "0 us" in listed.stdout
+        assert "-3" not in listed.stdout
+        report = run_stackctl("traces", "show", trace_hex(1), "--tempo", url, "--json", home=tmp_path).json()
+        assert (report["duration_ms"], report["spans"][0]["duration_ms"]) == (0, -3000)

@@ -1,6 +1,7 @@
 """The Tempo HTTP API through a real server: shapes, errors, protobuf, evaluations, probe."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -168,6 +169,33 @@ def test_search_finds_by_traceql_tags_and_duration(http: httpx2.Client) -> None:
         assert traces[0]["durationMs"] == 900
     spans = http.get('/api/search?q={ .model = "m" }').json()["traces"][0]["spanSets"][0]["spans"]
     assert spans[0]["spanID"] == span_hex(2)
+
+
+def test_an_array_has_the_types_that_were_sent(http: httpx2.Client) -> None:
+    """Arrays of numbers and bools are such in a search too, and their elements are a tag's values."""
+    question = {"q": "{ name = `chat` } | by(span.tags) | select(span.tags)"}
+    spanset = http.get("/api/search", params=question).json()["traces"][0]["spanSets"][0]
+    typed = {"arrayValue": {"values": [{"stringValue": "a"}, {"intValue": "1"}, {"boolValue": True}]}}
+    assert {"key": "tags", "value": typed} in spanset["spans"][0]["attributes"]
+    assert spanset["attributes"][0]["value"] == typed
+    values = http.get("/api/v2/search/tag/span.tags/values").json()["tagValues"]
+    assert values == [
+        {"type": kind, "value": value} for kind, value in (("string", "a"), ("int", "1"), ("bool", "true"))
+    ]
+    reasons = http.get("/api/v2/search/tag/span.gen_ai.response.finish_reasons/values").json()["tagValues"]
+    assert [one["value"] for one in reasons] == ["stop", "length"]
+
+
+def test_a_span_that_ends_before_it_begins_has_no_length(tmp_path: Path) -> None:
+    """The API's durations have no sign; by its id the trace still is what was sent."""
+    write_store(tmp_path, hot=[Given(1, 2, 0, "late", 5000, -3000), Given(2, 1, 0, "ask", 0, 10)])
+    with served(app(EngineConfig(str(tmp_path)))) as url, httpx2.Client(base_url=url, trust_env=False) as client:
+        (trace,) = client.get("/api/search", params={"q": "{ name = `late` }"}).json()["traces"]
+        assert (trace["durationMs"], trace["spanSets"][0]["spans"][0]["durationNanos"]) == (0, "0")
+        found = client.get("/api/search", params={"q": "{ trace:duration < 5ms }"}).json()["traces"]
+        assert [trace["traceID"] for trace in found] == [trace_hex(1)]
+        (sent,) = client.get(f"/api/traces/{trace_hex(1)}").json()["batches"][0]["scopeSpans"][0]["spans"]
+        assert int(sent["endTimeUnixNano"]) - int(sent["startTimeUnixNano"]) == -3_000_000_000
 
 
 def test_the_probe_leaves_nothing_a_person_sees(http: httpx2.Client) -> None:

@@ -21,7 +21,7 @@ from stackctl.embedded.traces.quantiles import Sorted, quantile
 from stackctl.embedded.traces.segments import Segment, Window
 from stackctl.embedded.traces.session import Session
 from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
-from stackctl.embedded.traces.values import Parameters
+from stackctl.embedded.traces.values import Parameters, plain
 from stackctl.traceql import ast
 
 HISTOGRAM: Final = "histogram_over_time"
@@ -270,7 +270,7 @@ def _found(table: pa.Table, groups: Sequence[Sequence[str]], held: Callable[[Any
 def _first(values: Iterable[Any]) -> Any:
     """Return the value that is there, of columns that are NULL where the type is another one."""
     value = next((value for value in values if value is not None), None)
-    return json.dumps(value) if isinstance(value, list) else value
+    return json.dumps(plain(value)) if isinstance(value, list) else value
 
 
 def _values(column: "pa.ChunkedArray[Any]") -> Iterator[Any]:

@@ -12,7 +12,7 @@ from stackctl.embedded.traces.groupfacts import GroupFacts, shown
 from stackctl.embedded.traces.nestedsets import nested_sets
 from stackctl.embedded.traces.session import Session, TraceKey
 from stackctl.embedded.traces.spansets import AROUND_NS, NO_ROOT, Bounds, SpansetCompiler
-from stackctl.embedded.traces.values import Parameters
+from stackctl.embedded.traces.values import Parameters, plain
 from stackctl.traceql import ast
 from stackctl.traceql.check import mentions
 
@@ -192,7 +192,7 @@ def _spanset(
 
 def _trace(key: TraceKey, spansets: Sequence[dict[str, Any]], spans: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     start = min(row["start_ns"] for row in spans.values())
-    end = max(row["start_ns"] + row["dur_ns"] for row in spans.values())
+    end = max(row["start_ns"] + _length(row) for row in spans.values())
     root = next((row for row in spans.values() if row["parent_id"] == 0), None)
     return {
         "traceID": otlp.trace_id_hex(*key),
@@ -218,14 +218,19 @@ def _span(row: Mapping[str, Any], match: Mapping[str, Any], columns: Sequence[_C
         source = row if column.key in NESTED_SETS else match
         value = next((source[place] for place in column.places if source[place] is not None), None)
         if value is not None:
-            attributes.append(otlp.key_value_json(column.key, shown(column.kind, value)))
+            attributes.append(otlp.key_value_json(column.key, shown(column.kind, plain(value))))
     found = {
         "spanID": otlp.span_id_hex(row["span_id"]),
         "name": row["name"],
         "startTimeUnixNano": str(row["start_ns"]),
-        "durationNanos": str(row["dur_ns"]),
+        "durationNanos": str(_length(row)),
     }
     return found | ({"attributes": attributes} if attributes else {})
+
+
+def _length(row: Mapping[str, Any]) -> int:
+    """Return a span's duration. The answer's numbers have no sign: one that ends before it begins has none."""
+    return max(int(row["dur_ns"]), 0)
 
 
 def _service_stats(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:

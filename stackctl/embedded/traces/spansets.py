@@ -353,7 +353,7 @@ def trace_facts(spans: str, traces: str) -> str:
         spans: SQL of the spans.
         traces: name of the relation of the traces that are asked for.
     """
-    return f"""SELECT tid_hi, tid_lo, max(start_ns + dur_ns) - min(start_ns) AS trace_dur_ns,
+    return f"""SELECT tid_hi, tid_lo, max(start_ns + greatest(dur_ns, 0)) - min(start_ns) AS trace_dur_ns,
         coalesce(arg_min(name, start_ns) FILTER (parent_id = 0), '{NO_ROOT}') AS root_name,
         coalesce(arg_min({identifier(_SERVICE_COLUMN)}, start_ns) FILTER (parent_id = 0), '') AS root_service
         FROM {spans} {_among(traces)} GROUP BY tid_hi, tid_lo"""

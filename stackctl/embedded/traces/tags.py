@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, MutableMapping, Set
+from collections.abc import Collection, Iterable, MutableMapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -14,7 +14,7 @@ from stackctl.embedded.traces.schema import REST_COLUMN, identifier
 from stackctl.embedded.traces.segments import Segment, Window
 from stackctl.embedded.traces.session import EVERYTHING, Session
 from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
-from stackctl.embedded.traces.values import Parameters
+from stackctl.embedded.traces.values import Parameters, plain
 from stackctl.errors import QueryInvalid
 from stackctl.traceql import ast, parse
 from stackctl.traceql.spelling import duration_text
@@ -205,8 +205,16 @@ def tag_values(
         sql = (
             f"SELECT DISTINCT {place} AS value FROM {source} WHERE value IS NOT NULL ORDER BY value LIMIT {MAX_VALUES}"
         )
-        values += [_value(field, row["value"]) for row in session.rows(compiler.statement(sql), parameters.values)]
-    return values[:MAX_VALUES]
+        for row in session.rows(compiler.statement(sql), parameters.values):
+            value = plain(row["value"])
+            # An array stands in a relation where an element does: those are its values.
+            values += [_value(field, one) for one in (value if isinstance(value, list) else [value]) if one is not None]
+    return _once(values)[:MAX_VALUES]
+
+
+def _once(values: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Return values without those that came before."""
+    return list({(one["type"], one["value"]): one for one in values}.values())
 
 
 def _item_places(session: Session, parameters: Parameters, field: ast.Expression) -> list[str]:

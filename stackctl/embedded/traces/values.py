@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
+
 from stackctl.errors import QueryUnsupported
 from stackctl.traceql.ast import Kind
 from stackctl.traceql.check import EQUALITY, REGEX
@@ -74,11 +76,17 @@ class Typed:
     def present(self) -> tuple[str, ...]:
         """Return each SQL value that is not NULL when the value is here."""
         numbers = tuple(number.sql for number in self.numbers)
-        arrays = tuple(f"TRY_CAST({array} AS VARCHAR[])" for array in self.arrays)
+        # Of elements as JSON, which tells 1 from "1": `plain` reads them.
+        arrays = tuple(f"TRY_CAST({array} AS JSON[])" for array in self.arrays)
         return self.strings + numbers + self.bools + arrays + tuple(sql for _, sql in self.enums)
 
 
 Operand = tuple[Typed, ...]
+
+
+def plain(value: Any) -> Any:
+    """Return a value of `Typed.present` as Python has it: an array's elements in the types that they were sent in."""
+    return [None if one is None else orjson.loads(one) for one in value] if isinstance(value, list) else value
 
 
 def unsupported(what: str) -> QueryUnsupported:

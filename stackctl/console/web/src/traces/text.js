@@ -2,6 +2,7 @@
 
 /** Three significant digits: 1.37 s, 49.9 ms, 172 µs. */
 export function duration(value) {
+  if (value < 0) return `-${duration(-value)}`; // of a span that ends before it begins
   for (const [size, unit] of [[60_000, "min"], [1000, "s"], [1, "ms"], [0.001, "µs"]]) {
     if (value >= size) return `${significant(value / size)} ${unit}`;
   }

@@ -136,7 +136,7 @@ function workColour(span, call) {
 /** A span's bar, with what happened in it. */
 function bar(span, call, whole) {
   const left = Math.min(100, (span.offset / whole) * 100);
-  const width = Math.min(100 - left, (span.duration / whole) * 100);
+  const width = Math.min(100 - left, (Math.max(0, span.duration) / whole) * 100);
   const first = call.firstToken === null ? null : Math.min(100, ((call.firstToken * 1000) / (span.duration || 1)) * 100);
   return h(
     "div.span-bar",
