@@ -41,6 +41,9 @@ DAY_SECONDS: Final = 86_400
 _CORPUS_FILE: Final = "corpus.json"
 _TRACE_BAR_MS, _RARE_BAR_MS, _QUANTILE_BAR_MS = 20.0, 20.0, 400.0
 _SETTLE_SECONDS: Final = 3.0
+# What boards ask takes a third of the time, and is looked at for the rest. An open board asks again every half a minute
+# (`boards.policy.REFRESH`), thirty times as seldom; without a pause, who asks has a core of two for himself throughout.
+_LOOKED_AT: Final = 2
 _SEED: Final = 7
 _MODEL: Final = f"span.{semconv.REQUEST_MODEL}"
 _P95: Final = f"{{ }} | quantile_over_time(duration, 0.95) by ({_MODEL})"
@@ -220,15 +223,21 @@ def _asking(corpus: Corpus, clients: Mapping[str, Asker], repetitions: int) -> l
 
 
 def _timed(asking: Sequence[Callable[[int], float]], process: psutil.Process, repetitions: int) -> list[_Timed]:
-    """Ask in turn, so that each meets whatever the store does meanwhile: the short ones, then the others and Home."""
+    """Ask in turn, so that each meets whatever the store does meanwhile: the short ones, then the others and Home.
+
+    After each round of the others somebody looks at what he got.
+    """
     found = [_Timed() for _ in asking]
     short = [place for place, question in enumerate(QUESTIONS) if not question.long]
-    for turn in (short, [place for place in range(len(asking)) if place not in short]):
+    long = [place for place in range(len(asking)) if place not in short]
+    for turn, looked_at in ((short, 0), (long, _LOOKED_AT)):
         for number in range(1, repetitions + 1):
+            began = time.monotonic()
             for place in turn:
                 cpu = sum(process.cpu_times()[:2])
                 found[place].times.append(asking[place](number))
                 found[place].cpu_ms += (sum(process.cpu_times()[:2]) - cpu) * 1000
+            time.sleep(looked_at * (time.monotonic() - began))
     return found
 
 
