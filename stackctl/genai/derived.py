@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from stackctl import semconv
+from stackctl.genai.dialects.anthropic_sdk import SCOPE as ANTHROPIC_SDK
 from stackctl.genai.dialects.openai_v2 import EITHER_SCOPE
 from stackctl.genai.metrics import ACCOUNTED, FIRST_TOKEN_KNOWN
 from stackctl.genai.rows import All, Any, Equals, Field, Has, Matches, Not, SpanAttr, ValueType, When
@@ -38,16 +39,27 @@ _FINISHED: Final = All(
     )
 )
 # openai-v2 gives no stream a finish reason, so a whole one whose usage was not asked for looks like a broken one.
-_TELLS_NO_END: Final = All((Matches(Field("scope"), EITHER_SCOPE), Not(_FIRST)))
+# OpenInference's of Groq ends with the first byte and looks at no stream.
+_TELLS_NO_END: Final = All(
+    (Matches(Field("scope"), rf"{EITHER_SCOPE}|^openinference\.instrumentation\.groq$"), Not(_FIRST))
+)
 _NO_USAGE: Final = All((Not(Has(SpanAttr(semconv.OUTPUT_TOKENS))), Not(Has(SpanAttr(semconv.INPUT_TOKENS)))))
-# OpenInference's writes finish reasons since the release that writes the model asked for.
+# OpenInference's writes finish reasons since the release that writes the model asked for. Google's chunks bring a usage
+# each, and a whole stream of them gets a status.
 _TELLS_EACH_END: Final = Any(
     (
+        Matches(Field("scope"), ANTHROPIC_SDK),
         Matches(Field("scope"), r"^openlit\.instrumentation\.anthropic$"),
         All(
             (
                 Matches(Field("scope"), r"^openinference\.instrumentation\.anthropic$"),
                 Has(SpanAttr("llm.request.model_name")),
+            )
+        ),
+        All(
+            (
+                Matches(Field("scope"), r"^openinference\.instrumentation\.google_genai$"),
+                Not(Equals(Field("status"), (1,))),
             )
         ),
     )
@@ -59,8 +71,8 @@ INCOMPLETE_WHEN: Final[When] = All(
         Any((_NO_USAGE, _TELLS_EACH_END)),
         Equals(SpanAttr(semconv.STREAM), (True,)),
         Not(_FINISHED),
-        # What failed before its first chunk never was a stream: an error, and nothing more.
-        Any((_FIRST, Not(_FAILED))),
+        # What failed before its first chunk never was a stream: an error, and nothing more. A usage came with a chunk.
+        Any((_FIRST, Not(_FAILED), Has(SpanAttr(semconv.INPUT_TOKENS)))),
         Not(_TELLS_NO_END),
     )
 )

@@ -124,6 +124,14 @@ REWRITES: Final[tuple[Rewrite, ...]] = (
         "",
         "Bedrock's region; rows with prices of their own are found before",
     ),
+    *(
+        Rewrite(pattern, replacement, "Bedrock's name of a model without its maker, as OpenLLMetry writes it")
+        for pattern, replacement in (
+            (r"^nova-", "amazon.nova-"),
+            (r"^llama([0-9])", r"meta.llama\1"),
+            (r"^(mistral|mixtral|ministral|magistral|pixtral|voxtral|devstral)-", r"mistral.\1-"),
+        )
+    ),
 )
 # Service tiers that are billed at the list price: OpenAI's and Bedrock's, Anthropic's, Groq's. Any other has a price of
 # its own, in a row whose model ends with it behind a colon (`gpt-5:flex`), as OpenRouter spells such; or none is known.

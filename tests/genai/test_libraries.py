@@ -119,6 +119,26 @@ def test_openllmetrys_unknown_model_is_none() -> None:
     assert _one(models, APP)[semconv.RESPONSE_MODEL] == "unknown"
 
 
+LANGCHAIN = "opentelemetry.instrumentation.langchain"
+
+
+def test_langchains_failed_call_has_no_model_that_answered() -> None:
+    """OpenLLMetry writes the model asked for as both."""
+    models = {semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "gpt-4o", semconv.RESPONSE_MODEL: "gpt-4o"}
+    assert semconv.RESPONSE_MODEL not in _one(models, LANGCHAIN, failed=True)
+    assert _one(models, LANGCHAIN)[semconv.RESPONSE_MODEL] == "gpt-4o"
+    assert _one(models, APP, failed=True)[semconv.RESPONSE_MODEL] == "gpt-4o"
+
+
+def test_langchains_zero_of_written_tokens_is_unknown() -> None:
+    """Its Anthropic client gives them by lifetime and puts 0 where OpenLLMetry looks."""
+    key = "gen_ai.usage.cache_creation.input_tokens"
+    usage = {semconv.OPERATION: "chat", semconv.INPUT_TOKENS: 1200}
+    assert semconv.CACHE_WRITE_TOKENS not in _one({**usage, key: 0}, LANGCHAIN)
+    assert _one({**usage, key: 100}, LANGCHAIN)[semconv.CACHE_WRITE_TOKENS] == 100
+    assert _one({**usage, key: 0}, APP)[semconv.CACHE_WRITE_TOKENS] == 0
+
+
 @pytest.mark.parametrize("key", ["gen_ai.system", semconv.PROVIDER])
 def test_openllmetrys_word_for_together_is_the_books(key: str) -> None:
     """0.44 writes it under the old key, 0.62 under the conventions'."""

@@ -184,3 +184,57 @@ def test_moonshot_has_the_conventions_name() -> None:
     """Under which it is priced."""
     shown = _one({**LLM, "llm.provider": "moonshot"}, "openai", "ChatCompletion")
     assert shown[semconv.PROVIDER] == "moonshot_ai"
+
+
+def test_a_refused_stream_of_bedrock_is_a_call() -> None:
+    """Its span has nothing but its name."""
+    shown = _one({}, "bedrock", "bedrock.invoke_model_with_response_stream", failed=True)
+    assert (shown[semconv.OPERATION], shown[semconv.ACCOUNTED]) == ("chat", True)
+    assert shown[semconv.PROVIDER] == "aws.bedrock"
+
+
+def test_mistrals_provider_is_known_where_a_call_failed() -> None:
+    """Its system is told with the answer only."""
+    shown = _one({"openinference.span.kind": "LLM"}, "mistralai", "MistralClient.chat", failed=True)
+    assert shown[semconv.PROVIDER] == "mistral_ai"
+
+
+@pytest.mark.parametrize("name", ["bedrock.converse", "bedrock.converse_stream"])
+def test_converses_model_is_the_one_asked_for(name: str) -> None:
+    """No other is named, before an answer or after it."""
+    model = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+    shown = _one({**LLM, "llm.model_name": model, "llm.token_count.prompt": 9}, "bedrock", name)
+    assert (shown[semconv.REQUEST_MODEL], shown[semconv.RESPONSE_MODEL]) == (model, model)
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt", "read"), [("claude-sonnet-4-5-20250929-v1:0", 1200, 1024), ("amazon.nova-pro-v1:0", 76, None)]
+)
+def test_bedrocks_stream_of_claude_has_its_cached_tokens_in_the_answer(
+    model: str, prompt: int, read: int | None
+) -> None:
+    """Its input has them already, and Nova's none."""
+    answer = '{"id": "msg_1", "usage": {"cache_creation_input_tokens": 100, "cache_read_input_tokens": 1024}}'
+    attributes = {**LLM, "llm.model_name": model, "llm.token_count.prompt": prompt, "output.value": answer}
+    shown = _one(attributes, "bedrock", "bedrock.invoke_model_with_response_stream")
+    assert shown[semconv.INPUT_TOKENS] == prompt
+    assert shown.get(semconv.CACHE_READ_TOKENS) == read
+    assert shown.get(semconv.CACHE_WRITE_TOKENS) == (100 if read else None)
+
+
+GOOGLES = {**LLM, "llm.token_count.prompt": 1200, "llm.token_count.completion": 53}
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_googles_stream_that_stopped_is_incomplete(failed: bool) -> None:
+    """Each chunk has a usage, so a missing finish reason and status are enough."""
+    assert _one(GOOGLES, "google_genai", "GenerateContentStream", failed=failed)[semconv.STREAM_INCOMPLETE] is True
+    whole = {**GOOGLES, "llm.finish_reason": "STOP"}
+    assert semconv.STREAM_INCOMPLETE not in _one(whole, "google_genai", "GenerateContentStream", failed=failed)
+
+
+def test_groqs_stream_is_not_looked_at() -> None:
+    """Its span ends when the answer begins, so nothing of its end is known."""
+    shown = _one({**LLM, PARAMETERS: '{"stream": true}', "output.value": "<groq.Stream>"}, "groq", "Completions")
+    assert shown[semconv.STREAM] is True
+    assert semconv.STREAM_INCOMPLETE not in shown

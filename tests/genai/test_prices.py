@@ -190,6 +190,9 @@ def test_every_provider_of_a_host_has_prices() -> None:
         ("aws", "bedrock/eu.anthropic.claude-3-haiku-20240307-v1:0", "eu.claude-3-haiku-20240307"),
         ("aws", "bedrock/converse/anthropic.claude-3-haiku-20240307-v1:0", "claude-3-haiku-20240307"),
         ("aws", "anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-4-5-20250929"),
+        ("aws", "nova-pro-v1:0", "amazon.nova-pro"),
+        ("aws", "llama3-3-70b-instruct-v1:0", "meta.llama3-3-70b-instruct"),
+        ("aws", "mistral-large-2402-v1:0", "mistral.mistral-large-2402"),
         (
             "aws",
             "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-haiku-20240307-v1:0",

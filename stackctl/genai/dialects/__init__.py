@@ -7,10 +7,12 @@ libraries that are told by their scope come before the general spellings.
 from typing import Final
 
 from stackctl.genai.dialects import (
+    anthropic_sdk,
     demo,
     genai_openai,
     langfuse,
     litellm,
+    mistral_sdk,
     openai_v2,
     openinference,
     openlit,
@@ -26,6 +28,8 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     langfuse.DIALECT,
     openlit.DIALECT,
     pydantic_ai.DIALECT,
+    anthropic_sdk.DIALECT,
+    mistral_sdk.DIALECT,
     openinference.DIALECT,
     openllmetry.DIALECT,
     genai_openai.DIALECT,

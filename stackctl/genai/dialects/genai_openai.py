@@ -9,7 +9,8 @@ from typing import Final
 
 from stackctl import semconv
 from stackctl.genai.dialects.litellm import ESTIMATED, RENAMED
-from stackctl.genai.rows import Dialect, Equals, Erase, JsonList, MapValue, Matches, Not, Row, SpanAttr
+from stackctl.genai.dialects.openllmetry import LANGCHAIN
+from stackctl.genai.rows import All, Dialect, Equals, Erase, Field, JsonList, MapValue, Matches, Not, Row, SpanAttr
 
 # v1.33, v1.35 and v1.37 renamed values along with the key.
 PROVIDER_NAMES: Final = MapValue(
@@ -50,6 +51,7 @@ _WORDS: Final = MapValue(
 )
 _PROVIDER: Final = SpanAttr(semconv.PROVIDER)
 _REASONS: Final = SpanAttr(semconv.FINISH_REASONS)
+_WRITTEN: Final = SpanAttr("gen_ai.usage.cache_creation.input_tokens")
 # LiteLLM repeats what it counted itself under the old names.
 _SENT: Final = Not(ESTIMATED)
 
@@ -78,8 +80,9 @@ DIALECT: Final = Dialect(
         Row(semconv.OUTPUT_TOKENS, SpanAttr("gen_ai.usage.completion_tokens"), when=_SENT, why="renamed in v1.28"),
         Row(
             semconv.CACHE_WRITE_TOKENS,
-            SpanAttr("gen_ai.usage.cache_creation.input_tokens"),
-            why="v1.40 and v1.41 name, renamed on main",
+            _WRITTEN,
+            when=Not(All((Equals(_WRITTEN, (0,)), Matches(Field("scope"), LANGCHAIN)))),
+            why="v1.40 and v1.41 name, renamed on main; LangChain's is 0 where it splits what was written by lifetime",
         ),
         Row(semconv.REQUEST_TIER, SpanAttr("gen_ai.openai.request.service_tier"), why="renamed in v1.37"),
         Row(semconv.REQUEST_TIER, SpanAttr("gen_ai.request.service_tier"), why="as OpenLIT and others write it"),

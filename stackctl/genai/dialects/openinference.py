@@ -60,12 +60,16 @@ _NO_CALL: Final = Any(
         ),
     )
 )
+_BEDROCK: Final = r"^openinference\.instrumentation\.bedrock$"
+_INVOKED_STREAM: Final = "bedrock.invoke_model_with_response_stream"
+_CLAUDES_STREAM: Final = All((Equals(_NAME, (_INVOKED_STREAM,)), Matches(_MODEL, "claude")))
+_ANSWER: Final = SpanAttr("output.value")
 _STREAMS: Final = r"messages\.stream$|GenerateContentStream$|(converse|response)_stream$"
 _FIRST_TOKEN: Final = EventTime(FIRST_TOKEN_EVENT)
 _ANSWERED: Final = Any(
     (
         Has(_FIRST_TOKEN),
-        Has(SpanAttr("output.value")),
+        Has(_ANSWER),
         Has(SpanAttr("llm.token_count.prompt")),
         Has(SpanAttr("llm.token_count.completion")),
     )
@@ -109,19 +113,40 @@ DIALECT: Final = Dialect(
             Not(_NO_CALL),
             why="lists of models, moderations, counts of tokens, images and batches have kind LLM as well",
         ),
+        Row(
+            semconv.OPERATION,
+            _NAME,
+            MapValue(((_INVOKED_STREAM, "chat"),), closed=True),
+            scope=_BEDROCK,
+            why="where it was refused its span has nothing but its name",
+        ),
         Row(semconv.PROVIDER, SpanAttr("llm.provider"), _PROVIDERS),
         Row(semconv.PROVIDER, SpanAttr("llm.system"), _PROVIDERS),
+        *(
+            Row(semconv.PROVIDER, _NAME, Const(provider), scope=scope, why="where it failed it names none")
+            for provider, scope in (
+                ("aws.bedrock", _BEDROCK),
+                ("mistral_ai", r"^openinference\.instrumentation\.mistralai$"),
+            )
+        ),
         Row(semconv.API_TYPE, _KIND, Const("responses"), _RESPONSE),
         Row(semconv.REQUEST_MODEL, SpanAttr("llm.request.model_name")),
         Row(semconv.REQUEST_MODEL, _PARAMETERS, JsonField(("model",))),
         Row(semconv.REQUEST_MODEL, SpanAttr("embedding.invocation_parameters"), JsonField(("model",))),
         Row(semconv.REQUEST_MODEL, _MODEL, when=Not(_ANSWERED), why="until an answer begins it is the model asked for"),
+        Row(
+            semconv.REQUEST_MODEL,
+            _MODEL,
+            when=Matches(_NAME, r"^bedrock\.converse(_stream)?$"),
+            scope=_BEDROCK,
+            why="Converse names no model that answered",
+        ),
         Row(semconv.RESPONSE_MODEL, SpanAttr("llm.response.model_name")),
         Row(semconv.RESPONSE_MODEL, _MODEL, when=_ANSWERED),
         Row(semconv.RESPONSE_MODEL, SpanAttr("embedding.model_name")),
-        Row(semconv.RESPONSE_ID, SpanAttr("output.value"), JsonField(("id",))),
+        Row(semconv.RESPONSE_ID, _ANSWER, JsonField(("id",))),
         Row(semconv.REQUEST_TIER, _PARAMETERS, JsonField(("service_tier",))),
-        Row(semconv.RESPONSE_TIER, SpanAttr("output.value"), JsonField(("service_tier",))),
+        Row(semconv.RESPONSE_TIER, _ANSWER, JsonField(("service_tier",))),
         Row(semconv.STREAM, _PARAMETERS, JsonField(("stream",))),
         Row(semconv.STREAM, _KIND, Const(True), Matches(_NAME, _STREAMS), _SCOPE, "their parameters do not say it"),
         Row(
@@ -136,6 +161,13 @@ DIALECT: Final = Dialect(
         Row(semconv.OUTPUT_TOKENS, SpanAttr("llm.token_count.completion")),
         Row(semconv.CACHE_READ_TOKENS, SpanAttr("llm.token_count.prompt_details.cache_read")),
         Row(semconv.CACHE_WRITE_TOKENS, SpanAttr("llm.token_count.prompt_details.cache_write")),
+        *(
+            Row(key, _ANSWER, JsonField(("usage", part)), _CLAUDES_STREAM, _BEDROCK, "it is in no key of its own")
+            for key, part in (
+                (semconv.CACHE_READ_TOKENS, "cache_read_input_tokens"),
+                (semconv.CACHE_WRITE_TOKENS, "cache_creation_input_tokens"),
+            )
+        ),
         Row(semconv.REASONING_TOKENS, SpanAttr("llm.token_count.completion_details.reasoning")),
         Row(semconv.FINISH_REASONS, SpanAttr("llm.finish_reason"), JsonList()),
         Row(semconv.TIME_TO_FIRST_CHUNK, _FIRST_TOKEN, EventOffset()),
@@ -148,7 +180,7 @@ DIALECT: Final = Dialect(
             (semconv.CACHE_READ_TOKENS, semconv.CACHE_WRITE_TOKENS),
             Any(
                 (
-                    Equals(Field("name"), ("bedrock.invoke_model_with_response_stream",)),
+                    All((Equals(_NAME, (_INVOKED_STREAM,)), Not(_CLAUDES_STREAM))),
                     All(
                         (
                             Equals(Field("name"), ("bedrock.invoke_model",)),
@@ -157,7 +189,7 @@ DIALECT: Final = Dialect(
                     ),
                 )
             ),
-            r"^openinference\.instrumentation\.bedrock$",
+            _BEDROCK,
             "it copies Nova's inputTokens, which leave cached tokens out; for Converse and Claude it adds them",
         ),
     ),

@@ -40,7 +40,7 @@ _READ_AGAIN: Final = All(
         Any((Not(Has(_MESSAGES)), Equals(_MESSAGES, ("[]",)))),
     )
 )
-_LANGCHAIN: Final = r"^opentelemetry\.instrumentation\.langchain$"
+LANGCHAIN: Final = r"^opentelemetry\.instrumentation\.langchain$"
 _HOST: Final = Extract(r"^[a-z]+://([^/:]+)")
 
 DIALECT: Final = Dialect(
@@ -48,8 +48,14 @@ DIALECT: Final = Dialect(
     erases=(
         Erase(semconv.OPERATION, _READ_AGAIN, _OPENAI, "it says `chat` of a stored answer that is read again"),
         *(
-            Erase(key, Equals(SpanAttr(key), ("unknown",)), _LANGCHAIN, "its word for a model that it was not told")
+            Erase(key, Equals(SpanAttr(key), ("unknown",)), LANGCHAIN, "its word for a model that it was not told")
             for key in (semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL)
+        ),
+        Erase(
+            semconv.RESPONSE_MODEL,
+            Equals(Field("status"), (2,)),
+            LANGCHAIN,
+            "a copy of the model asked for, until an answer is whole",
         ),
     ),
     rows=(
