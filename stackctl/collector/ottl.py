@@ -201,6 +201,13 @@ def converted(how: Convert, source: str, target: str, to: ValueType, guard: str)
                 put(target, f"Double({number} - span.start_time_unix_nano) / 1000000000.0", guard, known)
                 for number, known in _whole(source)
             ]
+        case rows.Less(part):
+            less = f"Int({path(part)})"
+            sane = f"IsInt({path(part)}) and {less} >= 0 and {less} <= "
+            return [
+                put(target, f"{number} - {less}", every(guard, f"{path(part)} != nil"), every(known, sane + number))
+                for number, known in _whole(source)
+            ]
         case rows.Extract(pattern):
             group = f'ExtractPatterns(String({source}), {text(_named(pattern))})["v"]'
             return typed(target, group, to, guard)

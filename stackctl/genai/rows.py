@@ -172,13 +172,27 @@ class EventOffset:
 
 
 @dataclass(frozen=True)
+class Less:
+    """A whole number less a part of it: another canonical key, which an earlier row or the sender filled.
+
+    Nothing where the part is unknown, below zero or larger than the whole.
+    """
+
+    part: SpanAttr
+
+    def __post_init__(self) -> None:
+        if KEY_TYPES.get(self.part.key) != "i":
+            raise ValueError(f"{self.part.key} is no whole number: nothing can be less it")
+
+
+@dataclass(frozen=True)
 class Extract:
     """The first group of a regular expression, where it matches."""
 
     pattern: str
 
 
-Convert = Copy | Scale | Const | MapValue | JsonField | JsonList | IsoOffset | EventOffset | Extract
+Convert = Copy | Scale | Const | MapValue | JsonField | JsonList | IsoOffset | EventOffset | Less | Extract
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------

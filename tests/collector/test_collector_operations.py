@@ -32,6 +32,7 @@ from stackctl.genai.rows import (
     IsoOffset,
     JsonField,
     JsonList,
+    Less,
     MapValue,
     Matches,
     Not,
@@ -59,6 +60,7 @@ CONVERSIONS: tuple[tuple[Convert, str], ...] = (
     (JsonList(), "s"),
     (IsoOffset(), "d"),
     (EventOffset(), "d"),
+    *((Less(SpanAttr(key)), "i") for key in (semconv.INPUT_TOKENS, semconv.CACHE_READ_TOKENS)),
     *((Extract(r"'cached': ([0-9]+)"), kind) for kind in "si"),
     (Extract(r"^[a-z]+://([^/:]+)"), "s"),
 )
@@ -152,6 +154,7 @@ def _request() -> bytes:
         span.name, span.status.code = ("chat x", 2) if odd else ("other", 1)
         span.start_time_unix_nano, span.end_time_unix_nano = START_NS, START_NS + 10**9
         span.attributes.add(key="app.case").value.int_value = number
+        span.attributes.add(key=semconv.INPUT_TOKENS).value.int_value = 4 if odd else -4
         if value is not None:
             kind = {str: "string_value", bool: "bool_value", int: "int_value", float: "double_value"}[type(value)]
             setattr(span.attributes.add(key="app.source").value, kind, value)

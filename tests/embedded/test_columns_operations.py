@@ -34,6 +34,7 @@ from stackctl.genai.rows import (
     IsoOffset,
     JsonField,
     JsonList,
+    Less,
     MapValue,
     Matches,
     Not,
@@ -253,6 +254,23 @@ def test_erases_come_before_rows() -> None:
     batch = batch_of([{"scope": "lib.one", key: 9.0, "s:a:d": 0.5}, {"scope": "lib.two", key: 9.0, "s:a:d": 0.5}])
     normalise(batch, Planner((dialect,)).of(batch))
     assert batch.columns[key].to_pylist() == [0.5, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "rest"),
+    [(12, 5, 7), (5, 5, 0), (4, 5, None), (12, -1, None), (12, None, None), (None, 5, None), (-3, -5, None)],
+)
+def test_a_whole_less_its_part_is_the_rest(whole: int | None, part: int | None, rest: int | None) -> None:
+    """Nothing where the part cannot be one, and where it is not known on any span."""
+    dialect = Dialect("x", (Row(semconv.OUTPUT_TOKENS, SpanAttr("a"), Less(SpanAttr(semconv.INPUT_TOKENS))),))
+    record = {f"s:{semconv.INPUT_TOKENS}:i": part, "s:a:i": whole}
+    records = [{"scope": "x"} | {key: value for key, value in record.items() if value is not None}]
+    for beside in ([], [{"scope": "x", "s:a:i": 9, f"s:{semconv.INPUT_TOKENS}:i": 1}]):
+        batch = batch_of(records + beside)
+        normalise(batch, Planner((dialect,)).of(batch))
+        found = batch.columns.get(f"s:{semconv.OUTPUT_TOKENS}:i")
+        wanted = [rest, *(8 for _ in beside)]
+        assert ([None] * len(wanted) if found is None else found.to_pylist()) == wanted
 
 
 def test_lists_and_maps_are_read_as_json_text() -> None:

@@ -130,6 +130,16 @@ def test_langchains_failed_call_has_no_model_that_answered() -> None:
     assert _one(models, APP, failed=True)[semconv.RESPONSE_MODEL] == "gpt-4o"
 
 
+@pytest.mark.parametrize(("total", "output"), [(1257, 57), (1207, 7), ("1257", 57), (1100, None), (None, 7), (1200, 0)])
+def test_what_gemini_thought_is_output(total: int | str | None, output: int | None) -> None:
+    """OpenLLMetry's output is without it, its total is Google's own, and thoughts are priced as output."""
+    usage = {semconv.OPERATION: "generate_content", semconv.INPUT_TOKENS: 1200, semconv.OUTPUT_TOKENS: 7}
+    usage |= {} if total is None else {"gen_ai.usage.total_tokens": total}
+    shown = _one(usage, "opentelemetry.instrumentation.google_generativeai", "generate_content gemini-2.5-flash")
+    assert shown.get(semconv.OUTPUT_TOKENS) == output
+    assert _one(usage, APP)[semconv.OUTPUT_TOKENS] == 7
+
+
 def test_langchains_zero_of_written_tokens_is_unknown() -> None:
     """Its Anthropic client gives them by lifetime and puts 0 where OpenLLMetry looks."""
     key = "gen_ai.usage.cache_creation.input_tokens"

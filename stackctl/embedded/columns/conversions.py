@@ -50,6 +50,8 @@ def convert(how: Convert, column: Column, to: ValueType, batch: Batch) -> Column
             return typed(batch.texts(_by_text(column, partial(_json_member, path), batch)), to)
         case rows.JsonList():
             return typed(batch.texts(_by_text(column, _json_list, batch)), to)
+        case rows.Less(part):
+            return typed(_less(typed(column, "i"), batch.span(part.key, "i")), to)
         case rows.Extract(pattern):
             return typed(batch.texts(_by_text(column, partial(_first_group, pattern), batch)), to)
 
@@ -87,6 +89,13 @@ def _from_text(column: Column, to: ValueType) -> Column:
 def _seconds_since_start(times: Column, batch: Batch) -> Column:
     elapsed = pc.subtract(times, batch.columns["start_ns"])
     return pc.divide(elapsed.cast(pa.float64(), safe=False), _NANOSECONDS)
+
+
+def _less(whole: Column, part: Column | None) -> Column:
+    if part is None:
+        return pa.nulls(len(whole), whole.type)
+    sane = pc.and_(pc.greater_equal(part, pa.scalar(0, part.type)), pc.less_equal(part, whole))
+    return pc.subtract(pc.if_else(pc.fill_null(sane, FALSE), whole, NULLS[whole.type]), part)
 
 
 def _by_text(column: Column, reading: Callable[[str], T | None], batch: Batch) -> Coded:

@@ -23,6 +23,7 @@ from stackctl.genai.rows import (
     Field,
     Has,
     JsonList,
+    Less,
     MapValue,
     Not,
     Row,
@@ -40,6 +41,8 @@ _READ_AGAIN: Final = All(
         Any((Not(Has(_MESSAGES)), Equals(_MESSAGES, ("[]",)))),
     )
 )
+_GOOGLE: Final = r"^opentelemetry\.instrumentation\.google_generativeai$"
+_TOTAL: Final = SpanAttr("gen_ai.usage.total_tokens")
 LANGCHAIN: Final = r"^opentelemetry\.instrumentation\.langchain$"
 _HOST: Final = Extract(r"^[a-z]+://([^/:]+)")
 
@@ -50,6 +53,12 @@ DIALECT: Final = Dialect(
         *(
             Erase(key, Equals(SpanAttr(key), ("unknown",)), LANGCHAIN, "its word for a model that it was not told")
             for key in (semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL)
+        ),
+        Erase(
+            semconv.OUTPUT_TOKENS,
+            All((Has(_TOTAL), Has(SpanAttr(semconv.INPUT_TOKENS)))),
+            _GOOGLE,
+            "it leaves out what Gemini thought, which the total has",
         ),
         Erase(
             semconv.RESPONSE_MODEL,
@@ -88,6 +97,7 @@ DIALECT: Final = Dialect(
         Row(semconv.CACHE_READ_TOKENS, SpanAttr("gen_ai.usage.cache_read_input_tokens")),
         Row(semconv.CACHE_WRITE_TOKENS, SpanAttr("gen_ai.usage.cache_creation_input_tokens")),
         Row(semconv.REASONING_TOKENS, SpanAttr("gen_ai.usage.reasoning_tokens")),
+        Row(semconv.OUTPUT_TOKENS, _TOTAL, Less(SpanAttr(semconv.INPUT_TOKENS)), scope=_GOOGLE),
         Row(semconv.FINISH_REASONS, SpanAttr("gen_ai.completion.0.finish_reason"), JsonList()),
         Row(semconv.TIME_TO_FIRST_CHUNK, EventTime("gen_ai.content.completion.chunk"), EventOffset()),
         Row(semconv.TIME_TO_FIRST_CHUNK, EventTime("llm.content.completion.chunk"), EventOffset()),
