@@ -181,3 +181,29 @@ def test_pydantic_ais_thoughts_are_reasoning() -> None:
     """Google's word for it."""
     attributes = {semconv.OPERATION: "chat", semconv.INPUT_TOKENS: 9, "gen_ai.usage.details.thoughts_tokens": 50}
     assert _one(attributes, "pydantic-ai")[semconv.REASONING_TOKENS] == 50
+
+
+def test_openlits_gemini_thoughts_are_output() -> None:
+    """Its output is what Google calls candidates; what was thought stands beside it and is priced as output."""
+    usage = {semconv.OPERATION: "chat", semconv.INPUT_TOKENS: 1200, semconv.OUTPUT_TOKENS: 7}
+    usage |= {"gen_ai.usage.reasoning_tokens": 50}
+    shown = _one(usage, "openlit.instrumentation.google_ai_studio")
+    assert (shown[semconv.OUTPUT_TOKENS], shown[semconv.REASONING_TOKENS]) == (57, 50)
+    assert _one(usage, "openlit.instrumentation.openai")[semconv.OUTPUT_TOKENS] == 7
+
+
+@pytest.mark.parametrize(("library", "first"), [("anthropic", None), ("openai", 0.0004)])
+def test_openlits_first_token_of_anthropic_is_unknown(library: str, first: float | None) -> None:
+    """Its clock starts with the answer, so four streams at once had 0.4 ms where it took 100."""
+    stream = {semconv.OPERATION: "chat", semconv.STREAM: True, "gen_ai.server.time_to_first_token": 0.0004}
+    shown = _one(stream, f"openlit.instrumentation.{library}")
+    assert shown.get(semconv.TIME_TO_FIRST_CHUNK) == first
+    assert shown[semconv.STREAM] is True
+
+
+def test_openlits_langchain_has_no_model_called_anthropic() -> None:
+    """The model asked for is not found, so it writes its maker."""
+    models = {semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "anthropic", semconv.RESPONSE_MODEL: "claude-opus-4-5"}
+    shown = _one(models, "openlit.instrumentation.langchain")
+    assert semconv.REQUEST_MODEL not in shown
+    assert shown[semconv.RESPONSE_MODEL] == "claude-opus-4-5"

@@ -238,3 +238,19 @@ def test_groqs_stream_is_not_looked_at() -> None:
     shown = _one({**LLM, PARAMETERS: '{"stream": true}', "output.value": "<groq.Stream>"}, "groq", "Completions")
     assert shown[semconv.STREAM] is True
     assert semconv.STREAM_INCOMPLETE not in shown
+
+
+@pytest.mark.parametrize(("word", "stream"), [("false", None), ("true", True)])
+def test_langchains_parameters_do_not_say_that_it_is_no_stream(word: str, stream: bool | None) -> None:
+    """They are the model's, and the same for `invoke` and `stream`."""
+    shown = _one({**LLM, PARAMETERS: f'{{"model": "gpt-4o-mini", "stream": {word}}}'}, "langchain", "ChatOpenAI")
+    assert shown.get(semconv.STREAM) is stream
+
+
+def test_langchains_failed_call_has_only_the_model_asked_for() -> None:
+    """Its output is there, and empty."""
+    call = {**LLM, "llm.model_name": "claude-sonnet-4-5", "output.value": '{"generations": [[]]}'}
+    failed = _one(call, "langchain", "ChatAnthropic", failed=True)
+    assert failed[semconv.REQUEST_MODEL] == "claude-sonnet-4-5"
+    assert semconv.RESPONSE_MODEL not in failed
+    assert _one(call, "langchain", "ChatAnthropic")[semconv.RESPONSE_MODEL] == "claude-sonnet-4-5"

@@ -74,6 +74,9 @@ _ANSWERED: Final = Any(
         Has(SpanAttr("llm.token_count.completion")),
     )
 )
+_LANGCHAIN: Final = Matches(Field("scope"), r"^openinference\.instrumentation\.langchain$")
+# Of a call that failed LangChain's tells an output, which is empty.
+_UNANSWERED: Final = Any((Not(_ANSWERED), All((_LANGCHAIN, Equals(Field("status"), (2,))))))
 _PROVIDERS: Final = MapValue(
     (
         ("azure", "azure.ai.openai"),
@@ -133,7 +136,7 @@ DIALECT: Final = Dialect(
         Row(semconv.REQUEST_MODEL, SpanAttr("llm.request.model_name")),
         Row(semconv.REQUEST_MODEL, _PARAMETERS, JsonField(("model",))),
         Row(semconv.REQUEST_MODEL, SpanAttr("embedding.invocation_parameters"), JsonField(("model",))),
-        Row(semconv.REQUEST_MODEL, _MODEL, when=Not(_ANSWERED), why="until an answer begins it is the model asked for"),
+        Row(semconv.REQUEST_MODEL, _MODEL, when=_UNANSWERED, why="until an answer begins it is the model asked for"),
         Row(
             semconv.REQUEST_MODEL,
             _MODEL,
@@ -142,12 +145,18 @@ DIALECT: Final = Dialect(
             why="Converse names no model that answered",
         ),
         Row(semconv.RESPONSE_MODEL, SpanAttr("llm.response.model_name")),
-        Row(semconv.RESPONSE_MODEL, _MODEL, when=_ANSWERED),
+        Row(semconv.RESPONSE_MODEL, _MODEL, when=Not(_UNANSWERED)),
         Row(semconv.RESPONSE_MODEL, SpanAttr("embedding.model_name")),
         Row(semconv.RESPONSE_ID, _ANSWER, JsonField(("id",))),
         Row(semconv.REQUEST_TIER, _PARAMETERS, JsonField(("service_tier",))),
         Row(semconv.RESPONSE_TIER, _ANSWER, JsonField(("service_tier",))),
-        Row(semconv.STREAM, _PARAMETERS, JsonField(("stream",))),
+        Row(
+            semconv.STREAM,
+            _PARAMETERS,
+            JsonField(("stream",)),
+            Any((Not(_LANGCHAIN), Matches(_PARAMETERS, r'"stream": ?true'))),
+            why="LangChain's parameters are the model's, whichever of its methods was called",
+        ),
         Row(semconv.STREAM, _KIND, Const(True), Matches(_NAME, _STREAMS), _SCOPE, "their parameters do not say it"),
         Row(
             semconv.STREAM,

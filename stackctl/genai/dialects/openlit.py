@@ -9,7 +9,7 @@ exactly where it saw a usage. Other clients' estimates show no sign.
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.rows import AddTo, All, Dialect, Equals, Erase, Has, Not, Row, SpanAttr
+from stackctl.genai.rows import AddTo, All, Dialect, Equals, Erase, Field, Has, Not, Row, SpanAttr
 
 SCOPE: Final = r"^openlit\."
 _OPENAI: Final = r"^openlit\.instrumentation\.openai$"
@@ -22,6 +22,9 @@ _ESTIMATED: Final = All(
         Not(Has(SpanAttr(semconv.CACHE_READ_TOKENS))),
     )
 )
+# Its clock of a stream of Anthropic's starts when the answer does: of the time to the first token nothing is left.
+_CLOCKS_LATE: Final = Equals(Field("scope"), ("openlit.instrumentation.anthropic",))
+_COMPANIES: Final = ("anthropic", "openai", "google", "mistralai")
 
 DIALECT: Final = Dialect(
     name="OpenLIT",
@@ -32,11 +35,26 @@ DIALECT: Final = Dialect(
             scope=r"^openlit\.instrumentation\.(anthropic|bedrock)$",
             why="it copies input_tokens of APIs that leave cached tokens out; for LangChain and Google it adds them",
         ),
+        AddTo(
+            semconv.OUTPUT_TOKENS,
+            (semconv.REASONING_TOKENS,),
+            scope=r"^openlit\.instrumentation\.google_ai_studio$",
+            why="it copies candidatesTokenCount, which leaves out what Gemini thought",
+        ),
     ),
     erases=(
         *(
             Erase(key, _ESTIMATED, _OPENAI, "an estimate is no usage")
             for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS)
+        ),
+        *(
+            Erase(
+                key,
+                Equals(SpanAttr(key), _COMPANIES),
+                r"^openlit\.instrumentation\.langchain$",
+                "where it does not find the model it takes the name of its maker",
+            )
+            for key in (semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL)
         ),
         Erase(
             semconv.TOOL_NAME,
@@ -49,7 +67,7 @@ DIALECT: Final = Dialect(
         Row(
             semconv.TIME_TO_FIRST_CHUNK,
             SpanAttr("gen_ai.server.time_to_first_token"),
-            when=Equals(SpanAttr(semconv.STREAM), (True,)),
+            when=All((Equals(SpanAttr(semconv.STREAM), (True,)), Not(_CLOCKS_LATE))),
             scope=SCOPE,
         ),
         Row(semconv.SENT_COST_USD, SpanAttr("gen_ai.usage.cost"), scope=SCOPE),
