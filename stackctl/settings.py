@@ -26,6 +26,7 @@ DEFAULT = "default"  # the origin of a setting about which nothing was said
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _BYTES = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _LONGEST_SHOWN = 120  # characters of a refused value in a message
+_SURROGATE = re.compile("[\ud800-\udfff]")  # Python's stand-in for a byte that is no UTF-8
 _SMALLEST_RETENTION_BYTES = 64 * 2**20  # below it one sealed segment would already be too much
 
 
@@ -117,7 +118,7 @@ def one_of(*choices: str) -> Callable[[Any], str]:
 
 def seconds(raw: Any) -> int:
     """Parse a duration such as `30s`, `15m`, `24h`, `7d`, `2w` into seconds, at least one."""
-    found = re.fullmatch(r"(\d{1,9})([smhdw])", str(raw).strip())
+    found = re.fullmatch(r"([0-9]{1,9})([smhdw])", str(raw).strip())
     if found is None or int(found[1]) == 0:
         raise ValueError
     return int(found[1]) * _SECONDS[found[2]]
@@ -125,11 +126,11 @@ def seconds(raw: Any) -> int:
 
 def size(raw: Any) -> int:
     """Parse a size such as `10GiB` or a number of bytes, at least 64 MiB."""
-    found = re.fullmatch(r"(\d{1,15})\s*([A-Za-z]*)", str(raw).strip())
+    found = re.fullmatch(r"([0-9]{1,15})\s*([A-Za-z]*)", str(raw).strip())
     if found is None or found[2].upper() not in _BYTES:
         raise ValueError
     value = int(found[1]) * _BYTES[found[2].upper()]
-    if value < _SMALLEST_RETENTION_BYTES:
+    if not _SMALLEST_RETENTION_BYTES <= value < 2**63:
         raise ValueError
     return value
 
@@ -173,7 +174,7 @@ def ports(raw: Any) -> dict[str, int] | None:
         raise ValueError
     chosen: dict[str, int] = {}
     for name, port in table.items():
-        if name not in ENDPOINT_BY_NAME or isinstance(port, bool) or not re.fullmatch(r"\d{1,5}", str(port)):
+        if name not in ENDPOINT_BY_NAME or isinstance(port, bool) or not re.fullmatch(r"[0-9]{1,5}", str(port)):
             raise ValueError
         if not 1 <= int(port) <= 65_535 or int(port) in chosen.values():
             raise ValueError
@@ -186,12 +187,28 @@ def patterns(raw: Any) -> tuple[str, ...]:
     found = texts(raw)
     for pattern in found:
         try:
-            re.compile(pattern)
-        except re.error as error:
+            _compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(str(error)) from error
-        if re.search(r"\(\?[=!<]|\\\d", pattern):
-            raise ValueError
     return found
+
+
+def _compile(pattern: str) -> None:
+    """Compile a pattern with RE2, whose syntax counts; the base install has no RE2, only Python's, which has more."""
+    try:
+        import re2
+    except ModuleNotFoundError:
+        re.compile(pattern)
+        if re.search(r"\(\?([=!>]|<[=!]|P=)|\\[0-9ZN]|[*+?}]\+", pattern):
+            raise ValueError from None
+        return
+    options = re2.Options()
+    options.log_errors = False  # else it writes the pattern to stderr
+    try:
+        re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from error
 
 
 def price_rows(raw: Any) -> tuple[OwnPrice, ...]:
@@ -257,11 +274,12 @@ def _address(raw: Any) -> str:
 
 
 def _directory(raw: Any) -> Path:
-    if isinstance(raw, Path):
-        return raw.expanduser().absolute()
-    if not isinstance(raw, str) or not raw.strip():
+    if not isinstance(raw, Path) and (not isinstance(raw, str) or not raw.strip()):
         raise ValueError
-    return Path(raw).expanduser().absolute()
+    try:
+        return Path(raw).expanduser().absolute()
+    except RuntimeError as error:  # the home of a user that there is not
+        raise ValueError(str(error)) from error
 
 
 def _file(raw: Any) -> Path | None:
@@ -443,19 +461,43 @@ def _choose(
 
 def _parsed(row: Row, raw: Any, origin: str) -> Any:
     try:
+        _check_storable(raw)
         return row.parse(raw)
     except ValueError as error:
         detail = f" ({error})" if str(error) else ""
-        shown = textwrap.shorten(repr(raw), _LONGEST_SHOWN, placeholder=" ...")
         raise SettingsInvalid(
-            f"{origin}: {row.key} cannot be {shown}{detail}", next_step=f"{row.key} takes: {row.allowed}"
+            f"{origin}: {row.key} cannot be {_shown(raw)}{detail}", next_step=f"{row.key} takes: {row.allowed}"
         ) from error
+
+
+def _check_storable(raw: Any) -> None:
+    """Refuse texts and numbers that no file's name, no configuration and no process can hold."""
+    match raw:
+        case str():
+            if "\0" in raw or _SURROGATE.search(raw):
+                raise ValueError("it holds what is no UTF-8 text")
+        case int() if raw.bit_length() > 63:
+            raise ValueError("no setting takes so large a number")
+        case Mapping():
+            _check_storable([*raw, *raw.values()])
+        case list() | tuple():
+            for one in raw:
+                _check_storable(one)
+        case Path():
+            _check_storable(str(raw))
+
+
+def _shown(raw: Any) -> str:
+    try:
+        return textwrap.shorten(repr(raw), _LONGEST_SHOWN, placeholder=" ...")
+    except ValueError:  # Python writes out no integer of more than 4300 digits
+        return "a number of thousands of digits"
 
 
 def _file_values(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield key and raw value of each setting in the file; nothing when there is no file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of its encoding
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:
@@ -463,7 +505,8 @@ def _file_values(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # numbers too long and tables too deep are no TOMLDecodeError
-        raise SettingsInvalid(f"{path} is not TOML: {error}", next_step="mend the file where it says") from error
+        detail = "a number has too many digits" if "set_int_max_str_digits" in str(error) else error
+        raise SettingsInvalid(f"{path} is not TOML: {detail}", next_step="mend the file where it says") from error
     yield from _flat(path, tables, "")
 
 

@@ -112,6 +112,9 @@ PROBE_SERIES = "stackctl_probe_time_seconds"
 PRICE_CELL: Final = re.compile(r"[A-Za-z0-9._:/@+-]*")
 
 
+_NUMBER: Final = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
 @dataclass(frozen=True)
 class OwnPrice:
     """A price row of the user's own. Money in USD per million tokens, as decimal text, so that it stays exact.
@@ -150,7 +153,7 @@ class OwnPrice:
             if not isinstance(table[key], str) or not table[key] or not PRICE_CELL.fullmatch(table[key]):
                 raise ValueError(f"{key} must be a name of letters, digits and ._:/@+-, not {table[key]!r}")
         window = table.get("window")
-        if window is not None and (type(window) is not int or window <= 0):
+        if window is not None and (type(window) is not int or not 0 < window < 10**12):  # as in the book
             raise ValueError(f"window must be a number of tokens, not {window!r}")
         prices = {key: _price(key, table[key]) for key in known[2:6] if key in table}
         return cls(provider=table["provider"], model=table["model"], **prices, window=window)
@@ -161,13 +164,22 @@ def _price(key: str, raw: Any) -> str:
     wrong = ValueError(f"{key} must be USD per million tokens, such as 0.15, not {raw!r}")
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         raise wrong
-    try:
-        value = Decimal(str(raw))  # a float as the decimal number that it prints as
-    except InvalidOperation:
-        raise wrong from None
-    if not is_price(value):
+    value = price_of(str(raw).strip())  # a float as the decimal number that it prints as
+    if value is None:
         raise wrong
     return format(value, "f")
+
+
+def price_of(text: str) -> Decimal | None:
+    """Return the price that a text is, in USD per million tokens; None where it is none.
+
+    `Decimal` takes more for a number than the Collector does: underscores, and the digits of all scripts.
+    """
+    try:
+        value = Decimal(text) if _NUMBER.fullmatch(text) else None
+    except InvalidOperation:
+        return None
+    return value if value is not None and is_price(value) else None
 
 
 def is_price(value: Decimal) -> bool:

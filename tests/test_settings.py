@@ -146,6 +146,66 @@ def test_rows_too_deep_to_read_are_refused(tmp_path):
         load(environ={"STACKCTL_PRICES_ROWS": "[" * 100_000}, directory=tmp_path)
 
 
+HUGE = f"0x{'f' * 5000}"
+PRICED = '[[prices.rows]]\nprovider = "a"\nmodel = "m"\ninput = '
+
+
+@pytest.mark.parametrize("key", ROW_BY_KEY)
+@pytest.mark.parametrize("value", [HUGE, "9" * 5000, '"a\\u0000"', '["a\\u0000"]', "nan", "[[[[1]]]]"])
+def test_no_setting_takes_what_nothing_can_hold(tmp_path, key, value):
+    """Integers that Python does not write out, NUL and nonsense are refused by name, whatever the setting is."""
+    with pytest.raises(SettingsInvalid, match=r"stackctl\.toml"):
+        load({}, {}, in_file(tmp_path, f"{key} = {value}\n"))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        *(HUGE, "inf", "nan", "-0.0", "1e400", "1e-30", '"1_0"', '"\u0661"', '"Infinity"', '"1\\u0000"'),
+        *(f"1\nwindow = {window}" for window in (HUGE, 2**63, 10**12, "inf")),
+    ],
+)
+def test_no_price_is_what_the_collector_cannot_read(tmp_path, rest):
+    """A price is digits of ASCII, a window a likely number."""
+    with pytest.raises(SettingsInvalid, match=r"prices\.rows"):
+        load({}, {}, in_file(tmp_path, f"{PRICED}{rest}\n"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *(("STACKCTL_MODELS_EXTRA", text) for text in ("\udcff", "\0")),
+        *(("STACKCTL_DATA_DIR", text) for text in ("\udcff", "~no-such-user-here/x", "a\0b")),
+        *(("STACKCTL_RETENTION_SIZE", text) for text in ("999999999999999TiB", "\u0667GiB")),
+        ("STACKCTL_RETENTION", "\u0663d"),
+        *(
+            ("STACKCTL_CONTENT_ALLOW_KEYS", pattern)
+            for pattern in (r"(?P<a>x)(?P=a)", "x*+", "(?>a)", r"a\Z", "(a{1000}){1000}", "(" * 5000)
+        ),
+    ],
+)
+def test_no_engine_is_started_with_what_it_cannot_read(tmp_path, variable, value):
+    """What fits into no JSON, no path and no RE2 pattern is refused here, not by an engine that does not come up."""
+    with pytest.raises(SettingsInvalid, match=variable):
+        load({}, {variable: value}, tmp_path)
+
+
+def test_a_mark_of_the_encoding_may_stand_before_the_file(tmp_path):
+    """Some editors write one."""
+    (tmp_path / settings.FILE_NAME).write_bytes(b'\xef\xbb\xbfretention = "3d"\n')
+    assert load({}, {}, tmp_path).settings.retention_seconds == 3 * 86_400
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, lambda file: file.symlink_to(file), lambda file: file.write_bytes(b"\xff")]
+)
+def test_a_file_that_is_no_text_is_refused(tmp_path, make):
+    """A directory in its place, a link to itself, another encoding."""
+    make(tmp_path / settings.FILE_NAME)
+    with pytest.raises(SettingsInvalid, match="cannot be read"):
+        load({}, {}, tmp_path)
+
+
 def test_a_size_and_a_duration_are_counted_in_bytes_and_seconds():
     """Units mean what they say: KiB is 1024, kB is 1000."""
     assert [settings.size(text) for text in ("64MiB", "1GB", "2 TiB", "100000000")] == [

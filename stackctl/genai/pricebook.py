@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ from stackctl.stack import OwnPrice
 OLD_DAYS: Final = 30
 _SIMILAR: Final = 0.6  # difflib's own default: below it two names have little in common
 _AHEAD_DAYS: Final = 1  # of a clock that is wrong or in another zone
+_LONGEST: Final = 64 * 2**20  # characters of a book, two hundred times what the shipped one has
+_LONGEST_LINE: Final = 10_000
 _CELLS: Final = ("input", "cache_read", "cache_write", "output")
 
 
@@ -31,7 +34,11 @@ def read(path: Path) -> PriceBook:
     """
     write_one = f"write one: stackctl prices update {_free(path)}"
     try:
-        return PriceBook.parse(path.read_text(encoding="ascii"))
+        with path.open(encoding="ascii") as file:
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise ValueError("it is too long")
+        return PriceBook.parse(text)
     except OSError as error:
         raise SettingsInvalid(f"the price book {path} cannot be read: {error.strerror}", next_step=write_one) from error
     except UnicodeDecodeError as error:
@@ -53,7 +60,8 @@ def is_book(path: Path) -> bool:
         OSError: it cannot be read.
     """
     with path.open(encoding="ascii", errors="replace") as lines:
-        first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+        read = iter(partial(lines.readline, _LONGEST_LINE), "")
+        first = next((line for line in read if line.strip() and not line.startswith("#")), "")
     return first.rstrip() == ",".join(COLUMNS)
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final, Self
 
 from stackctl import semconv
-from stackctl.stack import PRICE_CELL, OwnPrice, host_of, is_price
+from stackctl.stack import PRICE_CELL, OwnPrice, host_of, price_of
 
 CSV_NAME: Final = "prices.csv"
 COLUMNS: Final = ("provider", "model", "input", "cache_read", "cache_write", "output", "tiers", "context_window")
@@ -387,8 +387,9 @@ def _tokens(text: str) -> int:
 
 
 def _rates(input_: str, cache_read: str, cache_write: str, output: str) -> Rates:
-    rates = [None if cell == "" else Decimal(cell) for cell in (input_, cache_read, cache_write, output)]
-    if rates[0] is None or not all(rate is None or is_price(rate) for rate in rates):
+    cells = (input_, cache_read, cache_write, output)
+    rates = [price_of(cell) for cell in cells]
+    if rates[0] is None or any(cell and rate is None for cell, rate in zip(cells, rates, strict=True)):
         raise ValueError("a price is a number of USD per million tokens, from 0 to a billion")
     return Rates(rates[0], *rates[1:])
 

@@ -10,9 +10,19 @@ from stackctl.stack import ENDPOINT_BY_NAME
 
 
 def free(names: Iterable[str], host: str) -> dict[str, int]:
-    """Return a free port for each endpoint, chosen by the system, no two alike."""
+    """Return a free port for each endpoint, chosen by the system, no two alike.
+
+    Raises:
+        EnvironmentLacks, SettingsInvalid: as `check`.
+    """
+    found = {}
     with ExitStack() as held:
-        return {name: held.enter_context(_bound(host, 0)).getsockname()[1] for name in names}
+        for name in names:
+            try:
+                found[name] = held.enter_context(_bound(host, 0)).getsockname()[1]
+            except (OSError, UnicodeError) as error:
+                raise _refusal(error, name, host, 0) from error
+    return found
 
 
 def default(names: Iterable[str], chosen: Mapping[str, int]) -> dict[str, int]:
@@ -44,7 +54,7 @@ def check(ports: Mapping[str, int], host: str) -> None:
     for name, port in ports.items():
         try:
             _bound(host, port).close()
-        except (socket.gaierror, OSError) as error:
+        except (OSError, UnicodeError) as error:
             raise _refusal(error, name, host, port) from error
 
 
@@ -55,14 +65,14 @@ def _bound(host: str, port: int) -> socket.socket:
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
         )  # as servers do: connections that linger do not count
         listener.bind((host, port))
-    except OSError:
+    except (OSError, UnicodeError):  # the latter: parts of a name of more than 63 letters, or none
         listener.close()
         raise
     return listener
 
 
-def _refusal(error: OSError, name: str, host: str, port: int) -> Exception:
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+def _refusal(error: OSError | UnicodeError, name: str, host: str, port: int) -> Exception:
+    if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return SettingsInvalid(f"host: {host} is no address of this machine", next_step="use 127.0.0.1 or one that is")
     if error.errno == errno.EADDRINUSE:
         return PortTaken(

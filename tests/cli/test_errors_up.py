@@ -33,6 +33,15 @@ def assert_refused(finished: Finished, code: int, message: str, next_step: str) 
         (["up", "--ports", "tempo=4317"], 2, "two endpoints would get one port", "port of its own"),
         (["up", "--retention", "soon"], 2, "--retention: retention cannot be 'soon'", "a number with"),
         (["up", "--host", "192.0.2.1"], 2, "192.0.2.1 is no address of this machine", "127.0.0.1"),
+        *(
+            (
+                ["up", "--runtime", "embedded", "--console", "none", "--ports", "auto", "--host", host],
+                2,
+                "is no address of this machine",
+                "127.0.0.1",
+            )
+            for host in ("192.0.2.1", "no.such.host.invalid", "a..b", "x" * 300)
+        ),
         (
             ["up", "--image", "nonsense=x:1"],
             2,

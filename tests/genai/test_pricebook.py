@@ -172,3 +172,16 @@ def test_lines_without_known_numbers_cannot_be_used_unfilled(tmp_path: Path) -> 
     (tmp_path / "stackctl.toml").write_text("\n".join(pricebook.toml_lines("ours", "zzz", None)))
     with pytest.raises(SettingsInvalid, match="input must be USD per million tokens"):
         load(environ={}, directory=tmp_path)
+
+
+def test_what_never_ends_is_no_book() -> None:
+    """A device in place of a book is refused instead of being read until memory is full."""
+    with pytest.raises(SettingsInvalid, match="is no price book"):
+        pricebook.read(Path("/dev/zero"))
+    assert not pricebook.is_book(Path("/dev/null"))
+
+
+def test_a_cell_is_a_number_for_the_collector_too() -> None:
+    """Python reads underscores in numbers, which the Collector would not."""
+    with pytest.raises(ValueError, match="line 4 holds no price"):
+        PriceBook.parse(HEAD + "openai,m,1_0,,,2,,\n")
