@@ -9,15 +9,16 @@ it.
                           gap is long enough to divide by.
     context utilization   input tokens / the context window of the priced model.
     incomplete stream     true where a stream began and brought neither a finish reason nor usage. Libraries call that
-                          OK, unset or an error, each as it likes. Anthropic's first event brings a usage already, so
-                          of its calls no finish reason tells enough, where the library writes one of every whole one.
+                          OK, unset or an error, each as it likes. Anthropic's first event brings a usage already, and
+                          each of Gemini's, so of their calls no finish reason tells enough, where the library writes
+                          one of every whole one.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.dialects.anthropic_sdk import SCOPE as ANTHROPIC_SDK
+from stackctl.genai.dialects import anthropic_sdk, pydantic_ai
 from stackctl.genai.dialects.openai_v2 import EITHER_SCOPE
 from stackctl.genai.metrics import ACCOUNTED, FIRST_TOKEN_KNOWN
 from stackctl.genai.rows import All, Any, Equals, Field, Has, Matches, Not, SpanAttr, ValueType, When
@@ -44,12 +45,13 @@ _TELLS_NO_END: Final = All(
     (Matches(Field("scope"), rf"{EITHER_SCOPE}|^openinference\.instrumentation\.groq$"), Not(_FIRST))
 )
 _NO_USAGE: Final = All((Not(Has(SpanAttr(semconv.OUTPUT_TOKENS))), Not(Has(SpanAttr(semconv.INPUT_TOKENS)))))
-# OpenInference's writes finish reasons since the release that writes the model asked for. Google's chunks bring a usage
-# each, and a whole stream of them gets a status.
+# OpenInference's writes finish reasons since the release that writes the model asked for, pydantic-ai before the one
+# that tells a first token, without which its streams with a usage are not known to be streams. Google's chunks bring a
+# usage each, and a whole stream of them gets a status from OpenInference's.
 _TELLS_EACH_END: Final = Any(
     (
-        Matches(Field("scope"), ANTHROPIC_SDK),
         Matches(Field("scope"), r"^openlit\.instrumentation\.anthropic$"),
+        Matches(Field("scope"), anthropic_sdk.SCOPE),
         All(
             (
                 Matches(Field("scope"), r"^openinference\.instrumentation\.anthropic$"),
@@ -60,6 +62,12 @@ _TELLS_EACH_END: Final = Any(
             (
                 Matches(Field("scope"), r"^openinference\.instrumentation\.google_genai$"),
                 Not(Equals(Field("status"), (1,))),
+            )
+        ),
+        All(
+            (
+                Matches(Field("scope"), pydantic_ai.SCOPE),
+                Equals(SpanAttr(semconv.PROVIDER), ("anthropic", "gcp.gemini", "gcp.vertex_ai")),
             )
         ),
     )

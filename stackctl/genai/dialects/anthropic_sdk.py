@@ -1,9 +1,10 @@
-"""Anthropic's own client, which sends spans by itself since 2.x: the conventions' newest keys, the input whole.
+"""Anthropic's own clients, which trace by themselves since the Python client 2 and the TypeScript one 1.
 
-Seen of anthropic 2.14.0 (`anthropic/_tracing.py`). Its finish reason has a key of its own, and only a whole answer has
-one; of a stream that broke it gives the usage of the first event, without output. Beside an instrumentation of the
-client or of LangChain a call has two spans of two scopes, mostly side by side: `accounting.exclude_scopes` mutes one,
-and so does ANTHROPIC_OPEN_TELEMETRY=false in the application.
+The conventions' keys but for the finish reason, under scope `com.anthropic.sdk.<language>[.<platform>]`, on as soon as
+the application has a tracer provider (ANTHROPIC_OPEN_TELEMETRY=false turns it off). A call that was answered has status
+OK; a stream that was closed early none, and the input of its first event for usage. Beside an instrumentor of the client
+or of LangChain a call has two spans of two scopes, mostly side by side, and nothing in either says so:
+`accounting.exclude_scopes` mutes one. A count of tokens and the tool runner have other operations.
 """
 
 from typing import Final

@@ -1,0 +1,81 @@
+"""What libraries sent of calls to a local simulator, beyond the captures: 1200 tokens in, 1024 of them read from the
+cache and 100 written to it, 57 out, of which Gemini thought 50.
+"""
+
+from typing import Any
+
+import pytest
+
+from stackctl import semconv
+from stackctl.embedded.columns import Pipeline
+from stackctl.stack import EngineConfig
+from tests.embedded.span_tables import spans_of
+
+CONFIG = EngineConfig("unused")
+
+
+def _one(attributes: dict[str, Any], scope: str, name: str = "chat", **more: Any) -> dict[str, Any]:
+    """The stored columns of one span."""
+    (row,) = Pipeline(CONFIG).process(spans_of(attributes, scope=scope, name=name, **more)).to_pylist()
+    return {key[2:-2]: value for key, value in row.items() if key.startswith("s:")}
+
+
+# --- Anthropic's client -----------------------------------------------------------------------------------------------
+CLAUDE = {
+    semconv.OPERATION: "chat",
+    semconv.PROVIDER: "anthropic",
+    semconv.REQUEST_MODEL: "claude-sonnet-4-5",
+    semconv.RESPONSE_MODEL: "claude-sonnet-4-5-20250929",
+    semconv.INPUT_TOKENS: 1200,
+    semconv.CACHE_READ_TOKENS: 1024,
+    semconv.CACHE_WRITE_TOKENS: 100,
+}
+FINISHED = {semconv.OUTPUT_TOKENS: 57, "anthropic.message.stop_reason": "end_turn"}
+CLIENTS = ("com.anthropic.sdk.python", "com.anthropic.sdk.python.bedrock", "com.anthropic.sdk.typescript")
+CLAUDE_USD = 0.0017652
+GEMINI_USD = 0.00022602
+
+
+@pytest.mark.parametrize("scope", CLIENTS)
+def test_anthropics_client_tells_a_whole_call(scope: str) -> None:
+    """Its finish reason stands under a name of its own."""
+    shown = _one({**CLAUDE, **FINISHED, semconv.STREAM: True}, scope, "anthropic.messages.create")
+    assert (shown[semconv.ACCOUNTED], shown[semconv.FINISH_REASONS]) == (True, '["end_turn"]')
+    assert shown[semconv.COST_USD] == pytest.approx(CLAUDE_USD)
+    assert semconv.STREAM_INCOMPLETE not in shown
+
+
+@pytest.mark.parametrize("scope", CLIENTS)
+def test_a_closed_stream_of_anthropics_client_is_incomplete(scope: str) -> None:
+    """The first event brought an input, so that only the finish reason tells."""
+    shown = _one({**CLAUDE, semconv.STREAM: True, semconv.TIME_TO_FIRST_CHUNK: 0.3}, scope)
+    assert shown[semconv.STREAM_INCOMPLETE] is True
+
+
+@pytest.mark.parametrize("operation", ["invoke_agent", "execute_tool", None])
+def test_other_spans_of_anthropics_client_are_no_calls(operation: str | None) -> None:
+    """The tool runner, a tool, and a count of tokens, which has no operation."""
+    named = {} if operation is None else {semconv.OPERATION: operation}
+    attributes = {semconv.PROVIDER: "anthropic", semconv.REQUEST_MODEL: "claude-sonnet-4-5", **named}
+    assert semconv.ACCOUNTED not in _one(attributes, CLIENTS[0], "anthropic.messages.tool_runner")
+
+
+# --- pydantic-ai ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("provider", "more", "incomplete"),
+    [
+        ("anthropic", {}, True),
+        ("google", {}, True),
+        ("google-cloud", {}, True),
+        ("anthropic", {semconv.FINISH_REASONS: '["stop"]'}, None),
+        # Its model for tests, which finishes without a reason.
+        ("test", {}, None),
+    ],
+)
+def test_a_broken_stream_of_pydantic_ai_brings_a_usage(
+    provider: str, more: dict[str, str], incomplete: bool | None
+) -> None:
+    """Claude's first event and each of Gemini's have one."""
+    call = {semconv.OPERATION: "chat", semconv.PROVIDER: provider, semconv.INPUT_TOKENS: 1200, semconv.OUTPUT_TOKENS: 1}
+    shown = _one({**call, "gen_ai.client.operation.time_to_first_chunk": 0.15, **more}, "pydantic-ai")
+    assert shown.get(semconv.STREAM_INCOMPLETE) == incomplete
