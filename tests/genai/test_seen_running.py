@@ -79,3 +79,64 @@ def test_a_broken_stream_of_pydantic_ai_brings_a_usage(
     call = {semconv.OPERATION: "chat", semconv.PROVIDER: provider, semconv.INPUT_TOKENS: 1200, semconv.OUTPUT_TOKENS: 1}
     shown = _one({**call, "gen_ai.client.operation.time_to_first_chunk": 0.15, **more}, "pydantic-ai")
     assert shown.get(semconv.STREAM_INCOMPLETE) == incomplete
+
+
+# --- LiteLLM ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("word", ["anthropic_messages", "aanthropic_messages"])
+@pytest.mark.parametrize(
+    ("answer", "provider"), [("msg_01", "anthropic"), ("msg_bdrk_01", "aws.bedrock"), ("msg_vrtx_01", "gcp.vertex_ai")]
+)
+def test_litellms_messages_api_has_a_provider(word: str, answer: str, provider: str) -> None:
+    """It leaves it out; the answer's id tells who served a Claude."""
+    call = {"llm.request.type": word, "gen_ai.system": "", "litellm.provider.model": "claude-sonnet-4-5"}
+    usage = {**CLAUDE, semconv.OUTPUT_TOKENS: 57, semconv.PROVIDER: "", semconv.RESPONSE_ID: answer}
+    shown = _one({**usage, **call, semconv.OPERATION: word}, "litellm", "litellm_request")
+    assert (shown[semconv.OPERATION], shown[semconv.PROVIDER]) == ("chat", provider)
+    assert shown[semconv.COST_STATUS] == "priced"
+
+
+@pytest.mark.parametrize(
+    ("word", "stream"), [("agenerate_content", False), ("agenerate_content_stream", True), ("generate_content", False)]
+)
+def test_litellms_google_calls_have_a_provider(word: str, stream: bool) -> None:
+    """And of a stream it says that it is none."""
+    call = {"llm.request.type": word, "litellm.provider.model": "gemini-2.5-flash", "llm.is_streaming": "False"}
+    shown = _one({**call, "gen_ai.system": ""}, "litellm", "litellm_request")
+    assert (shown[semconv.PROVIDER], shown[semconv.STREAM]) == ("gcp.gemini", stream)
+
+
+def test_only_litellms_calls_in_a_providers_format_are_told_by_their_model() -> None:
+    """Of others it says the provider, or nobody knows it."""
+    call = {"llm.request.type": "completion", "litellm.provider.model": "claude-sonnet-4-5"}
+    assert semconv.PROVIDER not in _one(call, "litellm", "litellm_request")
+
+
+UNTOLD = "{'completion_tokens': 7, 'prompt_tokens': 22, 'total_tokens': 29, 'prompt_tokens_details': None}"
+TOLD = (
+    "{'completion_tokens': 7, 'prompt_tokens': 22, 'total_tokens': 29, 'prompt_tokens_details': {'cached_tokens': 0}}"
+)
+OPENAI = "https://api.openai.com/v1/"
+
+
+@pytest.mark.parametrize(
+    ("address", "usage", "streaming", "tokens"),
+    [
+        (OPENAI, UNTOLD, "True", None),
+        (OPENAI, UNTOLD, True, None),
+        (OPENAI, TOLD, "True", 22),
+        (OPENAI, UNTOLD, "False", 22),
+        # A server of the same API whose usage has no details.
+        ("http://vllm.internal:8000/v1/", UNTOLD, "True", 22),
+        ("https://api.openai.com.evil.example/v1/", UNTOLD, "True", 22),
+    ],
+)
+def test_litellms_own_count_of_a_stream_is_no_usage(
+    address: str, usage: str, streaming: str | bool, tokens: int | None
+) -> None:
+    """Where the usage was not asked for it counts words, cached and reasoning tokens unknown."""
+    call = {semconv.OPERATION: "chat", "llm.request.type": "completion", "llm.is_streaming": streaming}
+    sent = {"gen_ai.usage.input_tokens": 22, "gen_ai.usage.prompt_tokens": 22, "gen_ai.usage.output_tokens": 7}
+    more = {"metadata.usage_object": usage, "hidden_params": json.dumps({"model_id": None, "api_base": address})}
+    shown = _one({**call, **sent, **more}, "litellm", "litellm_request")
+    assert shown.get(semconv.INPUT_TOKENS) == tokens
+    assert (semconv.OUTPUT_TOKENS in shown) == (tokens is not None)

@@ -1,10 +1,12 @@
-"""LiteLLM 1.106: its older OpenTelemetry callback (`callbacks=["otel"]`) and the newer one (LITELLM_OTEL_V2).
+"""LiteLLM 1.106 and 1.110: its older OpenTelemetry callback (`callbacks=["otel"]`) and the newer one (LITELLM_OTEL_V2).
 
 The older one writes usage details as a Python literal and the server's address inside JSON; both give the request's
 model as response model on streams, which nothing in the span can mend. Of embeddings and of the Responses API the older
 one leaves the provider out; the prefix of its model says it, and on streams the answer's id, into which LiteLLM writes
-the provider in base 64. Where a span of the application is active it writes the call onto that one, whatever its scope
-(unless USE_OTEL_LITELLM_REQUEST_SPAN is set), so the keys tell it too; of two calls within the span the last stays.
+the provider in base 64. Of the Messages API and of Google's own it leaves the provider out too: the answer's id tells
+who served a Claude, else the model's maker stands for it. Where a span of the application is active it writes the call
+onto that one, whatever its scope (unless USE_OTEL_LITELLM_REQUEST_SPAN is set), so the keys tell it too; of two calls
+within the span the last stays.
 """
 
 from typing import Final
@@ -49,7 +51,9 @@ _AWAITED: Final = tuple((f"a{word}", operation) for word, operation in _CALLS)
 _CALL_TYPES: Final = MapValue((*_CALLS, *_AWAITED), closed=True)
 _NOT_CONVENTIONAL: Final = tuple(word for word, operation in (*_CALLS, *_AWAITED) if word != operation)
 _RESPONSES: Final = MapValue((("responses", "responses"), ("aresponses", "responses")), closed=True)
+_STREAMS: Final = r"^a?generate_content_stream$"
 _USAGE: Final = SpanAttr("metadata.usage_object")
+_STREAMING: Final = SpanAttr("llm.is_streaming")
 _MODEL: Final = SpanAttr("litellm.provider.model")
 _ANSWER: Final = SpanAttr(semconv.RESPONSE_ID)
 # LiteLLM's words for providers that the conventions call otherwise: docs.litellm.ai/docs/providers.
@@ -76,13 +80,26 @@ RENAMED: Final = (
     ("voyage", "voyageai"),
     ("github_copilot", "github-copilot"),
 )
-# Of a call that failed it counts the tokens itself.
-ESTIMATED: Final = All((_LITELLM, Equals(Field("status"), (2,))))
+# A stream whose usage was not asked for: OpenAI itself gives every usage its details, other servers may not.
+_NOT_ASKED: Final = All(
+    (
+        Matches(SpanAttr("hidden_params"), r'"api_base": "https://([a-z0-9.-]+\.)?api\.openai\.com[/"]'),
+        Matches(_USAGE, r"'prompt_tokens_details': None"),
+        Any((Equals(_STREAMING, (True,)), Equals(_STREAMING, ("True",)))),
+        Equals(_REQUEST_TYPE, ("completion", "acompletion")),
+    )
+)
+# Of a call that brought no usage it counts the tokens itself.
+ESTIMATED: Final = All((_LITELLM, Any((Equals(Field("status"), (2,)), _NOT_ASKED))))
 # How ids begin that say `litellm:custom_llm_provider:<name>;` in base 64.
 _ENCODED: Final = (
     ("openai", "bGl0ZWxsbTpjdXN0b21fbGxtX3Byb3ZpZGVyOm9wZW5haTt"),
     ("azure.ai.openai", "bGl0ZWxsbTpjdXN0b21fbGxtX3Byb3ZpZGVyOmF6dXJlO2"),
 )
+# Calls in the provider's own format, of which it says no provider.
+_NATIVE: Final = All((_LITELLM, Matches(_REQUEST_TYPE, r"^a?(anthropic_messages|generate_content(_stream)?)$")))
+_SERVED: Final = ((r"^msg_vrtx_", "gcp.vertex_ai"), (r"^msg_bdrk_", "aws.bedrock"))
+_MAKERS: Final = ((r"^claude-", "anthropic"), (r"^gemini-", "gcp.gemini"))
 
 DIALECT: Final = Dialect(
     name="LiteLLM",
@@ -93,7 +110,7 @@ DIALECT: Final = Dialect(
             why="not the conventions' values; the call type says it right",
         ),
         *(
-            Erase(key, ESTIMATED, why="a call that failed brought no usage")
+            Erase(key, ESTIMATED, why="what it counted itself is no usage")
             for key in (
                 semconv.INPUT_TOKENS,
                 semconv.OUTPUT_TOKENS,
@@ -117,7 +134,22 @@ DIALECT: Final = Dialect(
             Row(semconv.PROVIDER, _ANSWER, Const(name), All((Matches(_ANSWER, f"^resp_{text}"), _LITELLM)))
             for name, text in _ENCODED
         ),
+        *(
+            Row(semconv.PROVIDER, _ANSWER, Const(name), All((Matches(_ANSWER, pattern), _NATIVE)))
+            for pattern, name in _SERVED
+        ),
+        *(
+            Row(semconv.PROVIDER, _MODEL, Const(name), All((Matches(_MODEL, pattern), _NATIVE)), why="its maker")
+            for pattern, name in _MAKERS
+        ),
         Row(semconv.STREAM, SpanAttr("litellm.request.streaming"), when=_LITELLM),
+        Row(
+            semconv.STREAM,
+            _REQUEST_TYPE,
+            Const(True),
+            All((Matches(_REQUEST_TYPE, _STREAMS), _LITELLM)),
+            why="llm.is_streaming is False there",
+        ),
         Row(
             semconv.SERVER_ADDRESS,
             SpanAttr("hidden_params"),
