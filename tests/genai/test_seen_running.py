@@ -140,3 +140,87 @@ def test_litellms_own_count_of_a_stream_is_no_usage(
     shown = _one({**call, **sent, **more}, "litellm", "litellm_request")
     assert shown.get(semconv.INPUT_TOKENS) == tokens
     assert (semconv.OUTPUT_TOKENS in shown) == (tokens is not None)
+
+
+# --- Vercel AI SDK ----------------------------------------------------------------------------------------------------
+def _vercel(provider: str, model: str, metadata: dict[str, Any], **more: Any) -> dict[str, Any]:
+    call = {"ai.operationId": "ai.generateObject.doGenerate", "ai.model.provider": provider, "ai.response.model": model}
+    text = json.dumps(metadata, separators=(",", ":"))
+    return _one({**call, "ai.response.providerMetadata": text, **more}, "ai", "ai.generateObject.doGenerate")
+
+
+RAW_CLAUDE = {
+    "usage": {
+        "input_tokens": 76,
+        "output_tokens": 57,
+        "cache_creation_input_tokens": 100,
+        "cache_read_input_tokens": 1024,
+        "cache_creation": {"ephemeral_5m_input_tokens": 100},
+    },
+    "cacheCreationInputTokens": 100,
+}
+RAW_GEMINI = {
+    "promptFeedback": None,
+    "usageMetadata": {
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 1200}],
+        "cachedContentTokenCount": 1024,
+        "thoughtsTokenCount": 50,
+        "promptTokenCount": 1200,
+        "candidatesTokenCount": 7,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"gen_ai.usage.input_tokens": 76},  # version 5
+        {"gen_ai.usage.input_tokens": 76, "ai.usage.cachedInputTokens": 1024},  # a stream of version 5
+        {"gen_ai.usage.input_tokens": 1200},  # an object of version 6
+        {  # version 6
+            "gen_ai.usage.input_tokens": 1200,
+            "ai.usage.inputTokenDetails.noCacheTokens": 76,
+            "ai.usage.inputTokenDetails.cacheReadTokens": 1024,
+            "ai.usage.inputTokenDetails.cacheWriteTokens": 100,
+        },
+    ],
+)
+def test_vercels_claude_costs_what_it_should(sent: dict[str, int]) -> None:
+    """Cached tokens are part of the input whichever version wrote it."""
+    usage = {**sent, "gen_ai.usage.output_tokens": 57}
+    shown = _vercel("anthropic.messages", "claude-sonnet-4-5-20250929", {"anthropic": RAW_CLAUDE}, **usage)
+    assert (shown[semconv.INPUT_TOKENS], shown[semconv.OUTPUT_TOKENS]) == (1200, 57)
+    assert (shown[semconv.CACHE_READ_TOKENS], shown[semconv.CACHE_WRITE_TOKENS]) == (1024, 100)
+    assert shown[semconv.COST_USD] == pytest.approx(CLAUDE_USD)
+
+
+@pytest.mark.parametrize("name", ["google", "vertex"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"gen_ai.usage.output_tokens": 7},  # version 5
+        {"gen_ai.usage.output_tokens": 7, "ai.usage.reasoningTokens": 50, "ai.usage.cachedInputTokens": 1024},
+        {"gen_ai.usage.output_tokens": 57},  # an object of version 6
+        {  # version 6
+            "gen_ai.usage.output_tokens": 57,
+            "ai.usage.outputTokenDetails.textTokens": 7,
+            "ai.usage.outputTokenDetails.reasoningTokens": 50,
+            "ai.usage.inputTokenDetails.cacheReadTokens": 1024,
+        },
+    ],
+)
+def test_vercels_gemini_costs_what_it_should(name: str, sent: dict[str, int]) -> None:
+    """Thoughts are part of the output whichever version wrote it."""
+    usage = {**sent, "gen_ai.usage.input_tokens": 1200}
+    shown = _vercel("google.generative-ai", "gemini-2.5-flash", {name: RAW_GEMINI}, **usage)
+    assert (shown[semconv.INPUT_TOKENS], shown[semconv.OUTPUT_TOKENS]) == (1200, 57)
+    assert (shown[semconv.CACHE_READ_TOKENS], shown[semconv.REASONING_TOKENS]) == (1024, 50)
+    assert shown[semconv.COST_USD] == pytest.approx(GEMINI_USD)
+
+
+def test_vercels_usage_stays_where_no_metadata_tell_more() -> None:
+    """OpenAI's have none of it; what is no number is no usage."""
+    usage = {"gen_ai.usage.input_tokens": 1200, "gen_ai.usage.output_tokens": 57}
+    for metadata in ({"openai": {"acceptedPredictionTokens": 0}}, {"anthropic": {"usage": {"input_tokens": None}}}):
+        shown = _vercel("openai.chat", "gpt-4o-mini", metadata, **usage)
+        assert (shown[semconv.INPUT_TOKENS], shown[semconv.OUTPUT_TOKENS]) == (1200, 57)

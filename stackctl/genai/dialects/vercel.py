@@ -1,29 +1,37 @@
 """Vercel AI SDK: version 6 with its own `ai.*` keys, version 7 with @ai-sdk/otel and the conventions' keys.
 
-Version 6 wraps each call (`ai.streamText` around `ai.streamText.doStream`); only the inner ones name a canonical
+Version 6 and 5 wrap each call (`ai.streamText` around `ai.streamText.doStream`); only the inner ones name a canonical
 operation here. Each try of a call is such a span, and none says whether another followed. A stream that broke has none.
 Version 7 repeats an embedding's span, and only the one that is the call has tokens. Its first token is
 the first part of the answer, on the Responses API too; a stream that was aborted ends without status, finish reason or
 usage.
+
+Version 5 leaves cached tokens out of Claude's input and thoughts out of Gemini's output, and neither it nor version 6's
+objects tell all details; where the provider's own usage stands beside, as metadata, that is read.
 """
 
 from typing import Final
 
 from stackctl import semconv
 from stackctl.genai.rows import (
+    AddTo,
     All,
+    Any,
     Const,
     Dialect,
     Equals,
+    Erase,
     Extract,
     Field,
     Has,
+    JsonField,
     MapValue,
     Matches,
     Not,
     Row,
     Scale,
     SpanAttr,
+    When,
     Wrapper,
 )
 
@@ -33,6 +41,21 @@ _CLIENT: Final = 3  # OTLP's SpanKind
 
 _OPERATION: Final = SpanAttr("ai.operationId")
 _PROVIDER: Final = SpanAttr("ai.model.provider")
+_METADATA: Final = SpanAttr("ai.response.providerMetadata")
+# Version 6's texts have the parts of their usage.
+_NO_PARTS: Final = Not(
+    Any(
+        (
+            Has(SpanAttr("ai.usage.inputTokenDetails.noCacheTokens")),
+            Has(SpanAttr("ai.usage.outputTokenDetails.textTokens")),
+        )
+    )
+)
+_CLAUDE: Final = All((Matches(_METADATA, r'"anthropic":\{"usage":\{[^{}]*"input_tokens":[0-9]'), _NO_PARTS))
+_GEMINI: Final = All((Matches(_METADATA, r'"usageMetadata":\{.*"candidatesTokenCount":[0-9]'), _NO_PARTS))
+# Under which name metadata of Google's stand, by version and package.
+_GOOGLES: Final = ("google", "vertex")
+
 _OPERATIONS: Final = MapValue(
     (
         *((f"ai.{name}.doGenerate", "chat") for name in ("generateText", "generateObject")),
@@ -57,8 +80,20 @@ def _provider(pattern: str, name: str) -> Row:
     return Row(semconv.PROVIDER, _PROVIDER, Const(name), Matches(_PROVIDER, pattern), SCOPE)
 
 
+def _told(key: str, when: When, *paths: str) -> tuple[Row, ...]:
+    return tuple(Row(key, _METADATA, JsonField(tuple(path.split("."))), when, SCOPE) for path in paths)
+
+
+def _google(key: str, field: str) -> tuple[Row, ...]:
+    return _told(key, _GEMINI, *(f"{name}.usageMetadata.{field}" for name in _GOOGLES))
+
+
 DIALECT: Final = Dialect(
     name="Vercel AI SDK",
+    erases=(
+        Erase(semconv.INPUT_TOKENS, _CLAUDE, SCOPE, "version 5 leaves cached tokens out, 6 does not"),
+        Erase(semconv.OUTPUT_TOKENS, _GEMINI, SCOPE, "version 5 leaves thoughts out, 6 does not"),
+    ),
     rows=(
         Row(semconv.OPERATION, _OPERATION, _OPERATIONS, scope=SCOPE),
         _provider(r"^(google\.)?vertex(\.|$)", "gcp.vertex_ai"),
@@ -89,6 +124,12 @@ DIALECT: Final = Dialect(
         Row(
             semconv.STREAM, SpanAttr(semconv.OPERATION), Const(True), _CUT_OFF, SCOPE_7, "only a stream ends like that"
         ),
+        *_told(semconv.INPUT_TOKENS, _CLAUDE, "anthropic.usage.input_tokens"),
+        *_told(semconv.CACHE_READ_TOKENS, _CLAUDE, "anthropic.usage.cache_read_input_tokens"),
+        *_told(semconv.CACHE_WRITE_TOKENS, _CLAUDE, "anthropic.usage.cache_creation_input_tokens"),
+        *_google(semconv.OUTPUT_TOKENS, "candidatesTokenCount"),
+        *_google(semconv.REASONING_TOKENS, "thoughtsTokenCount"),
+        *_google(semconv.CACHE_READ_TOKENS, "cachedContentTokenCount"),
         Row(semconv.INPUT_TOKENS, SpanAttr("ai.usage.inputTokens"), scope=SCOPE),
         Row(semconv.INPUT_TOKENS, SpanAttr("ai.usage.tokens"), scope=SCOPE, why="embeddings"),
         Row(semconv.OUTPUT_TOKENS, SpanAttr("ai.usage.outputTokens"), scope=SCOPE),
@@ -99,6 +140,10 @@ DIALECT: Final = Dialect(
         Row(semconv.REASONING_TOKENS, SpanAttr("ai.usage.reasoningTokens"), scope=SCOPE),
         Row(semconv.SESSION_ID, SpanAttr("ai.telemetry.metadata.sessionId"), scope=SCOPE),
         Row(semconv.USER_ID, SpanAttr("ai.telemetry.metadata.userId"), scope=SCOPE),
+    ),
+    sums=(
+        AddTo(semconv.INPUT_TOKENS, (semconv.CACHE_READ_TOKENS, semconv.CACHE_WRITE_TOKENS), _CLAUDE, SCOPE),
+        AddTo(semconv.OUTPUT_TOKENS, (semconv.REASONING_TOKENS,), _GEMINI, SCOPE),
     ),
     wrappers=(
         Wrapper(
