@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from stackctl import semconv
-from stackctl.genai.dialects import anthropic_sdk, pydantic_ai
+from stackctl.genai.dialects import anthropic_sdk, logfire, pydantic_ai
 from stackctl.genai.dialects.openai_v2 import EITHER_SCOPE
 from stackctl.genai.metrics import ACCOUNTED, FIRST_TOKEN_KNOWN
 from stackctl.genai.rows import All, Any, Equals, Field, Has, Matches, Not, SpanAttr, ValueType, When
@@ -39,10 +39,13 @@ _FINISHED: Final = All(
         Not(Matches(SpanAttr(semconv.FINISH_REASONS), _NO_REASON)),
     )
 )
-# openai-v2 gives no stream a finish reason, so a whole one whose usage was not asked for looks like a broken one.
+# These give no stream a finish reason, so a whole one whose usage was not asked for looks like a broken one.
 # OpenInference's of Groq ends with the first byte and looks at no stream.
-_TELLS_NO_END: Final = All(
-    (Matches(Field("scope"), rf"{EITHER_SCOPE}|^openinference\.instrumentation\.groq$"), Not(_FIRST))
+_TELLS_NO_END: Final = Any(
+    (
+        All((Matches(Field("scope"), rf"{EITHER_SCOPE}|^openinference\.instrumentation\.groq$"), Not(_FIRST))),
+        logfire.TELLS_NO_END,
+    )
 )
 _NO_USAGE: Final = All((Not(Has(SpanAttr(semconv.OUTPUT_TOKENS))), Not(Has(SpanAttr(semconv.INPUT_TOKENS)))))
 # OpenInference's writes finish reasons since the release that writes the model asked for, pydantic-ai before the one

@@ -224,3 +224,66 @@ def test_vercels_usage_stays_where_no_metadata_tell_more() -> None:
     for metadata in ({"openai": {"acceptedPredictionTokens": 0}}, {"anthropic": {"usage": {"input_tokens": None}}}):
         shown = _vercel("openai.chat", "gpt-4o-mini", metadata, **usage)
         assert (shown[semconv.INPUT_TOKENS], shown[semconv.OUTPUT_TOKENS]) == (1200, 57)
+
+
+# --- Logfire ----------------------------------------------------------------------------------------------------------
+ASKED = {
+    semconv.OPERATION: "chat",
+    semconv.PROVIDER: "openai",
+    semconv.REQUEST_MODEL: "gpt-4o-mini",
+    semconv.RESPONSE_MODEL: "gpt-4o-mini",
+    "logfire.span_type": "span",
+    "logfire.msg_template": "Chat Completion with {request_data[model]!r}",
+}
+RECORD = {
+    **ASKED,
+    "logfire.span_type": "log",
+    "logfire.msg_template": "streaming response from {request_data[model]!r} took {duration:.2f}s",
+    semconv.RESPONSE_ID: "chatcmpl-1",
+    semconv.FINISH_REASONS: '["stop"]',
+    semconv.INPUT_TOKENS: 1200,
+    semconv.OUTPUT_TOKENS: 57,
+    semconv.CACHE_READ_TOKENS: 1024,
+    "gen_ai.usage.raw": '{"completion_tokens":57,"completion_tokens_details":{"reasoning_tokens":50}}',
+}
+
+
+@pytest.mark.parametrize("scope", ["logfire.openai", "logfire.anthropic"])
+def test_logfires_stream_counts_once(scope: str) -> None:
+    """The request has no usage, the record of the stream has it."""
+    assert semconv.ACCOUNTED not in _one(ASKED, scope)
+    shown = _one(RECORD, scope)
+    assert (shown[semconv.ACCOUNTED], shown[semconv.STREAM], shown[semconv.REASONING_TOKENS]) == (True, True, 50)
+    assert shown[semconv.COST_USD] == pytest.approx(0.0001374)
+
+
+def test_logfire_4_tells_details_in_the_raw_usage_and_no_end() -> None:
+    """Of a stream whose usage was not asked for it tells neither, and it is not broken for that."""
+    request = {**ASKED, "request_data": '{"model":"gpt-4o-mini","stream":true}', "logfire.span_type": "log"}
+    record = {**request, "logfire.msg_template": RECORD["logfire.msg_template"]}
+    details = {"prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 100}}
+    usage = {semconv.INPUT_TOKENS: 1200, semconv.OUTPUT_TOKENS: 57, "gen_ai.usage.raw": json.dumps(details)}
+    shown = _one({**record, **usage}, "logfire.openai")
+    assert (shown[semconv.CACHE_READ_TOKENS], shown[semconv.CACHE_WRITE_TOKENS]) == (1024, 100)
+    assert shown[semconv.COST_USD] == pytest.approx(0.0001374)
+    assert semconv.STREAM_INCOMPLETE not in _one(record, "logfire.openai")
+
+
+def test_logfires_other_calls_count() -> None:
+    """What was answered at once, and what failed, which has no record; nobody else's spans are meant."""
+    answered = {**RECORD, "logfire.span_type": "span", "logfire.msg_template": ASKED["logfire.msg_template"]}
+    assert _one(answered, "logfire.openai")[semconv.ACCOUNTED] is True
+    failed = _one(ASKED, "logfire.openai", failed=True)
+    assert failed[semconv.ACCOUNTED] is True
+    assert semconv.RESPONSE_MODEL not in failed
+    assert _one(ASKED, "my.app")[semconv.ACCOUNTED] is True
+
+
+# --- botocore ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("sent", "whole"), [(76, 1200), (5000, 6124)])
+@pytest.mark.parametrize(("method", "stream"), [("Converse", None), ("ConverseStream", True)])
+def test_botocores_input_is_whole(sent: int, whole: int, method: str, stream: bool | None) -> None:
+    """Bedrock leaves cached tokens out of it, however many there are."""
+    call = {**CLAUDE, semconv.PROVIDER: "", "gen_ai.system": "aws.bedrock", "rpc.method": method}
+    shown = _one({**call, semconv.INPUT_TOKENS: sent}, "opentelemetry.instrumentation.botocore.bedrock-runtime")
+    assert (shown[semconv.INPUT_TOKENS], shown.get(semconv.STREAM)) == (whole, stream)

@@ -8,10 +8,12 @@ from typing import Final
 
 from stackctl.genai.dialects import (
     anthropic_sdk,
+    botocore,
     demo,
     genai_openai,
     langfuse,
     litellm,
+    logfire,
     mistral_sdk,
     openai_v2,
     openinference,
@@ -32,6 +34,8 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     mistral_sdk.DIALECT,
     openinference.DIALECT,
     openllmetry.DIALECT,
+    botocore.DIALECT,
+    logfire.DIALECT,
     genai_openai.DIALECT,
     openai_v2.DIALECT,
     demo.DIALECT,

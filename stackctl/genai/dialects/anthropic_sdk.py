@@ -2,8 +2,8 @@
 
 The conventions' keys but for the finish reason, under scope `com.anthropic.sdk.<language>[.<platform>]`, on as soon as
 the application has a tracer provider (ANTHROPIC_OPEN_TELEMETRY=false turns it off). A call that was answered has status
-OK; a stream that was closed early none, and the input of its first event for usage. Beside an instrumentor of the client
-or of LangChain a call has two spans of two scopes, mostly side by side, and nothing in either says so:
+OK; a stream that was closed early none, and the input of its first event for usage. Beside an instrumentor of the
+client or of LangChain a call has two spans of two scopes, mostly side by side, and nothing in either says so:
 `accounting.exclude_scopes` mutes one. A count of tokens and the tool runner have other operations.
 """
 
