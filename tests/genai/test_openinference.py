@@ -72,6 +72,16 @@ def test_openais_embeddings_are_counted() -> None:
     assert (shown[semconv.OPERATION], shown[semconv.ACCOUNTED]) == ("embeddings", True)
 
 
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_failed_embedding_was_answered_by_no_model(failed: bool) -> None:
+    """What the instrumentor calls the model is the one that answered, and of a call that failed the one asked for."""
+    given = {"openinference.span.kind": "EMBEDDING", "embedding.model_name": "text-embedding-3-small"}
+    shown = _one(given, "openai", "CreateEmbeddings", failed=failed)
+    key = semconv.REQUEST_MODEL if failed else semconv.RESPONSE_MODEL
+    other = semconv.RESPONSE_MODEL if failed else semconv.REQUEST_MODEL
+    assert (shown[key], other in shown) == ("text-embedding-3-small", False)
+
+
 @pytest.mark.parametrize("name", ["Response", "ChatCompletion"])
 def test_a_stored_answer_is_no_call(name: str) -> None:
     """It repeats its usage and has no parameters."""

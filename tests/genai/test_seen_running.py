@@ -2,6 +2,7 @@
 cache and 100 written to it, 57 out, of which Gemini thought 50.
 """
 
+import json
 from typing import Any
 
 import pytest

@@ -39,6 +39,8 @@ _OPENAI: Final = r"^openinference\.instrumentation\.openai$"
 _KIND: Final = SpanAttr("openinference.span.kind")
 _PARAMETERS: Final = SpanAttr("llm.invocation_parameters")
 _MODEL: Final = SpanAttr("llm.model_name")
+_EMBEDDER: Final = SpanAttr("embedding.model_name")
+_FAILED: Final = Equals(Field("status"), (2,))
 _NAME: Final = Field("name")
 _RESPONSE: Final = All((Matches(Field("scope"), _OPENAI), Matches(_NAME, r"^(Parsed)?Response(\[|$)")))
 _CHAT: Final = All((Matches(Field("scope"), _OPENAI), Matches(_NAME, r"^(Parsed)?ChatCompletion(\[|$)")))
@@ -144,9 +146,10 @@ DIALECT: Final = Dialect(
             scope=_BEDROCK,
             why="Converse names no model that answered",
         ),
+        Row(semconv.REQUEST_MODEL, _EMBEDDER, when=_FAILED, why="of a call that failed no model answered"),
         Row(semconv.RESPONSE_MODEL, SpanAttr("llm.response.model_name")),
         Row(semconv.RESPONSE_MODEL, _MODEL, when=Not(_UNANSWERED)),
-        Row(semconv.RESPONSE_MODEL, SpanAttr("embedding.model_name")),
+        Row(semconv.RESPONSE_MODEL, _EMBEDDER, when=Not(_FAILED)),
         Row(semconv.RESPONSE_ID, _ANSWER, JsonField(("id",))),
         Row(semconv.REQUEST_TIER, _PARAMETERS, JsonField(("service_tier",))),
         Row(semconv.RESPONSE_TIER, _ANSWER, JsonField(("service_tier",))),
