@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stackctl import settings
+from stackctl import setting_values, settings
 from stackctl.errors import SettingsInvalid
 from stackctl.settings import ROW_BY_KEY, ROWS, Settings, load
 from stackctl.stack import COMPONENT_BY_NAME
@@ -208,13 +208,13 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, make):
 
 def test_a_size_and_a_duration_are_counted_in_bytes_and_seconds():
     """Units mean what they say: KiB is 1024, kB is 1000."""
-    assert [settings.size(text) for text in ("64MiB", "1GB", "2 TiB", "100000000")] == [
+    assert [setting_values.size(text) for text in ("64MiB", "1GB", "2 TiB", "100000000")] == [
         64 * 2**20,
         10**9,
         2 * 2**40,
         100_000_000,
     ]
-    assert [settings.seconds(text) for text in ("90s", "15m", "24h", "7d", "2w")] == [
+    assert [setting_values.seconds(text) for text in ("90s", "15m", "24h", "7d", "2w")] == [
         90,
         900,
         86_400,

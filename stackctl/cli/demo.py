@@ -87,7 +87,7 @@ def _load(requests: int | None, rate: float | None, duration: str | None, concur
     """Return how much traffic the flags ask for."""
     from stackctl.demo.job import Load
     from stackctl.errors import Misuse
-    from stackctl.settings import seconds
+    from stackctl.setting_values import seconds
 
     try:
         limit = None if duration is None else float(seconds(duration))

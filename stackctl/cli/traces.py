@@ -128,7 +128,7 @@ def window_seconds(flag: str, text: str) -> float:
     import time
 
     from stackctl.errors import Misuse
-    from stackctl.settings import seconds
+    from stackctl.setting_values import seconds
 
     try:
         window = seconds(text)

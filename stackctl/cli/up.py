@@ -102,7 +102,7 @@ def _moment(age: str | None) -> str | None:
 
     from stackctl.errors import Misuse
     from stackctl.runtime.logs import timestamp
-    from stackctl.settings import seconds
+    from stackctl.setting_values import seconds
 
     if age is None:
         return None

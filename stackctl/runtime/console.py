@@ -8,7 +8,8 @@ from pathlib import Path
 from stackctl.errors import Misuse, PackageMissing
 from stackctl.files import console_pages
 from stackctl.runtime.child import child_environment
-from stackctl.settings import AUTO, Settings
+from stackctl.setting_values import AUTO
+from stackctl.settings import Settings
 
 ENDPOINT = "console"
 MODULE = "stackctl.console.server"

@@ -31,7 +31,7 @@ from stackctl.runtime.start import (
     watch_supervisor,
 )
 from stackctl.runtime.supervisor import CONSOLE_ONLY, config_path, digest
-from stackctl.settings import AUTO
+from stackctl.setting_values import AUTO
 from stackctl.stack import COMPONENTS, EngineConfig
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from stackctl.runtime import embedded_up, engine, state
 from stackctl.runtime.lock import exclusive
 from stackctl.runtime.start import Start, stop_supervisor
 from stackctl.runtime.supervisor import config_path
-from stackctl.settings import AUTO, DEFAULT, Loaded
+from stackctl.setting_values import AUTO
+from stackctl.settings import DEFAULT, Loaded
 from stackctl.stack import EngineConfig
 
 if TYPE_CHECKING:
