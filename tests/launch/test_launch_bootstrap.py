@@ -104,6 +104,30 @@ def test_a_second_instrumentation_of_the_client_stays_off(sink, base_url, app, t
     assert len(sink.inference()) == 1
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "false"),
+        ({"ANTHROPIC_OPEN_TELEMETRY": "true"}, "true"),
+        ({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "redis, anthropic"}, "None"),
+        ({"PYTHONPATH": ""}, "None"),
+    ],
+    ids=["instrumented", "chosen", "disabled", "alone"],
+)
+def test_a_client_that_traces_by_itself_is_kept_from_it_beside_an_instrumentation(sink, base_url, tmp_path, more, told):
+    """Anthropic's client and an instrumentation of it would give each call two spans side by side."""
+    info = tmp_path / "opentelemetry_instrumentation_anthropic-0.62.4.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: opentelemetry-instrumentation-anthropic\nVersion: 0.62.4\n"
+    )
+    (info / "entry_points.txt").write_text("[opentelemetry_instrumentor]\nanthropic = of_anthropic:Instrumentor\n")
+    (tmp_path / "of_anthropic.py").write_text("class Instrumentor:\n    def instrument(self, **_):\n        pass\n")
+    asking = "import os; print(os.environ.get('ANTHROPIC_OPEN_TELEMETRY'))"
+    done = run(sink, base_url, [sys.executable, "-c", asking], **{"PYTHONPATH": str(tmp_path), **more})
+    assert (done.stdout, done.stderr, done.returncode) == (f"{told}\n", "", 0)
+
+
 def test_an_inference_span_inside_another_is_marked(sink, base_url, app):
     """A framework's own span around the client's counts once: the inner one carries the mark, the outer does not."""
     assert run(sink, base_url, [sys.executable, str(app), "nested"]).returncode == 0

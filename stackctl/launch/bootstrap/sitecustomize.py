@@ -2,8 +2,9 @@
 
 It stands alone, with the `_stackctl_*.py` beside it: the application's environment need not have stackctl, and its
 Python may be older. It starts OpenTelemetry as `opentelemetry-instrument` does, with exactly one instrumentation of the
-openai client, marks inference spans inside inference spans, watches streams, flushes when the process ends, and then
-runs the sitecustomize that the environment had before.
+openai client, keeps clients that trace by themselves from doing so beside an instrumentation, marks inference spans
+inside inference spans, watches streams, flushes when the process ends, and then runs the sitecustomize that the
+environment had before.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ _OPENAI_INSTRUMENTATIONS = (
 )
 _ENTRY_POINTS, _ENTRY_POINT = "opentelemetry_instrumentor", "openai"
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+# Clients that trace by themselves, by the entry point of their instrumentations, and what keeps them from it: the two
+# spans of a call stand side by side, and nothing in either tells of the other. anthropic 2, `_tracing.py`.
+_OWN_TRACING = {"anthropic": "ANTHROPIC_OPEN_TELEMETRY"}
 _FLUSH_SECONDS = 10.0
 
 _NESTED = "stackctl.nested_inference"
@@ -123,6 +127,15 @@ def _instrument_openai(streams: Any) -> None:
         sys.stderr.write(f"stackctl run: calls of the openai client are not seen, {failure}\n")
 
 
+def _quiet_clients(disabled: list[str]) -> None:
+    """Let instrumentations alone tell of clients that would tell of their calls as well, unless the user chose."""
+    from importlib.metadata import entry_points
+
+    for name, switch in _OWN_TRACING.items():
+        if name not in disabled and "*" not in disabled and entry_points(group=_ENTRY_POINTS, name=name):
+            os.environ.setdefault(switch, "false")
+
+
 def _start() -> None:
     """Start telemetry in this process."""
     try:
@@ -136,6 +149,8 @@ def _start() -> None:
             )
         return
     disabled = os.environ.get(_DISABLED, "")
+    words = [word.strip() for word in disabled.split(",")]
+    _quiet_clients(words)
     os.environ[_DISABLED] = ",".join(filter(None, (disabled, _ENTRY_POINT)))
     try:
         initialize()
@@ -144,7 +159,7 @@ def _start() -> None:
     streams, provider = import_module("_stackctl_streams"), _providers()[0]
     if hasattr(provider, "add_span_processor"):
         provider.add_span_processor(_nested_marker(streams))
-    if _ENTRY_POINT not in [word.strip() for word in disabled.split(",")] and "*" not in disabled:
+    if _ENTRY_POINT not in words and "*" not in words:
         _instrument_openai(streams)
     _flush_on_termination()
     _flush_in_worker_processes()
