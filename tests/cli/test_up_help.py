@@ -1,13 +1,10 @@
 """The command line before it does anything: quick, complete, and the same in both spellings."""
 
-import resource
 import subprocess
 import sys
-from pathlib import Path
 
 from stackctl import __version__
 from stackctl.cli.app import GROUPS
-from tests.conftest import COMMAND
 
 HEAVY = frozenset(
     {"numpy", "pyarrow", "duckdb", "grafanalib", "docker", "opentelemetry", "openai", "uvloop", "httpx2", "asyncio"}
@@ -15,21 +12,32 @@ HEAVY = frozenset(
 """What takes longer to import than everything that `--help` needs."""
 
 
-def test_help_is_quick():
-    """`stackctl --help` costs little more processor time than the library that it is written with.
+COUNTED = """
+import cProfile, pstats, sys
+profile = cProfile.Profile()
+try:
+    profile.run({statement!r})
+except SystemExit:
+    pass
+print("calls", pstats.Stats(profile).total_calls)
+"""
+"""Runs a statement and says how many calls the interpreter made for it."""
 
-    Measured in turn: where the library takes 0.1 s that is 0.21 s, and on a slow machine both take longer.
+
+def test_help_is_quick():
+    """`stackctl --help` costs little more than the library that it is written with.
+
+    Counted in calls of the interpreter: 112,000, of which the library alone makes 47,000. Processor time would say the
+    same on a quiet machine only: there it is twice the library's 0.1 s, and the other one's noise failed the test.
     """
 
-    def cpu_seconds(*command: str | Path) -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    def calls(statement: str) -> int:
+        command = [sys.executable, "-c", COUNTED.format(statement=statement)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return int(told.rsplit("calls", 1)[1])
 
-    runs = [(cpu_seconds(COMMAND, "--help"), cpu_seconds(sys.executable, "-c", "import typer")) for _ in range(6)]
-    helped, library = map(min, zip(*runs, strict=True))
-    assert helped <= 2.1 * library
+    helped = calls("import sys; sys.argv = ['stackctl', '--help']; import stackctl.__main__ as it; it.main()")
+    assert helped <= 2.5 * calls("import typer")
 
 
 def test_help_imports_nothing_heavy():
