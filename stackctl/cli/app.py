@@ -1,19 +1,32 @@
 """The command table and the one place where errors are printed."""
 
+import errno
+import io
 import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from stackctl import __version__
 from stackctl.cli.context import Flags, say
-from stackctl.errors import StackctlError
+from stackctl.errors import EnvironmentLacks, StackctlError
 
 # One module per group of commands; the order is the order of `stackctl --help`.
 GROUPS = ("up", "demo", "run", "dashboards", "traces", "cost", "console", "prices", "bench")
+
+# What the system says where nothing is wrong with the command, and what to do about it.
+_REFUSED: Final = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room within your quota",
+    errno.EROFS: "choose a place that can be written to",
+    errno.EIO: "look at the health of that disk or terminal",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+    errno.ENFILE: "close other programs: the system has no open file left",
+    errno.ENOMEM: "close other programs: the system has no memory left",
+}
 
 # Help without Rich: importing it would double the time of `stackctl --help`.
 root = typer.Typer(
@@ -47,12 +60,18 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line and turn every error into one message, one next step and its exit code."""
+    _write_what_can_be_written()
     try:
         code = typer.main.get_command(root)(prog_name="stackctl", standalone_mode=False)
+        _flush()
         sys.exit(code if isinstance(code, int) else 0)
     except StackctlError as error:
-        say(f"error: {error.message}\n  next: {error.next_step}")
-        sys.exit(error.exit_code)
+        _refuse(error)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            _report_bug()
+        what = error.filename or "the answer cannot be written"
+        _refuse(EnvironmentLacks(f"{what}: {error.strerror}", next_step=_REFUSED[error.errno]))
     except typer.TyperException as error:  # a flag or an argument is wrong
         context = getattr(error, "ctx", None)
         say(f"error: {error.format_message()}\n  next: {context.command_path if context else 'stackctl'} --help")
@@ -60,8 +79,30 @@ def main() -> None:
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except Exception:  # noqa: BLE001 - the last place: what arrives here is a defect of ours, kept for a report
-        say(f"error: this is a bug in stackctl\n  next: report it with the traceback in {_keep_traceback()}")
-        sys.exit(1)
+        _report_bug()
+
+
+def _write_what_can_be_written() -> None:
+    """Let a character that the terminal's encoding lacks come out as a question mark, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+            stream.reconfigure(errors="replace")
+
+
+def _flush() -> None:
+    """Write what is left of the answer, as long as somebody can be told that it does not go out."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _refuse(error: StackctlError) -> NoReturn:
+    say(f"error: {error.message}\n  next: {error.next_step}")
+    sys.exit(error.exit_code)
+
+
+def _report_bug() -> NoReturn:
+    say(f"error: this is a bug in stackctl\n  next: report it with the traceback in {_keep_traceback()}")
+    sys.exit(1)
 
 
 def _keep_traceback() -> str:

@@ -165,3 +165,22 @@ def pids_of(data_dir: Path) -> list[int]:
             if ours and any(word.startswith(str(data_dir)) for word in command):
                 found.append(int(entry.name))
     return found
+
+
+@pytest.mark.parametrize("command", [["--help"], ["--version"], ["prices", "show"], ["config", "--json"]])
+def test_an_answer_that_cannot_be_written_is_the_machines_fault(tmp_path: Path, command: list[str]) -> None:
+    """A full disk behind stdout is no bug of ours: exit 3, and what to do, however little the answer is."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *command],
+            cwd=tmp_path,
+            env=hostile_environment(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert (
+        done.stderr == "error: the answer cannot be written: No space left on device\n  next: make room on that disk\n"
+    )

@@ -90,6 +90,15 @@ def test_list_takes_traceql(traces: Callable[..., Finished]) -> None:
     assert [row["trace_id"] for row in found] == [trace_hex(1)]
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_show_writes_what_the_terminal_can_show(traces: Callable[..., Finished], encoding: str) -> None:
+    """A terminal without the characters of the tree gets question marks for them, and everything else."""
+    shown = traces("show", trace_hex(1), PYTHONIOENCODING=encoding)
+    assert (shown.code, shown.stderr) == (0, "")
+    assert ("?? retrieve" if encoding != "utf-8" else "├─ retrieve") in shown.stdout
+    assert "first token 250 ms" in shown.stdout
+
+
 def test_show_draws_the_waterfall(traces: Callable[..., Finished]) -> None:
     """`traces show ID` draws every span below its parent, with tokens, cost, first token, judgement and error."""
     text = traces("show", trace_hex(1)).stdout
