@@ -329,6 +329,8 @@ def _shown(raw: Any) -> str:
 
 def _file_values(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield key and raw value of each setting in the file; nothing when there is no file."""
+    if path.exists() and not path.is_file():  # to read a pipe, or a device, might never end
+        raise SettingsInvalid(f"{path} cannot be read: it is no file", next_step="mend or remove it")
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of its encoding
     except FileNotFoundError:

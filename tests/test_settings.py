@@ -1,6 +1,7 @@
 """The settings table: what wins, what is refused, and that every row means something."""
 
 import ast
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -197,10 +198,17 @@ def test_a_mark_of_the_encoding_may_stand_before_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make", [Path.mkdir, lambda file: file.symlink_to(file), lambda file: file.write_bytes(b"\xff")]
+    "make",
+    [
+        Path.mkdir,
+        lambda file: file.symlink_to(file),
+        lambda file: file.write_bytes(b"\xff"),
+        os.mkfifo,
+        lambda file: file.symlink_to("/dev/zero"),
+    ],
 )
 def test_a_file_that_is_no_text_is_refused(tmp_path, make):
-    """A directory in its place, a link to itself, another encoding."""
+    """A directory in its place, a link to itself, another encoding; a pipe and a device, of which no end would come."""
     make(tmp_path / settings.FILE_NAME)
     with pytest.raises(SettingsInvalid, match="cannot be read"):
         load({}, {}, tmp_path)

@@ -19,8 +19,8 @@ GROUPS = ("up", "demo", "run", "dashboards", "traces", "cost", "console", "price
 
 # What the system says where nothing is wrong with the command, and what to do about it.
 _REFUSED: Final = {
-    errno.ENOSPC: "make room on that disk",
-    errno.EDQUOT: "make room within your quota",
+    errno.ENOSPC: "make room on the disk of the answer, or of the files that the command writes",
+    errno.EDQUOT: "make room within your quota on that disk",
     errno.EROFS: "choose a place that can be written to",
     errno.EIO: "look at the health of that disk or terminal",
     errno.EMFILE: "raise the limit of open files: ulimit -n",
@@ -70,7 +70,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _REFUSED:
             _report_bug()
-        what = error.filename or "the answer cannot be written"
+        what = error.filename or "nothing more can be written"  # the system says which file only of those it opens
         _refuse(EnvironmentLacks(f"{what}: {error.strerror}", next_step=_REFUSED[error.errno]))
     except typer.TyperException as error:  # a flag or an argument is wrong
         context = getattr(error, "ctx", None)
