@@ -29,13 +29,13 @@ def stands(process: subprocess.Popen[bytes]) -> bool:
 
 
 def test_a_process_stands_and_goes_in_turn_and_then_goes_on_end(child: subprocess.Popen[bytes]) -> None:
-    """It stands for twice as long as it goes, and after its first seconds nothing is to be done any more."""
+    """It stands for as long as it goes, and after its first seconds nothing is to be done any more."""
     now = 0.0
     bursts = Bursts(lambda: now)
     assert bursts.step() is None
     bursts.add(child.pid)
     for _ in range(3):
-        assert bursts.step() == pytest.approx(0.002)
+        assert bursts.step() == pytest.approx(0.001)
         wait_until(lambda: stands(child))
         assert bursts.step() == pytest.approx(0.001)
         wait_until(lambda: not stands(child))
@@ -44,6 +44,36 @@ def test_a_process_stands_and_goes_in_turn_and_then_goes_on_end(child: subproces
     now = 5.0
     assert bursts.step() is None
     wait_until(lambda: not stands(child))
+
+
+@pytest.mark.parametrize(
+    ("took", "stand_ms"),
+    [
+        (0.5, 1.0),  # no log file of spans is done so soon: it tells nothing
+        (1.0, 2.0),  # the longest pause there is
+        (2.0, 2.0),  # it went for 1 s, of 4 s that the next one has: three quarters to stand
+        (4.0, 1.0),
+        (4.5, 7 / 9),  # a little too late
+        (None, 0.5),  # not done at all
+    ],
+)
+def test_the_next_one_stands_for_as_long_as_the_last_one_might_have(
+    child: subprocess.Popen[bytes], took: float | None, stand_ms: float
+) -> None:
+    """Sealing is spread over the time that there is: what took longer last time has shorter pauses next time."""
+    now = 0.0
+    bursts = Bursts(lambda: now)
+    bursts.add(child.pid)
+    bursts.step()
+    if took is not None:
+        child.kill()
+        child.wait()
+    now = 5.0 if took is None else took
+    assert bursts.step() is None
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as another:
+        bursts.add(another.pid)
+        assert bursts.step() == pytest.approx(stand_ms / 1000)
+        another.kill()
 
 
 def test_processes_that_ended_are_forgotten(child: subprocess.Popen[bytes]) -> None:
