@@ -31,10 +31,10 @@ class Sealer:
     """Seals log files, one at a time.
 
     A process that gives way to everything else, and works in bursts, holds up nobody who waits for an acknowledgement,
-    and takes the time that there is. Where the next log file waits already it works on end, which holds up few, and gets
-    next to nothing where all cores are busy. Log files that pile up are held in memory by readers: then sealing is as
-    urgent as anything. Linux lets no process have more than it gave up: the gentle one is ended, which loses nothing,
-    and another begins anew.
+    and takes the time that there is. Where the next log file waits already it works on end, which holds up few, and
+    gets next to nothing where all cores are busy. Log files that pile up are held in memory by readers: then sealing
+    is as urgent as anything. Linux lets no process have more than it gave up: the gentle one is ended, which loses
+    nothing, and another begins anew.
 
     Args:
         nursery: makes the processes.
