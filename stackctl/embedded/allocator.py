@@ -1,6 +1,6 @@
-"""How the C library's allocator is told to treat the engine's processes, before anything else is loaded.
+"""How the libraries in C are told to treat the engine's processes, before anything else is loaded.
 
-Other C libraries than glibc have no `mallopt`: no harm.
+Most of it is for the C library's allocator; others than glibc's have no `mallopt`: no harm.
 """
 
 import ctypes
@@ -43,3 +43,6 @@ def _tell(options: Mapping[int, int]) -> None:
             mallopt(option, value)
     # Arrow's own allocator gives memory back as eagerly as glibc did, and keeps twice what hot spans need.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # numpy's OpenBLAS has a thread for each further core, which first waits for work by asking all the time: a sixth of
+    # a start's processor time. There is none here: nobody multiplies matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
