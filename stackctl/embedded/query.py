@@ -134,6 +134,8 @@ def main(arguments: Sequence[str]) -> int:
     except StackctlError as error:
         sys.stderr.write(f"error: {error.message}; next: {error.next_step}\n")
         return error.exit_code
+    finally:
+        gc.unfreeze()  # DuckDB tells of everything that is there at the end as of a leak
     return 0
 
 
