@@ -66,16 +66,16 @@ def main() -> None:
         _flush()
         sys.exit(code if isinstance(code, int) else 0)
     except StackctlError as error:
-        _refuse(error)
+        _end(error.message, error.next_step, error.exit_code)
     except OSError as error:
         if error.errno not in _REFUSED:
             _report_bug()
         what = error.filename or "nothing more can be written"  # the system says which file only of those it opens
-        _refuse(EnvironmentLacks(f"{what}: {error.strerror}", next_step=_REFUSED[error.errno]))
+        _end(f"{what}: {error.strerror}", _REFUSED[error.errno], EnvironmentLacks.exit_code)
     except typer.TyperException as error:  # a flag or an argument is wrong
         context = getattr(error, "ctx", None)
-        say(f"error: {error.format_message()}\n  next: {context.command_path if context else 'stackctl'} --help")
-        sys.exit(error.exit_code)
+        command = context.command_path if context else "stackctl"
+        _end(error.format_message(), f"{command} --help", error.exit_code)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except Exception:  # noqa: BLE001 - the last place: what arrives here is a defect of ours, kept for a report
@@ -95,14 +95,13 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _refuse(error: StackctlError) -> NoReturn:
-    say(f"error: {error.message}\n  next: {error.next_step}")
-    sys.exit(error.exit_code)
+def _end(message: str, next_step: str, code: int) -> NoReturn:
+    say(f"error: {message}\n  next: {next_step}")
+    sys.exit(code)
 
 
 def _report_bug() -> NoReturn:
-    say(f"error: this is a bug in stackctl\n  next: report it with the traceback in {_keep_traceback()}")
-    sys.exit(1)
+    _end("this is a bug in stackctl", f"report it with the traceback in {_keep_traceback()}", 1)
 
 
 def _keep_traceback() -> str:

@@ -3,8 +3,8 @@
 The least priority that there is keeps a process from taking the time of others. It does not keep it from their memory:
 while a log file was sealed beside them, at whatever priority, groups took half as long again, and of the requests that
 waited for more than 50 ms nearly all did so then. Spread evenly over the time that there is until the next log file,
-the same work is felt least: in bursts of a third at first and on end at last, half of those requests waited in the last
-second.
+the same work is felt least: where it went in bursts for four seconds and then on end, most of those requests waited
+while it went on end.
 """
 
 import os
@@ -20,13 +20,15 @@ _GO_SECONDS: Final = 0.001
 _LEAST_STAND_SECONDS, _FIRST_STAND_SECONDS, _MOST_STAND_SECONDS = 0.0003, 0.001, 0.002
 # Whoever has more to do goes on end then: at 50,000 spans/s there is another log file every five seconds.
 _LONGEST_SECONDS: Final = 4.6
-_WANTED_SECONDS: Final = 4.0
+_WANTED_SECONDS: Final = 4.0  # in which to be done: the next one may have more to do
 # Who is done so soon was no log file of spans, of which the next one needs as long.
 _TELLING_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
 class _Working:
+    """A process that works in bursts: since when, and how long it stands each time, in seconds."""
+
     began: float
     stand: float
 

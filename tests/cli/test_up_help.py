@@ -27,8 +27,8 @@ print("calls", pstats.Stats(profile).total_calls)
 def test_help_is_quick():
     """`stackctl --help` costs little more than the library that it is written with.
 
-    Counted in calls of the interpreter: 112,000, of which the library alone makes 47,000. Processor time would say the
-    same on a quiet machine only: there it is twice the library's 0.1 s, and the other one's noise failed the test.
+    Counted in calls of the interpreter, which a busy machine makes no more of: 112,000, where the library alone makes
+    47,000. In processor time that is twice as much.
     """
 
     def calls(statement: str) -> int:
