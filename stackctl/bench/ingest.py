@@ -18,6 +18,7 @@ import psutil
 from stackctl import semconv
 from stackctl.bench.ports import free_port
 from stackctl.bench.reports import IngestReport, OneSpanRun
+from stackctl.bench.rest import await_rest
 from stackctl.embedded.store.layout import lock_writer
 from stackctl.embedded.store.reader import SpanReader
 from stackctl.embedded.store.retention import Retention
@@ -154,6 +155,11 @@ def measure(seconds: float, rate: float, tell: Callable[[str], None]) -> IngestR
 
 
 def _measure(seconds: float, rate: float, tell: Callable[[str], None]) -> IngestReport:
+    if rate:
+        # How long acknowledgements take would be the disk's time with what the measurement before left to it.
+        tell("waiting for the disk to come to rest")
+        if not await_rest():
+            tell("the disk does not come to rest: acknowledgements will take longer than they would")
     with _running() as ingest:
         tell(f"sending for {seconds:.0f} s" + (f" at {rate:.0f} spans/s" if rate else " at full speed"))
         seed, target = str(_seed()), f"127.0.0.1:{ingest.ports['otlp_grpc']}"
