@@ -164,7 +164,7 @@ def write_corpus(data_dir: Path, spans: int, seed: int, tell: Callable[[str], No
     for number, first in enumerate(range(0, groups, _GROUPS_PER_SEGMENT)):
         members = range(first, min(first + _GROUPS_PER_SEGMENT, groups))
         tell(f"writing spans: {members.stop * POOL_ROWS:,} of {groups * POOL_ROWS:,}")
-        parts = [Part(pool.schema, POOL_ROWS, partial(made, group)) for group in members]
+        parts = [Part(lambda: pool.schema, POOL_ROWS, partial(made, group)) for group in members]
         place_parts(layout, _sealed(number, edges[members.stop]), parts)
     return Corpus(groups * POOL_ROWS, end_ns, tuple(samples))
 

@@ -64,7 +64,10 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pa.Table]:
     path = tmp_path_factory.mktemp("pages") / "segment.parquet"
     table = made(random.Random(SEED))
     half = ROWS // 2
-    parts = [Part(table.schema, half, lambda: table[:half]), Part(table.schema, half, lambda: table[half:])]
+    parts = [
+        Part(lambda: table.schema, half, lambda: table[:half]),
+        Part(lambda: table.schema, half, lambda: table[half:]),
+    ]
     write_parquet(parts, path)
     return path, table
 
@@ -142,7 +145,7 @@ def test_rows_are_found_by_an_id(pages: SegmentPages, stored: tuple[Path, pa.Tab
 def test_a_text_inside_another_is_not_found(tmp_path: Path) -> None:
     """A text that holds another with its length before it, as the page has it, is not that other text."""
     table = pa.table({"tid_hi": [1, 2, 3], ID: ["x\x03\0\0\0abc", "abc", "abc\x03\0\0\0abc"]})
-    write_parquet([Part(table.schema, 3, lambda: table)], tmp_path / "one")
+    write_parquet([Part(lambda: table.schema, 3, lambda: table)], tmp_path / "one")
     with SegmentPages(tmp_path / "one", places_of(tmp_path / "one")) as opened:
         assert opened.where_text(0, ID, "abc") == [1]
 
@@ -152,7 +155,7 @@ def test_a_text_is_found_where_few_rows_have_one(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     few = [rng.choice(["a", "bb", "ccc"]) if rng.random() < 0.05 else None for _ in range(ROWS)]
     table = pa.table({"tid_hi": range(ROWS), "s:few:s": few, "s:many:s": ["a", "b"] * (ROWS // 2), "s:n:i": [1] * ROWS})
-    write_parquet([Part(table.schema, ROWS, lambda: table)], tmp_path / "one")
+    write_parquet([Part(lambda: table.schema, ROWS, lambda: table)], tmp_path / "one")
     places = places_of(tmp_path / "one")
     with SegmentPages(tmp_path / "one", places) as opened:
         for text in ("a", "bb", "ccc", "cc", ""):

@@ -128,10 +128,9 @@ class StoredFrame:
         """Its evaluations, None where it has none."""
         return self.table(EVALUATIONS) if self.evaluation_rows else None
 
-    def schema(self, kind: str) -> pa.Schema | None:
-        """Columns of its spans or evaluations, without decoding them; None where it has none."""
-        section = self.sections[_SECTIONS[kind]]
-        return _read_schema(section) if section else None
+    def schema(self, kind: str) -> pa.Schema:
+        """Columns of its spans or evaluations, which it must have, without decoding them."""
+        return _read_schema(self.sections[_SECTIONS[kind]])
 
     def table(self, kind: str) -> pa.Table:
         """Its spans or evaluations, which it must have."""

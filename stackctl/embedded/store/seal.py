@@ -4,13 +4,17 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 import pyarrow as pa
 
 from stackctl.embedded.store.digests import write_digests
 from stackctl.embedded.store.frame import StoredFrame
+from stackctl.embedded.store.joining import P, joined
 from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, sync_directory, sync_file
 from stackctl.embedded.store.log import read_log
 
@@ -34,17 +38,6 @@ _TIMES: Final = frozenset({"start_ns", "dur_ns", "arrival_ms", "time_ns"})
 _UNIQUE: Final = _TIMES | {"tid_hi", "tid_lo", "span_id", "parent_id", "events", "links", "rest"}
 # Columns of texts that are ids.
 ID_SUFFIXES: Final = ("_id:s", ".id:s", "response_id")
-
-
-class Rows(Protocol):
-    """Whatever says how many rows it has."""
-
-    @property
-    def rows(self) -> int:
-        """Their number."""
-
-
-P = TypeVar("P", bound=Rows)
 
 
 def seal(layout: Layout, first: int) -> list[Sealed]:
@@ -76,21 +69,20 @@ class Part:
     """Some rows of a segment to be, read when their turn comes, so that never all of them are in memory.
 
     Attributes:
-        schema: their columns.
+        schema: returns their columns; not kept, of thousands of parts each may have others.
         rows: how many.
         read: returns them.
     """
 
-    schema: pa.Schema
+    schema: Callable[[], pa.Schema]
     rows: int
     read: Callable[[], pa.Table]
 
 
 def frame_part(frame: StoredFrame, kind: str) -> Part | None:
     """A frame's spans or evaluations; None where it has none."""
-    schema = frame.schema(kind)
     rows = frame.span_rows if kind == SPANS else frame.evaluation_rows
-    return None if schema is None else Part(schema, rows, lambda: _taken(frame, kind))
+    return Part(partial(frame.schema, kind), rows, partial(_taken, frame, kind)) if rows else None
 
 
 def _taken(frame: StoredFrame, kind: str) -> pa.Table:
@@ -109,8 +101,7 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
     """Write typed wide columns with bloom filters on ids, for lookups of a trace or a response among millions."""
     import pyarrow.parquet as pq  # first needed minutes after a start, which it would slow down
 
-    kinds = _by_schema(parts)
-    schema = pa.unify_schemas([one.remove_metadata() for one, _ in kinds])
+    schema, filled = _columns(parts)
     ids = [name for name in schema.names if name.endswith(ID_SUFFIXES)]
     arguments: dict[str, Any] = {
         "compression": "zstd",
@@ -121,14 +112,14 @@ def write_parquet(parts: Sequence[Part], path: Path) -> None:
         "write_batch_size": _BATCH_VALUES,
         # Smallest and largest of random text tell nothing; finding them takes a fifth of the time.
         "write_statistics": [name for name in schema.names if name not in ids],
-        "bloom_filter_options": {name: _bloom(kinds, name) for name in ["tid_hi", *ids]},
+        "bloom_filter_options": {name: _bloom(filled[name]) for name in ["tid_hi", *ids]},
         "write_page_index": True,
     }
     empty = schema.empty_table()
     output = pa.output_stream(path, buffer_size=_WRITTEN_BYTES)
     with output, pq.ParquetWriter(output, schema, **arguments) as writer:
         for group in row_groups(parts):
-            writer.write_table(_together(empty, group), row_group_size=_ROW_GROUP_ROWS)
+            writer.write_table(joined(group, lambda part: part.read(), empty), row_group_size=_ROW_GROUP_ROWS)
             # A little at a time: all of a segment at once would hold up what the log syncs meanwhile.
             sync_file(path)
 
@@ -144,23 +135,19 @@ def row_groups(parts: Sequence[P]) -> Iterator[list[P]]:
     yield group
 
 
-def _by_schema(parts: Sequence[Part]) -> list[tuple[pa.Schema, int]]:
-    """The schemas that parts have, most of them the very same one, and how many rows have each."""
-    rows: Counter[int] = Counter()
-    for part in parts:
-        rows[id(part.schema)] += part.rows
-    schemas = {id(part.schema): part.schema for part in parts}
-    return [(schema, rows[which]) for which, schema in schemas.items()]
+def _columns(parts: Sequence[Part]) -> tuple[pa.Schema, Counter[str]]:
+    """The columns that parts have together, and how many rows have each at all."""
+    filled: Counter[str] = Counter()
+    schema = pa.schema([])
+    for one, alike in groupby(((part.schema(), part.rows) for part in parts), key=itemgetter(0)):
+        filled.update(dict.fromkeys(one.names, sum(rows for _, rows in alike)))
+        if len(filled) > len(schema):
+            schema = pa.unify_schemas([schema, one.remove_metadata()])
+    return schema, filled
 
 
-def _together(empty: pa.Table, group: Sequence[Part]) -> pa.Table:
-    """The rows of some parts, with all columns in the file's order, which the empty table has."""
-    return pa.concat_tables([empty, *(part.read() for part in group)], promote_options="default")
-
-
-def _bloom(kinds: Sequence[tuple[pa.Schema, int]], name: str) -> dict[str, float]:
+def _bloom(rows: int) -> dict[str, float]:
     """Size a bloom filter: at most one value per row of those that have the column at all."""
-    rows = sum(rows for schema, rows in kinds if name in schema.names)
     return {"ndv": max(1, min(rows, _ROW_GROUP_ROWS)), "fpp": _FALSE_POSITIVES}
 
 

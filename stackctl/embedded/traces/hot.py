@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stackctl import semconv
+from stackctl.embedded.store.joining import joined
 from stackctl.embedded.store.seal import ID_SUFFIXES, row_groups
 from stackctl.embedded.traces.marks import Marks, mark, marks
 from stackctl.embedded.traces.schema import REST_COLUMN, SCOPE_PREFIX, UNREAD, sql_type
@@ -110,7 +111,7 @@ class HotPiece:
         Args:
             keys: tells the keys in the JSON columns of a table.
         """
-        table = pa.concat_tables([frame.table() for frame in frames], promote_options="default")
+        table = joined(frames, lambda frame: frame.table())
         columns = _filled(table) - UNREAD
         ids = (name for name in columns if name.endswith(ID_SUFFIXES) and pa.types.is_string(table[name].type))
         found = {name: marks(table[name]) for name in ids}
