@@ -156,7 +156,7 @@ def measure(seconds: float, rate: float, tell: Callable[[str], None]) -> IngestR
 
 def _measure(seconds: float, rate: float, tell: Callable[[str], None]) -> IngestReport:
     if rate:
-        # How long acknowledgements take would be the disk's time with what the measurement before left to it.
+        # What is promised of a rate is a time, and what was removed before would be in it.
         tell("waiting for the disk to come to rest")
         if not await_rest():
             tell("the disk does not come to rest: acknowledgements will take longer than they would")

@@ -149,9 +149,9 @@ def _parts(path: Path) -> list[Part]:
     import pyarrow.parquet as pq  # as in `seal`
 
     file = pq.ParquetFile(path)
-    metadata = file.metadata
+    schema, metadata = file.schema_arrow, file.metadata
     return [
-        Part(lambda: file.schema_arrow, metadata.row_group(n).num_rows, partial(file.read_row_group, n))
+        Part(lambda: schema, metadata.row_group(n).num_rows, partial(file.read_row_group, n))
         for n in range(metadata.num_row_groups)
     ]
 
