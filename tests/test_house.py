@@ -14,6 +14,9 @@ from tests import absent
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = (CHECKOUT / "README.md").read_text()
 MODULES = sorted((CHECKOUT / "stackctl").rglob("*.py"))
+MOST_LINES = 400
+# A grammar read top to bottom is longer than anything else may be.
+LONGER = {"stackctl/promql/parse.py": 600}
 
 
 def _commands(group: typer.Typer) -> set[str]:
@@ -69,11 +72,14 @@ def test_names_and_ports_stand_once(module: Path) -> None:
 
 
 def test_functions_and_modules_stay_small() -> None:
-    """95 of 100 functions have at most 40 lines, and no module more than 600."""
+    """95 of 100 functions have at most 40 lines, and no module more than 400, tests included; a parser may have 600."""
+    every = (path for top in ("dashboards", "stackctl", "tests") for path in (CHECKOUT / top).rglob("*.py"))
+    lines = {str(path.relative_to(CHECKOUT)): len(path.read_text().splitlines()) for path in every}
+    assert {name for name, count in lines.items() if count > LONGER.get(name, MOST_LINES)} == set()
+    assert all(lines[name] > MOST_LINES for name in LONGER)
     lengths = []
     for module in MODULES:
         text = module.read_text()
-        assert len(text.splitlines()) <= 600, f"{module} wants splitting"
         lengths += [
             node.end_lineno - node.lineno + 1
             for node in ast.walk(ast.parse(text))

@@ -10,12 +10,25 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from stackctl import semconv
+from stackctl.embedded.columns import Pipeline
 from stackctl.embedded.otlp import decode
+from stackctl.stack import EngineConfig
 
 CAPTURES = Path(__file__).resolve().parent.parent / "captures"
 TRUTH: dict[str, Any] = json.loads((CAPTURES / "truth.json").read_bytes())["captures"]
 HERE = sorted(TRUTH)
 SIMULATOR = {"127.0.0.1": "openai", "localhost": "openai"}
+CONFIG = EngineConfig("unused", price_hosts=SIMULATOR)
+
+CHAT = {
+    semconv.OPERATION: "chat",
+    semconv.PROVIDER: "openai",
+    semconv.REQUEST_MODEL: "gpt-4o-mini",
+    semconv.SERVER_ADDRESS: "api.openai.com",
+    semconv.INPUT_TOKENS: 1200,
+    semconv.OUTPUT_TOKENS: 57,
+}
 
 START_NS = 1_795_000_000_000_000_000
 
@@ -70,6 +83,12 @@ def request_of(
 def spans_of(*spans: Mapping[str, Any], **options: Any) -> pa.Table:
     """Return decoded spans with these attributes; options as of `request_of`."""
     return decoded(request_of(*spans, **options))
+
+
+def one(attributes: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Process one span with the attributes and return it; options as of `request_of`."""
+    (span,) = Pipeline(CONFIG).process(spans_of(attributes, **options)).to_pylist()
+    return span
 
 
 def _pairs(attributes: Mapping[str, Any]) -> list[KeyValue]:

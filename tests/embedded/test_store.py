@@ -3,59 +3,25 @@
 import os
 import random
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from crashing_disk import Crash, crashing_disk
-from old_frames import make_old
+from store_frames import NOW_MS, found, frame, newest_log, open_store, spans
 
-from stackctl.embedded.otlp.shape import CORE
 from stackctl.embedded.store import digests as digests_module
 from stackctl.embedded.store.columncap import ColumnCap
 from stackctl.embedded.store.digests import WINDOW_MS, DigestWindow, digest
 from stackctl.embedded.store.frame import Frame, Gap, encode, scan
-from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Layout, Sealed, lock_writer
+from stackctl.embedded.store.layout import DIGESTS, EVALUATIONS, SPANS, Sealed, lock_writer
 from stackctl.embedded.store.log import read_log
 from stackctl.embedded.store.reader import SpanReader
-from stackctl.embedded.store.retention import MERGE_AT_FILES, Retention
 from stackctl.embedded.store.seal import seal
 from stackctl.embedded.store.writer import SealLimits, SpanStore
 from stackctl.errors import StoreUnusable
 from tests import absent
-
-NOW_MS = 1_800_000_000_000
-
-
-def spans(*ids: int, **columns: list[object]) -> pa.Table:
-    """A span table with these span ids; attribute columns by `key=values` become `s:key:s`."""
-    core = {name: pa.nulls(len(ids), type_) for name, type_ in zip(CORE.names, CORE.types, strict=True)}
-    core |= {"tid_hi": pa.array([i * 7 for i in ids]), "span_id": pa.array(ids, pa.int64())}
-    return pa.table(core | {f"s:{key}:s": pa.array(values, pa.string()) for key, values in columns.items()})
-
-
-def frame(*ids: int, arrival_ms: int = NOW_MS, **columns: list[object]) -> Frame:
-    """A frame of spans with these ids, its digest made of them."""
-    return Frame(arrival_ms, (digest("trace", repr(ids).encode()),), spans(*ids, **columns), None, b"inc")
-
-
-def found(data_dir: Path, reader: SpanReader | None = None) -> list[int]:
-    """Span ids of a store, as a reader sees them: segments and hot frames."""
-    snapshot = (reader or SpanReader(data_dir)).snapshot()
-    tables = [pq.ParquetFile(path).read(["span_id"]) for path in snapshot.segments]
-    tables += [snapshot.hot.select(["span_id"])] if snapshot.hot is not None else []
-    return [one for table in tables for one in table.column("span_id").to_pylist()]
-
-
-def open_store(data_dir: Path, rows: int = 1000, sync: Callable[[int], None] = os.fdatasync) -> SpanStore:
-    return SpanStore(data_dir, SealLimits(rows=rows), clock_ms=lambda: NOW_MS, sync=sync)
-
-
-def newest_log(store: SpanStore) -> Path:
-    return store.layout.log_file(store.layout.logs()[-1])
 
 
 def test_what_was_appended_is_read_back_at_once_and_after_a_restart(tmp_path: Path) -> None:
@@ -279,79 +245,6 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     os.close(lock_writer(tmp_path))
 
 
-@pytest.mark.parametrize("version", ["3", "999", "x", ""])
-def test_a_newer_format_is_refused(tmp_path: Path, version: str) -> None:
-    """Data of a newer stackctl is not touched: not a byte of it is another afterwards."""
-    store = open_store(tmp_path)
-    store.append(frame(1))
-    with newest_log(store).open("ab") as file:
-        file.write(b"what a newer format may have here")
-    store.close()
-    (Layout.below(tmp_path).root / "format").write_text(version)
-    (Layout.below(tmp_path).root / ".newer.tmp").write_text("not ours to remove")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(StoreUnusable, match="format"):
-        open_store(tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_a_store_of_the_first_format_is_taken(tmp_path: Path) -> None:
-    """Recovered, read, appended to and sealed, its frames and new ones in one log file; its format is raised."""
-    store = open_store(tmp_path)
-    for n in range(4):
-        store.append(frame(n))
-    store.close()
-    make_old(tmp_path)
-    assert found(tmp_path) == [0, 1, 2, 3]
-    again = open_store(tmp_path, rows=6)
-    assert (store.layout.root / "format").read_text() == "2\n"
-    assert (again.last_seq, again.spans_total, again.torn_bytes) == (4, 4, 0)
-    assert digest("trace", repr((3,)).encode()) in again.digests
-    again.append(frame(4))
-    again.append(frame(5))
-    assert found(tmp_path) == [0, 1, 2, 3, 4, 5]
-    assert list(again.replay(3)) == [(seq, b"inc") for seq in (4, 5, 6)]
-    data = newest_log(again).read_bytes()
-    assert [data[at : at + 4] for at in [0, *(one.end for one in scan(memoryview(data)))]] == [
-        *[b"SCF1"] * 4,
-        *[b"SCF2"] * 2,
-        b"",
-    ]
-    assert again.roll_if_due()
-    again.seal_closed()
-    again.trim(again.last_seq)
-    assert again.layout.logs() == [7]
-    assert found(tmp_path) == [0, 1, 2, 3, 4, 5]
-
-
-def test_the_format_is_raised_before_a_frame_of_it_is_written(tmp_path: Path) -> None:
-    """Killed at any change of a start on a store of the first format: it says 1 or 2, and a new frame only with 2."""
-    for dies_at in range(1, 100):
-        data_dir = tmp_path / str(dies_at)
-        store = open_store(data_dir)
-        store.append(frame(1))
-        store.close()
-        make_old(data_dir)
-        with crashing_disk() as disk:
-            disk.arm(dies_at)
-            try:
-                open_store(data_dir).append(frame(2))
-                died = False
-            except Crash:
-                died = True
-        version = (store.layout.root / "format").read_text()
-        assert version == "2\n" or (version == "1\n" and b"SCF2" not in newest_log(store).read_bytes())
-        if not died:
-            assert disk.names.index("rename") < disk.names.index("pwritev")
-            break
-        again = open_store(data_dir)
-        assert again.torn_bytes == 0
-        again.append(frame(3))
-        assert found(data_dir) in ([1, 3], [1, 2, 3])
-    else:
-        pytest.fail("it never got to its end")
-
-
 def test_data_is_for_its_owner_only(tmp_path: Path) -> None:
     """Directories are 0700 and files 0600: spans may hold what others must not read."""
     os.close(lock_writer(tmp_path / "data"))
@@ -376,18 +269,6 @@ def test_a_segment_has_no_more_columns_than_the_cap() -> None:
     assert [name for name in late.column_names if name.startswith("s:")] == ["s:gen_ai.response.id:s"]
     assert [name for name in second.column_names if name.startswith("s:")] == ["s:a:s", "s:c:s"]
     assert orjson.loads(second.column("rest")[0].as_py()) == {"d": "2", "e": "3"}
-
-
-def sealed_segments(data_dir: Path, count: int, step_ms: int) -> Layout:
-    """A store of `count` segments of two spans, `step_ms` apart in arrival, without log files."""
-    store = open_store(data_dir, rows=2)
-    for n in range(count):
-        store.append(frame(n * 2, n * 2 + 1, arrival_ms=NOW_MS + n * step_ms))
-        store.roll_if_due()
-    store.seal_closed()
-    store.trim(store.last_seq)
-    store.close()
-    return store.layout
 
 
 def test_evaluations_are_not_trimmed_before_they_are_sealed(tmp_path: Path) -> None:
@@ -436,72 +317,6 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     half.write_bytes(b"PAR1")
     open_store(tmp_path).close()
     assert not half.exists()
-
-
-def test_digests_go_when_nothing_is_compared_with_them_any_more(tmp_path: Path) -> None:
-    """Senders that do not batch make as many digests as spans: they stay for the window, not for the retention."""
-    half_ms = WINDOW_MS // 2
-    layout = sealed_segments(tmp_path, 5, step_ms=half_ms)
-    assert len(layout.sealed(DIGESTS)) == 5
-    Retention(layout, 10**6, 10**12).run(NOW_MS + 4 * half_ms)
-    assert [file.newest_ms for file in layout.sealed(DIGESTS)] == [NOW_MS + n * half_ms for n in (2, 3, 4)]
-    assert len(found(tmp_path)) == 10
-
-
-def test_retention_forgets_by_arrival_not_by_span_time(tmp_path: Path) -> None:
-    """Segments whose newest span arrived before the horizon go; the spans' own times do not matter."""
-    layout = sealed_segments(tmp_path, 5, step_ms=3_600_000)
-    Retention(layout, 3 * 3600, 10**12).run(NOW_MS + 4 * 3_600_000)
-    assert found(tmp_path) == [2, 3, 4, 5, 6, 7, 8, 9]
-    Retention(layout, 3 * 3600, 10**12).run(NOW_MS + 6 * 3_600_000)
-    assert found(tmp_path) == [6, 7, 8, 9]
-
-
-def test_retention_by_size_forgets_the_oldest_first(tmp_path: Path) -> None:
-    """When the data directory holds more than allowed, the oldest arrivals go until it does not."""
-    layout = sealed_segments(tmp_path, 6, step_ms=1000)
-    sizes = [layout.path(file).stat().st_size for file in layout.sealed(SPANS)]
-    total = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
-    Retention(layout, 10**6, total - sizes[0] - 1).run(NOW_MS + 10_000)
-    assert found(tmp_path) == [4, 5, 6, 7, 8, 9, 10, 11]
-
-
-def test_merging_keeps_nothing_from_growing_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few spans an hour for days: small files are merged again and again, and yet the oldest spans go in time."""
-    monkeypatch.setattr("stackctl.embedded.store.retention.GRACE_SECONDS", -1.0)
-    days, step_ms = 2, 20 * 60_000
-    store, marks = open_store(tmp_path, rows=1), []
-    retention = Retention(store.layout, days * 86_400, 10**12)
-    for n in range(3 * 72):
-        now = NOW_MS + n * step_ms
-        table = spans(n).set_column(CORE.names.index("arrival_ms"), "arrival_ms", pa.array([now]))
-        store.append(Frame(now, (digest("trace", str(n).encode()),), table, None, b"inc"))
-        store.roll_if_due()
-        store.seal_closed()
-        store.trim(store.last_seq)
-        retention.run(now)
-        if n % 8 == 0:
-            assert (n - min(found(tmp_path))) * step_ms <= days * 86_400_000 * 1.2
-        marks.append(len(store.layout.sealed(SPANS)))
-    store.close()
-    assert len(found(tmp_path)) >= days * 72
-    assert max(marks) < days * 72 / 2, "nothing was merged"
-
-
-def test_merging_small_segments_keeps_every_span_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neighbours become one file that readers prefer at once; its sources go after the queries that read them."""
-    layout = sealed_segments(tmp_path, MERGE_AT_FILES + 3, step_ms=1000)
-    reader = SpanReader(tmp_path)
-    before = sorted(found(tmp_path, reader))
-    retention = Retention(layout, 10**6, 10**12)
-    retention.run(NOW_MS)
-    assert len(reader.segments()) == 1
-    assert sorted(found(tmp_path, reader)) == before
-    assert len(list(layout.root.glob("spans-*.parquet"))) == MERGE_AT_FILES + 4
-    monkeypatch.setattr("stackctl.embedded.store.retention.GRACE_SECONDS", -1.0)
-    retention.run(NOW_MS)
-    assert len(list(layout.root.glob("spans-*.parquet"))) == 1
-    assert sorted(found(tmp_path, reader)) == before
 
 
 def test_a_log_that_was_read_is_not_held_in_memory(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import fuzz_bombs
 import fuzz_http
 import fuzz_http2
 import fuzz_otlp
@@ -162,7 +163,7 @@ def test_long_texts_are_not_held(engine: Engine) -> None:
     """Keys, names, units, labels and patterns of a megabyte, each another: they are judged and let go."""
     before = engine.megabytes()
     headers = {"content-type": "application/x-protobuf"}
-    bodies = (one for _ in range(20) for one in fuzz_otlp.long_texts(1_000_000))
+    bodies = (one for _ in range(20) for one in fuzz_bombs.long_texts(1_000_000))
     cases = (Case(f"long {kind}", posted(f"/v1/{kind}", body, headers)) for kind, body in bodies)
     fire(cases, http_asker(engine, "otlp_http"), OTLP).check("long texts")
     form = {"content-type": "application/x-www-form-urlencoded"}
@@ -178,14 +179,14 @@ def test_bombs(engine: Engine) -> None:
     """Tens of thousands of label values, thousands of attributes and services, megabytes of keys, arrays in arrays."""
     source = chance("bombs")
     traces = [
-        fuzz_otlp.model_bomb(source, 5000),
-        fuzz_otlp.key_bomb(source, 10_000, 10),
-        fuzz_otlp.key_bomb(source, 5, 10**6),
+        fuzz_bombs.model_bomb(source, 5000),
+        fuzz_bombs.key_bomb(source, 10_000, 10),
+        fuzz_bombs.key_bomb(source, 5, 10**6),
     ]
-    traces += [fuzz_otlp.nested(depth) for depth in (5, 32, 33, 90, 99, 101, 1000, 20_000)]
-    traces += [fuzz_otlp.key_bomb(source, 3000, 20) for _ in range(5)]
+    traces += [fuzz_bombs.nested(depth) for depth in (5, 32, 33, 90, 99, 101, 1000, 20_000)]
+    traces += [fuzz_bombs.key_bomb(source, 3000, 20) for _ in range(5)]
     bombs = [("traces", body) for body in traces] + [
-        ("metrics", fuzz_otlp.label_bomb(20_000, first)) for first in range(0, min(20 * REQUESTS, 100_000), 20_000)
+        ("metrics", fuzz_bombs.label_bomb(20_000, first)) for first in range(0, min(20 * REQUESTS, 100_000), 20_000)
     ]
     headers = {"content-type": "application/x-protobuf"}
     cases = (Case(f"bomb {kind} {len(body)}", posted(f"/v1/{kind}", body, headers)) for kind, body in bombs)
