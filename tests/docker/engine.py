@@ -1,7 +1,12 @@
 """What the tests ask the Docker engine of themselves: what a stack has there, by the labels that compose sets."""
 
+import shutil
 import subprocess
 from collections.abc import Sequence
+
+from tests import absent
+
+PLUGIN, LEGACY = ("docker", "compose"), ("docker-compose",)
 
 
 def docker(*arguments: str) -> str:
@@ -21,3 +26,10 @@ def left_overs(project: str) -> Sequence[str]:
     label = f"label=com.docker.compose.project={project}"
     kinds = (("ps", "-aq"), ("network", "ls", "-q"), ("volume", "ls", "-q"))
     return [line for kind in kinds for line in docker(*kind, "--filter", label).splitlines()]
+
+
+def needs(compose: Sequence[str]) -> None:
+    """Leave a test out where this machine has no such compose."""
+    there = shutil.which(compose[0]) and subprocess.run([*compose, "version"], capture_output=True, check=False)
+    if not there or there.returncode:
+        absent.skip(" ".join(compose))

@@ -15,9 +15,8 @@ from stackctl.runtime import project
 from stackctl.runtime.ports import free
 from stackctl.runtime.ready import answers
 from stackctl.stack import ENDPOINT_BY_NAME
-from tests import absent
 from tests.conftest import run_stackctl
-from tests.docker.engine import left_overs
+from tests.docker.engine import LEGACY, PLUGIN, left_overs, needs
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 READY = {"prometheus": "/-/ready", "tempo": "/ready"}
@@ -26,8 +25,7 @@ WAIT_SECONDS = 180.0
 
 def test_stackctl_works_with_the_legacy_compose(tmp_path: Path, docker_runtime: Sequence[str]) -> None:
     """Where only `docker-compose` is installed it is taken, and `up` ends as proven as with the plugin."""
-    if shutil.which("docker-compose") is None:
-        absent.skip("docker-compose")
+    needs(LEGACY)
     (tmp_path / "empty").mkdir()
     flags = ("--console", "none", "--ports", "auto", "--data-dir", tmp_path / "data")
     without_plugin = {"DOCKER_CONFIG": str(tmp_path / "empty")}
@@ -40,13 +38,12 @@ def test_stackctl_works_with_the_legacy_compose(tmp_path: Path, docker_runtime: 
     assert left_overs(project.name_of(tmp_path / "data")) == []
 
 
-@pytest.mark.parametrize("compose", [("docker", "compose"), ("docker-compose",)], ids=["plugin", "legacy"])
+@pytest.mark.parametrize("compose", [PLUGIN, LEGACY], ids=["plugin", "legacy"])
 def test_plain_compose_brings_the_folders_up(
     compose: Sequence[str], tmp_path: Path, docker_runtime: Sequence[str]
 ) -> None:
     """`up -d` with nothing but an `.env`: all that has no profile comes up healthy, and `down -v` leaves nothing."""
-    if subprocess.run([*compose, "version"], capture_output=True, check=False).returncode:
-        absent.skip(" ".join(compose))
+    needs(compose)
     for folder in ("compose", "provisioning"):
         shutil.copytree(shipped(folder), tmp_path / folder)
     name = f"sc-plain-{token_hex(4)}"
