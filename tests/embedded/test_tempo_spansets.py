@@ -12,7 +12,8 @@ from stackctl.embedded.traces.metrics import measure
 from stackctl.embedded.traces.search import SearchRequest, search
 from stackctl.embedded.traces.segments import Window
 from stackctl.embedded.traces.session import Session
-from stackctl.embedded.traces.spansets import Bounds
+from stackctl.embedded.traces.spansets import Bounds, SpansetCompiler
+from stackctl.embedded.traces.values import Parameters
 from stackctl.errors import QueryUnsupported
 from stackctl.traceql import compile_query
 
@@ -180,6 +181,17 @@ def test_nested_sets_are_selected(session: Session) -> None:
         span_hex(5): (6, 7, 8),
     }
     assert numbers[trace_hex(3)] == {span_hex(7): (0, 0, 0)}  # its parent is lost
+
+
+@pytest.mark.parametrize("stages", ["{}" + " | count() > 1" * 8, " && ".join(["({} | by(name) | count() > 1)"] * 8)])
+def test_stages_upon_one_another_are_read_once(session: Session, stages: str) -> None:
+    """Each stage uses the one before at several places: written out at each of them, eight were a plan of gigabytes."""
+    parameters = Parameters()
+    compiler = SpansetCompiler(session, parameters, Bounds(Window(BASE_NS, BASE_NS + 100_000_000)))
+    found = compiler.compile(compile_query(stages).body)
+    asked = f"SELECT tid_hi, tid_lo, count(*) AS matched FROM {found} GROUP BY ALL"
+    (plan,) = session.rows(f"EXPLAIN {compiler.statement(asked)}", parameters.values)
+    assert 1 <= str(plan).count("READ_PARQUET") <= stages.count("{}")
 
 
 def test_and_or_group_from_the_left(found: Callable[..., set[tuple[int, int]]]) -> None:

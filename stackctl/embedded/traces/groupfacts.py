@@ -4,6 +4,7 @@ Tempo's rules: both are added where the pipeline comes to them and stay what the
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -75,9 +76,15 @@ class GroupFacts:
         return found
 
     def look_up(self, traces: Sequence[TraceKey]) -> None:
-        """Ask for what was measured of other spansets than those of the answer, in the traces of the answer."""
+        """Ask for what was measured of other spansets than those of the answer, in the traces of the answer.
+
+        Raises:
+            UpstreamFailed: all of it together took too long.
+        """
+        began = time.monotonic()
         for number, fact in enumerate(self._facts):
             if isinstance(fact, _Number) and not fact.last and traces:
+                self._session.check_time(began)
                 self._earlier[f"m{number}"] = self._measured_before(fact, number, traces)
 
     def attributes(self, trace: TraceKey, spanset: _Row) -> list[dict[str, Any]]:

@@ -37,6 +37,8 @@ _INVERSE: Final = {
     "sibling": "sibling",
 }
 _AGGREGATES: Final = {"count": "count(*)", "avg": "avg({})", "max": "max({})", "min": "min({})", "sum": "sum({})"}
+# Of more relations than this DuckDB does not decide itself which ones it reads twice and which it writes down.
+_MOST_WRITTEN_OUT: Final = 64
 _SPAN: Final = ("tid_hi", "tid_lo", "span_id", "parent_id", "start_ns")
 _SPAN_KEY: Final = "tid_hi, tid_lo, span_id"
 _FACTS: Final = (*_SPAN, "dur_ns", "name")
@@ -109,11 +111,13 @@ class SpansetCompiler:
     def statement(self, sql: str) -> str:
         """Return a statement that reads the relations compiled so far, with what defines them."""
         text = sql + "".join(definition for _, definition in self._expressions)
+        shared = "MATERIALIZED " if _written_out(self._expressions, sql) > _MOST_WRITTEN_OUT else ""
         defined = []
         for name, definition in self._expressions:
             # DuckDB would write down what it may as well stream, and read all of its columns for that.
-            once = definition.startswith("(") and len(re.findall(rf"\b{name}\b", text)) == 1
-            defined.append(f"{name} AS {'NOT MATERIALIZED ' if once else ''}{definition}")
+            once = len(re.findall(rf"\b{name}\b", text)) == 1
+            how = ("NOT MATERIALIZED " if once else shared) if definition.startswith("(") else ""
+            defined.append(f"{name} AS {how}{definition}")
         return f"WITH RECURSIVE {', '.join(defined)} {sql}"
 
     def _carry(self, key: str, sql: Callable[[FieldCompiler], str]) -> str:
@@ -337,6 +341,22 @@ class SpansetCompiler:
         parents = f"SELECT tid_hi, tid_lo, grp, parent_id AS span_id FROM {start}"
         step = f"SELECT t.tid_hi, t.tid_lo, u.grp, t.parent_id FROM {tree} t JOIN {name} u ON {same}"
         return self._define(f"{parents} UNION {step}")
+
+
+def _written_out(expressions: Iterable[tuple[str, str]], sql: str) -> int:
+    """Return how many relations a statement has where each of them stands at every place that it is used at.
+
+    That is what DuckDB makes of those that promise few rows: stages upon one another double or treble it, and six of
+    them are a plan of hundreds of megabytes, which no limit of memory counts.
+    """
+    sizes: dict[str, int] = {}
+    once = 0
+    for name, definition in [*expressions, ("", sql)]:
+        places = re.findall(r"\bq\d+\b", definition)
+        sizes[name] = 1 + sum(sizes.get(place, 0) for place in places)
+        if name in places:  # what is about itself is worked out once, whatever reads it
+            once, sizes[name] = once + sizes[name], 1
+    return once + sizes[""]
 
 
 def _measures_source(scalar: ast.Scalar) -> bool:
