@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from stackctl.promql import tree
+from stackctl.promql.powers import power
 from stackctl.promql.select import check_size
 from stackctl.promql.values import (
     NAME,
@@ -41,7 +42,7 @@ ARITHMETIC: dict[str, Callable[[Any, Any], Floats]] = {
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
+    "^": power,
     "atan2": np.arctan2,
 }
 _MATCH_NEXT = "Match on more labels with on(...), or aggregate the side that has several series."

@@ -69,6 +69,11 @@ def real(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rea
 
 
 SPAN = f"start={START / 1000}&end={END / 1000}"
+POWERS = (
+    *((3.7, 41), (1.0001, 123_457), (0.3, -57), (-7.3, 33), (2.5, -1070), (-1.5, 2**62), (9.9, 400), (1e-300, 1.0)),
+    *((5e-324, 1), (5e-324, -1), (0.1, 323), (0.1, 324), (2, -1074), (2, -1075), (3, -678), (2, 0.5), (2, -0.5)),
+    *((0, -3), ("-0", -3), ("-0", 3), (0, 0), ("NaN", 0), (1, "NaN"), ("-Inf", 3), ("Inf", -2), (-1, "Inf"), (-2, 0.5)),
+)  # also beyond and below what numbers can be
 ASKED = (
     f"query?query=llm_requests_total&time={END / 1000}",
     f"query?query=llm_requests_total&time={END / 1000}&limit=1",
@@ -77,6 +82,7 @@ ASKED = (
     f"query?query=odd_value[10m]&time={END / 1000}",
     "query?query=1e-7&time=1700000000.123",
     'query?query="text"&time=1700000000',
+    *(f"query?query={base} ^ {power}&time=1700000000" for base, power in POWERS),
     f"query?query=sum by (job)(increase(llm_requests_total[2m] anchored))&time={END / 1000}",
     f"query_range?query=rate(llm_requests_total[1m])&{SPAN}&step=15s",
     f"query_range?query=rate(llm_requests_total[1m])&{SPAN}&step=7.5",
