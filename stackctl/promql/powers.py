@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from stackctl.promql.values import Floats
 
+_PIECE: Final = 65_536
 _MOST_SCALE: Final = 4096
 """Beyond this power of two a result is 0 or infinite, whatever is left to multiply."""
 
@@ -19,7 +20,17 @@ _MOST_SCALE: Final = 4096
 def power(base: Floats, exponent: Floats) -> Floats:
     """Return each base to its exponent; a shape of both is that of the result."""
     bases, exponents = np.broadcast_arrays(np.asarray(base, np.float64), np.asarray(exponent, np.float64))
-    found = np.array(np.power(bases, exponents))
+    found = np.empty(bases.size)
+    for start in range(0, found.size, _PIECE):  # what it works with would be ten times a large result
+        piece = slice(start, start + _PIECE)
+        found[piece] = _powers(bases.flat[piece], exponents.flat[piece])
+    return found.reshape(bases.shape)
+
+
+def _powers(bases: Floats, exponents: Floats) -> Floats:
+    if (exponents == 2).all():
+        return np.square(bases)
+    found = np.power(bases, exponents)
     ordinary = np.isfinite(bases) & (bases != 0)
     whole = ordinary & (np.abs(exponents) < 2.0**63) & (exponents == np.trunc(exponents))
     found[whole] = _by_squaring(bases[whole], exponents[whole])
