@@ -9,6 +9,7 @@ from stackctl.errors import QueryInvalid
 from stackctl.promql import aggregate, binary, durations, functions, info, rates, relabel, select, tree
 from stackctl.promql.check import kind
 from stackctl.promql.durations import Window
+from stackctl.promql.invariance import invariant
 from stackctl.promql.parse import parse
 from stackctl.promql.repeats import Repeats
 from stackctl.promql.select import Block, Context
@@ -91,6 +92,8 @@ def evaluate(context: Context, node: tree.Node) -> Value:
             return binary.evaluate(node, evaluate(context, node.left), evaluate(context, node.right))
         case tree.Aggregation():
             param = None if node.param is None else evaluate(context, node.param)
+            if isinstance(param, ScalarValue) and invariant(node.expr):
+                param = ScalarValue(np.full(context.steps, param.v[0]))
             return aggregate.evaluate(node, _vector(context, node.expr), param, context.instant)
         case tree.Call():
             return _call(context, node)
