@@ -142,7 +142,19 @@ Points: TypeAlias = dict[tuple[LabelSet, int], float]
 
 
 def _by_point(answer: Lines) -> Points:
-    return {(labels, t): value for labels, points in answer for t, value in points}
+    return {
+        (tuple((name, _rounded(text)) for name, text in labels), t): value
+        for labels, points in answer
+        for t, value in points
+    }
+
+
+def _rounded(text: str) -> str:
+    """Return a number's text with ten digits, another text as it is: `count_values` writes all of them into a label."""
+    try:
+        return f"{float(text):.10g}"
+    except ValueError:
+        return text
 
 
 def _within(real: Points, known: list[Points]) -> bool:

@@ -131,12 +131,12 @@ class _Saying:
         return Answer(200, self.document)
 
 
-def _verdict(text: str, v: float, value: float) -> promql_compare.Verdict:
+def _verdict(text: str, held: float, value: float, **labels: str) -> promql_compare.Verdict:
     """Compare a query over one series of a single value with a server that answers another value."""
     t = START_MS + 15_000 * np.arange(20, dtype=np.int64)
-    storage = Samples([Series({"__name__": "m"}, t, np.full(20, v))])
+    storage = Samples([Series({"__name__": "m"}, t, np.full(20, held))])
     at = START_MS + 290_000
-    result = [{"metric": {}, "values": [[at / 1000, repr(value)]]}]
+    result = [{"metric": labels, "values": [[at / 1000, repr(value)]]}]
     server: Any = _Saying({"data": {"resultType": "matrix", "result": result}})
     return promql_compare.compare(Query("", text, at, at, 15_000), storage, server)
 
@@ -149,3 +149,13 @@ def test_only_what_rounding_moves_is_excused() -> None:
     assert _verdict("changes(m[5m])", 0.1, 1e-16).difference is not None
     assert _verdict("stddev_over_time(m[5m])", 1.0, 1e-17).difference is not None
     assert _verdict("sum_over_time(m[5m])", 0.1, 2.0) == promql_compare.Verdict()
+
+
+def test_a_last_bit_in_a_label_is_excused_as_in_a_value() -> None:
+    """count_values writes a number into a label: one that is beside by more, or counted otherwise, is a difference."""
+    asked = 'count_values("v", exp(m))'  # e^44 = 12851600114359308275.8
+    assert _verdict(asked, 44.0, 1.0, v="12851600114359308000") == promql_compare.Verdict()
+    assert _verdict(asked, 44.0, 1.0, v="12851600114359310000").rounding
+    assert _verdict(asked, 44.0, 1.0, v="12851600124359308000").difference is not None
+    assert _verdict(asked, 44.0, 2.0, v="12851600114359310000").difference is not None
+    assert _verdict(asked, 44.0, 1.0, w="12851600114359310000").difference is not None
