@@ -122,7 +122,7 @@ def _check(node: ast.Pipeline | ast.MetricsMath | ast.Literal) -> None:
         return
     if isinstance(node, ast.MetricsMath):
         for side in (node.left, node.right):
-            if isinstance(side, ast.Pipeline) and not any(isinstance(stage, ast.Metrics) for stage in side.stages):
+            if not _gives_series(side):
                 raise _wrong(side.at, f"{node.op!r} calculates with metrics functions, such as rate()")
             _check(side)
         return
@@ -137,6 +137,12 @@ def _check(node: ast.Pipeline | ast.MetricsMath | ast.Literal) -> None:
             raise _wrong(stage.at, "a query cannot begin with coalesce()")
         measured = measured or isinstance(stage, ast.Metrics)
         _check_stage(stage)
+
+
+def _gives_series(side: ast.Node) -> bool:
+    if isinstance(side, ast.Pipeline):
+        return any(isinstance(stage, ast.Metrics) for stage in side.stages)
+    return isinstance(side, ast.MetricsMath | ast.Literal)
 
 
 def _check_stage(stage: ast.Stage) -> None:
