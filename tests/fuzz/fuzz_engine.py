@@ -60,7 +60,8 @@ class Engine:
 
     def _start(self, name: str, config: Path) -> "subprocess.Popen[bytes]":
         with (self.directory / f"{name}.log").open("wb") as log:
-            return subprocess.Popen([sys.executable, "-m", f"stackctl.embedded.{name}", config], stderr=log)
+            command = [sys.executable, "-X", "faulthandler", "-m", f"stackctl.embedded.{name}", config]
+            return subprocess.Popen(command, stderr=log)  # one that crashes says where it was
 
     def _wait(self, url: str) -> None:
         deadline = time.monotonic() + 30
@@ -185,9 +186,9 @@ class Http:
         """Send a request and return the status of its answer; None where none came."""
         for _ in range(2):
             fresh = self._streams is None
-            if self._streams is None:
-                self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**26)
             try:
+                if self._streams is None:
+                    self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**26)
                 status = await self._exchange(*self._streams, case.raw)
             except (OSError, asyncio.IncompleteReadError):
                 status = None
