@@ -8,6 +8,8 @@ import pytest
 from span_store import Given, served, write_store
 
 from stackctl.embedded.api.tempo import app
+from stackctl.embedded.traces.session import Session
+from stackctl.errors import UpstreamFailed
 from stackctl.stack import EngineConfig
 from stackctl.traceql import parse
 from stackctl.traceql.spelling import duration_text, spelled
@@ -117,6 +119,22 @@ def test_attributes_of_spansets(http: httpx2.Client, query: str, expected: list[
     found = [attributes(one) for one in spansets(http, query)]
     assert sorted(found, key=str) == sorted(expected, key=str)
     assert all("attributes" in one for one in spansets(http, query)) == bool(expected[0])
+
+
+def test_measures_together_have_the_time_of_a_query(http: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each measure of earlier spansets is a statement of its own: a hundred in time took minutes together."""
+    begun: list[float] = []
+
+    def check_time(_: Session, began: float) -> None:
+        begun.append(began)
+        if len(begun) == 2:
+            raise UpstreamFailed("too long", next_step="ask for less")
+
+    monkeypatch.setattr(Session, "check_time", check_time)
+    query = "{} | count() > 0 | by(name) | count() > 0 | by(.k) | count() > 0 | { true }"
+    assert http.get("/api/search", params={"q": query}).status_code == 503
+    assert len(begun) == 2
+    assert begun[0] == begun[1]
 
 
 def test_durations_are_texts(http: httpx2.Client) -> None:

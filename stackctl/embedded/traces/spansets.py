@@ -37,7 +37,7 @@ _INVERSE: Final = {
     "sibling": "sibling",
 }
 _AGGREGATES: Final = {"count": "count(*)", "avg": "avg({})", "max": "max({})", "min": "min({})", "sum": "sum({})"}
-# Of more relations than this DuckDB does not decide itself which ones it reads twice and which it writes down.
+# Up to so many relations, written out, DuckDB decides itself which ones it reads twice and which it writes down.
 _MOST_WRITTEN_OUT: Final = 64
 _SPAN: Final = ("tid_hi", "tid_lo", "span_id", "parent_id", "start_ns")
 _SPAN_KEY: Final = "tid_hi, tid_lo, span_id"
