@@ -22,6 +22,7 @@ ABSENT: Final = {
     "copies of processes": "ingest copies its processes on Linux only",
     "mapped pages": "which pages of a file a process holds is told on Linux only",
     "shared room": "memory that two processes share by a descriptor is there on Linux only",
+    "ports held": "a port is held for a server that is to come on Linux only",
     "root": "only root can mount a small disk or become a user without rights",
 }
 """What is not there, and what is said then."""

@@ -1,10 +1,17 @@
 """Ports for processes that are started to be measured."""
 
-import socket
+from contextlib import ExitStack
+
+from stackctl.runtime import ports
+
+_HELD = ExitStack()  # a port that was given out is nobody else's while this process lives
+_NAME = "measured"
 
 
 def free_port() -> int:
-    """Return a TCP port on loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port on loopback that nothing listens on, and that the system gives to nobody meanwhile.
+
+    Raises:
+        EnvironmentLacks: there is none.
+    """
+    return ports.reserve((_NAME,), "127.0.0.1", _HELD)[_NAME]

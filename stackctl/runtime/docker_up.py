@@ -166,7 +166,8 @@ class DockerUp:
         kept = EngineConfig.read(config_path(self._start.data_dir)).ports if self._running else {}
         if settings.ports is None:
             new = [name for name in served if name not in kept]
-            chosen = {name: kept[name] for name in served if name in kept} | ports.free(new, settings.host)
+            reserved = ports.reserve(new, settings.host, self._start.held)
+            chosen = {name: kept[name] for name in served if name in kept} | reserved
         else:
             chosen = ports.default(served, {**{name: kept[name] for name in served if name in kept}, **settings.ports})
         held = containers.ports_held(ours) | (set(kept.values()) if self._running else set())

@@ -65,7 +65,7 @@ def check_ports(start: Start) -> None:
     settings = start.loaded.settings
     served = (*SERVED, console.ENDPOINT) if console.wanted(settings, start.tell) else SERVED
     if settings.ports is None:
-        chosen = ports.free(served, settings.host)
+        chosen = ports.reserve(served, settings.host, start.held)
     else:
         chosen = ports.default(served, settings.ports)
         ports.check(chosen, settings.host)
@@ -137,7 +137,7 @@ def _ports(start: Start, current: EngineConfig) -> Mapping[str, int]:
     if name in current.ports:
         return current.ports
     if settings.ports is None:
-        return kept | ports.free((name,), current.host)
+        return kept | ports.reserve((name,), current.host, start.held)
     new = {name: ports.default((*SERVED, name), settings.ports)[name]}
     ports.check(new, current.host)
     return kept | new

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
@@ -9,19 +10,26 @@ from stackctl.errors import EnvironmentLacks, PortTaken, SettingsInvalid
 from stackctl.stack import ENDPOINT_BY_NAME
 
 
-def free(names: Iterable[str], host: str) -> dict[str, int]:
+def reserve(names: Iterable[str], host: str, held: ExitStack) -> dict[str, int]:
     """Return a free port for each endpoint, chosen by the system, no two alike.
+
+    Between this and the moment when a server listens there a second may pass, in which the system would give the port
+    to whoever connects to somewhere. So it stays bound here until `held` is closed. On Linux a server can listen on a
+    port that is bound so, if both say SO_REUSEADDR (socket(7)), as servers do, and the system gives it to nobody.
+    Elsewhere the second bind would be refused, so nothing is held there.
 
     Raises:
         EnvironmentLacks, SettingsInvalid: as `check`.
     """
     found = {}
-    with ExitStack() as held:
+    with ExitStack() as bound:
         for name in names:
             try:
-                found[name] = held.enter_context(_bound(host, 0)).getsockname()[1]
+                found[name] = bound.enter_context(_bound(host, 0)).getsockname()[1]
             except (OSError, UnicodeError) as error:
                 raise _refusal(error, name, host, 0) from error
+        if sys.platform == "linux":
+            held.push(bound.pop_all())
     return found
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
@@ -37,6 +38,7 @@ class Start:
         supervisor: the process that was started, with the leash in its standard input; None when one runs already.
         applied: what changed for a stack that ran already, in words.
         began: seconds since the epoch; older log lines are no news.
+        held: what keeps the chosen ports from others until the stack listens there.
     """
 
     loaded: Loaded
@@ -47,6 +49,7 @@ class Start:
     supervisor: subprocess.Popen[bytes] | None = None
     applied: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.time)
+    held: ExitStack = field(default_factory=ExitStack)
 
     @property
     def data_dir(self) -> Path:

@@ -32,7 +32,7 @@ def up(
         StackctlError: a step failed; nothing that this call started still runs then.
     """
     start = Start(loaded, foreground, tell, at_step)
-    with exclusive(start.data_dir, tell):
+    with exclusive(start.data_dir, tell), start.held:
         stack = state.running(start.data_dir)
         if stack is not None:
             _refuse_fixed(start, stack, EngineConfig.read(config_path(start.data_dir)))

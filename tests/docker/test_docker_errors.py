@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stackctl.bench.ports import free_port
 from stackctl.runtime import project, state
 from tests import absent
 from tests.conftest import COMMAND, IMAGES, Finished, hostile_environment, run_stackctl
@@ -178,6 +179,4 @@ def test_ctrl_c_leaves_nothing(up: Up, tmp_path: Path, docker_runtime: Sequence[
 
 
 def _free(*names: str) -> str:
-    from stackctl.runtime.ports import free
-
-    return ",".join(f"{name}={port}" for name, port in free(names, "127.0.0.1").items())
+    return ",".join(f"{name}={free_port()}" for name in names)

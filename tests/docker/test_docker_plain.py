@@ -10,9 +10,9 @@ from secrets import token_hex
 
 import pytest
 
+from stackctl.bench.ports import free_port
 from stackctl.files import shipped
 from stackctl.runtime import project
-from stackctl.runtime.ports import free
 from stackctl.runtime.ready import answers
 from stackctl.stack import ENDPOINT_BY_NAME
 from tests.conftest import run_stackctl
@@ -47,7 +47,7 @@ def test_plain_compose_brings_the_folders_up(
     for folder in ("compose", "provisioning"):
         shutil.copytree(shipped(folder), tmp_path / folder)
     name = f"sc-plain-{token_hex(4)}"
-    ports = free(ENDPOINT_BY_NAME, "127.0.0.1")
+    ports = {name: free_port() for name in ENDPOINT_BY_NAME}
     images = dict(word.split("=", 1) for word in docker_runtime if "=" in word)
     lines = [
         f"COMPOSE_PROJECT_NAME={name}",

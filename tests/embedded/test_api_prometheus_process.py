@@ -67,9 +67,7 @@ def test_it_serves_both_apis_over_an_empty_directory_and_ends_on_sigterm(
 
 def test_a_taken_port_is_exit_3_with_one_line(config: EngineConfig) -> None:
     """Another program on the port is named in one line, with the next step, and nothing stays behind."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", config.ports["tempo"]))
-        other.listen()
+    with socket.create_server(("127.0.0.1", config.ports["tempo"])):
         process = start(config)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 3

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -9,14 +11,31 @@ from stackctl.errors import PortTaken, SettingsInvalid
 from stackctl.runtime import ports
 from stackctl.runtime.embedded_up import SERVED
 from stackctl.stack import ENDPOINT_BY_NAME
+from tests import absent
 
 
-def test_free_ports_are_distinct_and_free():
-    """`--ports auto` never gives two endpoints one port, nor one that is in use."""
-    chosen = ports.free(SERVED, "127.0.0.1")
-    assert set(chosen) == set(SERVED)
-    assert len(set(chosen.values())) == len(SERVED)
-    ports.check(chosen, "127.0.0.1")
+def test_reserved_ports_are_distinct_and_free():
+    """`--ports auto` never gives two endpoints one port, nor one that is in use; servers can listen there."""
+    with ExitStack() as held:
+        chosen = ports.reserve(SERVED, "127.0.0.1", held)
+        assert set(chosen) == set(SERVED)
+        assert len(set(chosen.values())) == len(SERVED)
+        ports.check(chosen, "127.0.0.1")
+        for port in chosen.values():
+            with socket.create_server(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+                pass
+
+
+def test_a_reserved_port_is_held_until_it_is_let_go():
+    """Whoever wants a port to connect from does not get it meanwhile: one was lost so, a second before it was used."""
+    if sys.platform != "linux":
+        absent.skip("ports held")
+    with ExitStack() as held:
+        port = ports.reserve(("tempo",), "127.0.0.1", held)["tempo"]
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
 
 
 def test_chosen_ports_stand_beside_the_default_ones():

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from stackctl.runtime import ports, state
+from stackctl.bench.ports import free_port
+from stackctl.runtime import state
 from stackctl.runtime.embedded_up import SERVED
 from stackctl.runtime.logs import tail
 from stackctl.runtime.supervisor import KEEP, config_path
@@ -25,7 +26,7 @@ def data_dir(tmp_path: Path) -> Path:
     """A data directory with an engine configuration on free ports."""
     (tmp_path / "run").mkdir()
     (tmp_path / "logs").mkdir()
-    EngineConfig(str(tmp_path), ports=ports.free(SERVED, "127.0.0.1")).write(config_path(tmp_path))
+    EngineConfig(str(tmp_path), ports={name: free_port() for name in SERVED}).write(config_path(tmp_path))
     return tmp_path
 
 
