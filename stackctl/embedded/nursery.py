@@ -164,10 +164,15 @@ def _tend(channel: socket.socket, parent: int, setup: Setup) -> None:
         with socket.socket(fileno=handles[0]) as own:
             if task != WORKER:
                 workbench.load_seal()
+            bound, binding = os.pipe()
             pid = os.fork()
             if not pid:
                 channel.close()
-                _run(task, own, here, bench)
+                os.close(bound)
+                _run(task, own, here, bench, binding)
+        os.close(binding)
+        os.read(bound, 1)  # ends once it has closed its end too: one that is stopped before would outlive us, stopped
+        os.close(bound)
         if task == BURST_SEALER:
             bursts.add(pid)
         channel.sendall(_PID.pack(pid))
@@ -180,12 +185,14 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _run(task: str, channel: socket.socket, parent: int, bench: Bench) -> None:
-    """Be a copy: do the task and end."""
+def _run(task: str, channel: socket.socket, parent: int, bench: Bench, binding: int) -> None:
+    """Be a copy: close `binding` once this process dies with its parent, do the task and end."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         be_called(task)
-        if dies_with(parent):
+        alive = dies_with(parent)
+        os.close(binding)
+        if alive:
             _TASKS[task](channel, bench)
     except Exception:
         # Whatever it is, a copy must end here and not go on as what it was copied from.

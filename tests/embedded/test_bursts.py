@@ -1,12 +1,15 @@
 """Bursts: a process stands and goes in turn, for its first seconds only, and may end at any time."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import psutil
 import pytest
-from worker_groups import wait_until
+from worker_groups import founded, wait_until
 
 from stackctl.embedded import nursery
 from stackctl.embedded.bursts import Bursts
@@ -44,6 +47,17 @@ def test_a_process_stands_and_goes_in_turn_and_then_goes_on_end(child: subproces
     now = 5.0
     assert bursts.step() is None
     wait_until(lambda: not stands(child))
+
+
+def test_who_stands_dies_with_its_parent() -> None:
+    """Nobody is stopped who has yet to see to that: such a sealer stayed, stopped, for ever when ingest was killed."""
+    late = "import time; nursery.be_called = lambda _: time.sleep(0.3); bursts._FIRST_STAND_SECONDS = 600"
+    ours, theirs = socket.socketpair()
+    with founded(late) as found, ours, theirs:
+        sealer = found.bear(nursery.BURST_SEALER, theirs)
+        wait_until(lambda: psutil.Process(sealer.pid).status() == psutil.STATUS_STOPPED)
+        os.kill(found.pid, signal.SIGKILL)
+        sealer.wait(10)
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ class Killer:
             self.torn_bytes += self.ingest.status()["torn_bytes"]
 
     def _end(self) -> None:
-        left = psutil.Process(self.ingest.process.pid).children()
+        left = psutil.Process(self.ingest.process.pid).children(recursive=True)
         self.ingest.kill()
         assert psutil.wait_procs(left, 60)[1] == []  # workers die with their parent, at their first step at the latest
 

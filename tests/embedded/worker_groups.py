@@ -26,22 +26,27 @@ CONFIG = EngineConfig("")
 SETUP = Setup.of(CONFIG)
 _TEND = """
 import os, socket, sys
-from stackctl.embedded import nursery
+from stackctl.embedded import bursts, nursery
 from stackctl.embedded.workwire import Setup
 from stackctl.stack import EngineConfig
+exec(sys.argv[2])
 nursery._tend(socket.socket(fileno=int(sys.argv[1])), os.getppid(), Setup.of(EngineConfig("")))
 os._exit(0)
 """
 
 
 @contextmanager
-def founded() -> Iterator[Nursery]:
-    """A nursery of a process that holds nothing, as ingest founds its own: this one has threads and open files."""
+def founded(first: str = "") -> Iterator[Nursery]:
+    """A nursery of a process that holds nothing, as ingest founds its own: this one has threads and open files.
+
+    Args:
+        first: Python that the process runs before.
+    """
     if sys.platform != "linux":
         absent.skip("copies of processes")
     ours, theirs = socket.socketpair()
     with theirs:
-        command = [sys.executable, "-c", _TEND, str(theirs.fileno())]
+        command = [sys.executable, "-c", _TEND, str(theirs.fileno()), first]
         here = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}  # for `stalling`
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=os.environ | here)
     yield Nursery(ours, process.pid)
