@@ -70,7 +70,8 @@ class LiveStack:
 
 def hostile_environment(home: Path) -> dict[str, str]:
     """Return the environment of commands under test: poisoned, no settings of ours, its own data directory."""
-    ours = ("STACKCTL_", "OTEL_", "OPENAI_", "COLUMNS", "LINES")
+    # Nor that the interpreter writes at once: what only fails when it ends was seen by users alone.
+    ours = ("STACKCTL_", "OTEL_", "OPENAI_", "COLUMNS", "LINES", "PYTHONUNBUFFERED")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return kept | POISON | {"XDG_DATA_HOME": str(home)}
 

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -97,7 +98,16 @@ def _flush() -> None:
 
 def _end(message: str, next_step: str, code: int) -> NoReturn:
     say(f"error: {message}\n  next: {next_step}")
+    _let_go_of_the_answer()
     sys.exit(code)
+
+
+def _let_go_of_the_answer() -> None:
+    """Write what is left of an answer, or drop it: Python tries again as it ends, says so itself and ends with 120."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report_bug() -> NoReturn:
