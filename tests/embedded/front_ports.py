@@ -22,16 +22,23 @@ class Port:
 
     Attributes:
         taken: signal and body of each request.
-        outcome: what each is answered with; an exception is raised.
+        first: what the next requests are answered with, one each; an exception is raised.
+        outcome: what those after them are answered with.
         gate: requests wait while it is clear.
     """
 
-    def __init__(self, guard: Guard | None = None, most_unfinished: int | None = None) -> None:
+    def __init__(
+        self,
+        guard: Guard | None = None,
+        most_unfinished: int | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.number = free_port()
         self.taken: list[tuple[Signal, bytes]] = []
+        self.first: list[Accepted | Exception] = []
         self.outcome: Accepted | Exception = Accepted()
         self.cancelled = 0
-        self._loop = asyncio.new_event_loop()
+        self._loop = loop or asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.gate = asyncio.Event()
@@ -49,9 +56,10 @@ class Port:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
+        outcome = self.first.pop(0) if self.first else self.outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the port's loop."""

@@ -1,10 +1,14 @@
 """Peers of the OTLP/gRPC port that break HTTP/2 or wear it down: each is told and closed, and others are served on."""
 
+import asyncio
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import pytest
+import uvloop
 from front_ports import Port, until
 from http2_peer import Peer, framed
 
@@ -17,6 +21,9 @@ from stackctl.embedded.otlp.signals import BUSY
 END_HEADERS, END_STREAM = http2.END_HEADERS, http2.END_STREAM
 MANY = 20_000
 """More of anything than an honest sender has."""
+REFUSED = b"\x83\x86\x04\x01/\x0f\x10\x10application/grpc"
+"""The header block of a call that nobody serves: 31 bytes, answered with 100 and more."""
+Loop = Callable[[], asyncio.AbstractEventLoop]
 
 
 @pytest.fixture(scope="module")
@@ -269,18 +276,39 @@ def test_slow_peers_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         port.close()
 
 
-def test_a_peer_that_never_reads_is_not_read_from() -> None:
-    """Answers that nobody takes fill the socket, not the memory: what comes waits in its sender."""
-    port = Port()
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("at_once", [1, 20_000])
+def test_a_peer_that_never_reads_is_not_read_from(loop: Loop, at_once: int) -> None:
+    """Answers that nobody takes fill the socket, not the memory, however much came in one read: it waits elsewhere."""
+    port = Port(loop=loop())
     try:
         peer = Peer(port)
         peer._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         peer._socket.settimeout(0.5)
-        block = b"\x83\x86\x04\x01/\x0f\x10\x10application/grpc"
         # Many more than the buffers of two sockets hold, which on a busy machine took 200,000 (8 MB).
-        assert refuses(peer, (headers(stream, END_HEADERS | END_STREAM, block) for stream in range(1, 4_000_001, 2)))
+        calls = (headers(stream, END_HEADERS | END_STREAM, REFUSED) for stream in range(1, 4_000_001, 2))
+        assert refuses(peer, map(b"".join, iter(lambda: list(islice(calls, at_once)), [])))
         connection = next(iter(port.front._open), None)
         assert connection is None or connection.transport.get_write_buffer_size() < 10**6
+    finally:
+        port.close()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_peer_that_reads_late_gets_every_answer(loop: Loop) -> None:
+    """What was read and not answered, as the answers would have filled the memory, is answered when there is room."""
+    port = Port(loop=loop())
+    try:
+        peer = Peer(port)
+        streams = range(1, 200_001, 2)  # answered with 12 MB
+        calls = b"".join(headers(stream, END_HEADERS | END_STREAM, REFUSED) for stream in streams)
+        sending = threading.Thread(target=peer.send, args=(calls,))
+        sending.start()
+        until(lambda: any(connection._stuck_since is not None for connection in port.front._open))
+        assert [peer.next(http2.HEADERS).stream for _ in streams] == list(streams)
+        sending.join()
+        peer.call(200_001, b"x")
+        assert peer.status(200_001) == "0"
     finally:
         port.close()
 

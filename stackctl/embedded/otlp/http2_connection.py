@@ -34,6 +34,8 @@ _OURS: Final = http2.settings(
 ) + http2.window_update(0, CONNECTION_WINDOW - http2.FIRST_WINDOW)
 # Slices of bytes cost less than those of views, as long as they are small.
 _SMALL_BYTES: Final = 16 * 1024
+# Answers to what came are written after so much of it: a request that is refused may have 30 bytes, and its answer 150.
+_TURN_BYTES: Final = 64 * 1024
 _SETTINGS_ACK: Final = http2.frame(http2.SETTINGS, http2.ACK, 0)
 
 # How many frames that carry nothing a connection may send: each answer and each second make good for some.
@@ -82,6 +84,7 @@ class Http2Connection(asyncio.BufferedProtocol, Generic[S]):
         self._closed = False
         self._out: list[bytes] = []
         self._stuck_since: float | None = None
+        self._kept = b""  # what was read before the peer was seen not to read
 
     # --- what a subclass does ----------------------------------------------------------------------------------------
     def block_comes(self, stream: int, last: bool, block: bytes) -> None:
@@ -134,11 +137,22 @@ class Http2Connection(asyncio.BufferedProtocol, Generic[S]):
         data: Piece = self.front.scratch[:size]
         if size < _SMALL_BYTES:
             data = bytes(data)
+        if self._greeting is not None:
+            data = self._greet(self._greeting + data)
+        self._take(data)
+
+    def _take(self, data: Piece) -> None:
+        """Take what came as long as the peer takes the answers; keep the rest until it does."""
         try:
-            if self._greeting is not None:
-                data = self._greet(self._greeting + data)
-            if data:
-                self._reader.feed(data)
+            for at in range(0, len(data), _TURN_BYTES):
+                if at:
+                    self._flush()
+                if self._closed:
+                    return
+                if self._stuck_since is not None:
+                    self._kept += data[at:]
+                    return
+                self._reader.feed(data[at : at + _TURN_BYTES])
         except BrokenConnection as error:
             self.write(http2.go_away(self.last_stream, error.code))
             self.close()
@@ -151,7 +165,11 @@ class Http2Connection(asyncio.BufferedProtocol, Generic[S]):
     def resume_writing(self) -> None:
         """The peer reads again."""
         self._stuck_since = None
-        if not self._closed:
+        if self._closed:
+            return
+        kept, self._kept = self._kept, b""
+        self._take(kept)
+        if self._stuck_since is None and not self._closed:
             self.transport.resume_reading()
 
     @property
