@@ -1,7 +1,6 @@
 """The clients of the two query APIs against real servers: our Tempo, the real Prometheus, ones that misbehave."""
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from stackctl.clients import PrometheusClient, TempoClient, traces
 from stackctl.embedded.api.tempo import app
 from stackctl.errors import Misuse, NotFound, QueryInvalid, QueryUnsupported, StackNotRunning, UpstreamFailed
 from stackctl.stack import EngineConfig
+from tests.realstack import free_port
 
 SPANS = [
     Given(1, 1, 0, "ask", 0, 100, kind=2),
@@ -91,12 +91,6 @@ def test_hex_ids_are_read_too() -> None:
     assert (read.trace_id, read.spans[0].kind, read.spans[0].status) == ("0" * 31 + "1", "client", "error")
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def test_nobody_listens() -> None:
     """A refused connection is StackNotRunning, and not ready."""
     url = f"http://127.0.0.1:{free_port()}"
@@ -122,9 +116,13 @@ def misbehaving() -> Starlette:
 
 def test_servers_that_misbehave() -> None:
     """Too late, not JSON, a server error and a refused token are UpstreamFailed, each with its own message."""
-    with served(misbehaving()) as url, PrometheusClient(url, timeout=0.1) as client:
+    with (
+        served(misbehaving()) as url,
+        PrometheusClient(url) as client,
+        PrometheusClient(url, timeout=0.1) as hasty,
+    ):
         with pytest.raises(UpstreamFailed, match="in time"):
-            client.instant("up")
+            hasty.instant("up")
         with pytest.raises(UpstreamFailed, match="JSON"):
             client.range("up", 0, 1, 1)
         with pytest.raises(UpstreamFailed, match="500: broken"):

@@ -94,7 +94,7 @@ def test_answers_that_nobody_reads_do_not_pile_up(port: int, unread: Unread, mon
 
 def test_a_reader_that_takes_nothing_is_left(port: int, unread: Unread, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answer is given up after a while, and its connection ends before the answer does."""
-    monkeypatch.setattr(sending, "STALLED_SECONDS", 0.1)
+    monkeypatch.setattr(sending, "STALLED_SECONDS", 1.0)
     with mute(port) as reader:
         until(unread, len(BODY))
         until(unread, 0)

@@ -184,6 +184,12 @@ def test_records_that_are_no_evaluation_are_counted(ingest: IngestProcess) -> No
     assert ingest.status()["dropped_log_records_total"] == before + 2
 
 
+async def settled() -> None:
+    """Let every task go on until it waits for something: longer than a group is gathered, in many turns."""
+    for _ in range(30):
+        await asyncio.sleep(0.002)
+
+
 def test_a_full_queue_says_when_to_come_again() -> None:
     """Beyond its bytes the queue refuses at once; what waits is still answered."""
 
@@ -200,7 +206,7 @@ def test_a_full_queue_says_when_to_come_again() -> None:
         intake = Intake(prepare, store, lambda: 0, max_queue_bytes=100)
         running = asyncio.create_task(intake.run())
         takes = [asyncio.create_task(intake.take(Signal.TRACES, bytes(60))) for _ in range(4)]
-        await asyncio.sleep(0.02)
+        await settled()
         assert intake.queue_bytes <= 120
         gate.set()
         found = await asyncio.gather(*takes, return_exceptions=True)
@@ -253,7 +259,7 @@ async def _groups(arrivals: Sequence[tuple[int, int]], at_once: int) -> list[lis
     takes = []
     for size, groups in arrivals:
         takes.append(asyncio.create_task(intake.take(Signal.TRACES, bytes(size))))
-        await asyncio.sleep(0.05)
+        await settled()
         assert len(begun) == groups
     gate.set()
     await asyncio.gather(*takes)
@@ -279,7 +285,7 @@ def test_no_group_waits_for_a_slower_one() -> None:
         intake = Intake(prepare, store, lambda: 0, at_once=lambda: 2)
         running = asyncio.create_task(intake.run())
         waits = asyncio.create_task(intake.take(Signal.TRACES, b"slow"))
-        await asyncio.sleep(0.02)
+        await settled()
         async with asyncio.timeout(5):
             await intake.take(Signal.TRACES, bytes(receive.BESIDE_BYTES))
         assert not waits.done()

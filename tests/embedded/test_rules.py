@@ -258,7 +258,7 @@ def test_rules_run_in_the_background_until_the_application_ends(tmp_path: Path) 
     async def lifespan() -> None:
         async with run.rules.running():
             run.now += 2000
-            for _ in range(200):
+            for _ in range(3_000):
                 await asyncio.sleep(0.01)
                 if run.health() == {"r": ("ok", "")}:
                     break

@@ -36,14 +36,16 @@ def test_nobody_works_for_who_was_cancelled() -> None:
     """What has begun is done, what has not is left out; and the thread ends when it is told, begun or not."""
 
     async def run() -> list[str]:
-        side, may_go_on, done = SideThread("side"), threading.Event(), []
+        side, begun, may_go_on, done = SideThread("side"), threading.Event(), threading.Event(), []
 
         def first() -> None:
+            begun.set()
             may_go_on.wait(10)
             done.append("first")
 
         asked = [asyncio.create_task(side.do(first)), asyncio.create_task(side.do(lambda: done.append("second")))]
-        await asyncio.sleep(0.05)
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
         for task in asked:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)

@@ -153,7 +153,10 @@ def test_one_command_at_a_time(tmp_path):
     with lock.exclusive(tmp_path, told.append):
         waiting = threading.Thread(target=second)
         waiting.start()
-        time.sleep(0.2)
+        deadline = time.monotonic() + 10
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)
         order.append("first")
     waiting.join(10)
     assert order == ["first", "second"]
