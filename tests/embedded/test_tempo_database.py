@@ -62,9 +62,15 @@ def test_settings_hold_for_every_session(database: SpanDatabase) -> None:
     found = []
     with database.session() as one, database.session() as other:
         for session in (one, other):
-            names = ("parquet_metadata_cache", "python_enable_replacements", "enable_external_access", "memory_limit")
+            names = (
+                "parquet_metadata_cache",
+                "python_enable_replacements",
+                "enable_external_access",
+                "memory_limit",
+                "async_threads",
+            )
             found.append(session.rows(f"SELECT {', '.join(f'current_setting({n!r})' for n in names)}")[0].values())
-    assert [list(values) for values in found] == [[True, False, False, "488.2 MiB"]] * 2
+    assert [list(values) for values in found] == [[True, False, False, "488.2 MiB", 0]] * 2
 
 
 def test_a_statement_that_takes_too_long_is_interrupted(data_dir: Path) -> None:

@@ -76,7 +76,13 @@ class Engine:
     def check(self) -> None:
         """Fail where a process ended: nothing starts one again here, so the same pid is the same process."""
         for name, process in self._processes.items():
-            assert process.poll() is None, f"{name} ended with {process.returncode}: {self.log(name)[-3000:]}"
+            assert process.poll() is None, f"{name} ended with {process.returncode}: {self._last_words(name)}"
+
+    def _last_words(self, name: str) -> str:
+        """Return what a process said of its end: of a crash where it was, which stands before the other threads."""
+        said = self.log(name)
+        crash = said.rfind("Fatal Python error")
+        return said[-3000:] if crash < 0 else said[crash : crash + 10_000]
 
     def log(self, name: str) -> str:
         """Return what a process wrote to stderr."""
