@@ -67,10 +67,11 @@ def test_settings_hold_for_every_session(database: SpanDatabase) -> None:
                 "python_enable_replacements",
                 "enable_external_access",
                 "memory_limit",
-                "async_threads",
+                "read_ahead_depth",
+                "disable_parquet_prefetching",
             )
             found.append(session.rows(f"SELECT {', '.join(f'current_setting({n!r})' for n in names)}")[0].values())
-    assert [list(values) for values in found] == [[True, False, False, "488.2 MiB", 0]] * 2
+    assert [list(values) for values in found] == [[True, False, False, "488.2 MiB", 0, True]] * 2
 
 
 def test_a_statement_that_takes_too_long_is_interrupted(data_dir: Path) -> None:

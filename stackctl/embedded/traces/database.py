@@ -61,8 +61,10 @@ class SpanDatabase:
             f"threads = {THREADS}",
             # Reading ahead opens files in threads of its own, of which some went on when their query was gone and freed
             # what they used: the process crashed, once in a hundred thousand questions beside other work (the like of
-            # it is DuckDB's issue 26001). Where files are the page cache's it is a third slower besides.
-            "async_threads = 0",
+            # it is DuckDB's issue 26001). Where files are in the page cache it gains nothing, without prefetching. No
+            # such threads at all (async_threads = 0) let recursive statements wait for one for ever.
+            "read_ahead_depth = 0",
+            "disable_parquet_prefetching = true",
             "temp_directory = ''",
             "parquet_metadata_cache = true",
             "python_enable_replacements = false",
