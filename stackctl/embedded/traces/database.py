@@ -59,10 +59,10 @@ class SpanDatabase:
         for setting in (
             f"memory_limit = '{MEMORY_LIMIT}'",
             f"threads = {THREADS}",
-            # Reading ahead opens files in threads of its own, of which some went on when their query was gone and freed
-            # what they used: the process crashed, once in a hundred thousand questions beside other work (the like of
-            # it is DuckDB's issue 26001). Where files are in the page cache it gains nothing, without prefetching. No
-            # such threads at all (async_threads = 0) let recursive statements wait for one for ever.
+            # Reading ahead opens files in threads of its own. The query process crashed a few times beside other work,
+            # the one time its place was known on a list of files that was freed: such a thread that outlives its query
+            # is the likely reason, not a proven one (DuckDB's issue 26001 is alike). Of files in the page cache it
+            # speeds up nothing. No such threads at all (async_threads = 0) let recursive statements wait for ever.
             "read_ahead_depth = 0",
             "disable_parquet_prefetching = true",
             "temp_directory = ''",
